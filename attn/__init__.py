@@ -1,0 +1,35 @@
+"""Dense, sparse and low-rank attention in JAX, compared fairly.
+
+Dimension letters, as in `jax.nn` (used in every shape of this package):
+
+    B batch          T query length     S key length       V vocabulary
+    N query heads    K key/value heads  G = N / K          L layers
+    H head dim       D model dim        F hidden dim       P scored positions
+    C keys a block   M blocks           W window           R rank or features
+
+Data flows one way: config -> task -> model -> kernel -> metrics -> record -> report.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "attend": "attn.attend",
+    "attend_with_lse": "attn.attend",
+    "effective_map": "attn.attend",
+    "explain": "attn.attend",
+    "kernels": "attn.kernels",
+    "masks": "attn.masks",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str):
+    """Loads what is public on first use, so that `import attn` costs nothing."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'attn' has no attribute {name!r}")
+    module = import_module(_LAZY[name])
+    found = getattr(module, name, module)
+    return found

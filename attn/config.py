@@ -1,0 +1,194 @@
+"""The whole of an experiment, as frozen dataclasses: what was asked, and nothing else.
+
+The machine is not here: mesh, devices and folders are launch arguments, so the same
+experiment keeps its identity on a laptop and on a pod. `None` means "derive it", in
+the property that carries the name with an answer.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from attn.errors import UserError, require_positive, unknown
+from attn.kernels import KERNELS, Kernel, Softmax
+from attn.masks import FULL, Causal, Mask
+from attn.tasks import Task
+
+LAYERS = ("attention", "short_conv", "mlp")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A transformer: a pattern of residual layers, repeated."""
+
+    d_model: int = 64
+    """Width of the residual stream, D."""
+    pattern: tuple[str, ...] = ("attention", "mlp")
+    """Layers in order: `attention` (which runs `kernel`), `short_conv`, `mlp`, or the
+    name of a kernel, which then runs with its defaults."""
+    repeats: int = 2
+    """How many times the pattern stands on itself."""
+    num_heads: int = 4
+    """Query heads, N."""
+    num_kv_heads: int | None = None
+    """Key and value heads, K; `num_heads` unless given. 1 is multi-query attention."""
+    head_dim: int | None = None
+    """Width of a head, H; `d_model / num_heads` unless given."""
+    d_ff: int | None = None
+    """Hidden width of `mlp`, F; 4 `d_model` unless given."""
+    kernel: Kernel = field(default_factory=Softmax)
+    """What `attention` layers run."""
+    positions: Literal["none", "learned", "sinusoidal", "rotary"] = "rotary"
+    """How a token knows its place."""
+    attention_impl: str = "auto"
+    """Of the kernel's implementations; a named one never falls back."""
+    conv_width: int = 3
+    """Tokens that a `short_conv` sees, its own included."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of activations; parameters, softmax and loss are float32."""
+    dropout: float = 0.0
+    """Share of each residual update that is dropped in training."""
+
+    def __post_init__(self):
+        require_positive(
+            self, "d_model", "repeats", "num_heads", "num_kv_heads", "head_dim"
+        )
+        require_positive(self, "d_ff", "conv_width")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"ModelConfig.dropout = {self.dropout}; from 0 to below 1")
+        if not self.pattern:
+            raise UserError("ModelConfig.pattern is empty; it needs a layer")
+        for name in self.pattern:
+            if name not in LAYERS and name not in KERNELS:
+                raise unknown("layer in ModelConfig.pattern", name, [*LAYERS, *KERNELS])
+        ways = ("auto", *self.kernel.implementations)
+        if self.attention_impl not in ways:
+            raise unknown("ModelConfig.attention_impl", self.attention_impl, ways)
+        if self.head_dim is None and self.d_model % self.num_heads:
+            raise UserError(
+                f"ModelConfig.num_heads = {self.num_heads} does not divide d_model = "
+                f"{self.d_model}; choose a divisor, or give head_dim"
+            )
+        if self.num_heads % self.kv_heads:
+            raise UserError(
+                f"ModelConfig.num_kv_heads = {self.kv_heads} does not divide "
+                f"num_heads = {self.num_heads}"
+            )
+        if self.positions == "rotary" and self.head_width % 2:
+            raise UserError(
+                f"head_dim = {self.head_width} is odd, and rotary positions turn pairs; "
+                "choose an even head_dim, or other positions"
+            )
+
+    @property
+    def kv_heads(self) -> int:
+        """Key and value heads, K."""
+        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head, H."""
+        return self.d_model // self.num_heads if self.head_dim is None else self.head_dim
+
+    @property
+    def hidden_width(self) -> int:
+        """Hidden width of `mlp`, F."""
+        return 4 * self.d_model if self.d_ff is None else self.d_ff
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer of the model, first to last."""
+        return self.pattern * self.repeats
+
+    def kernel_of(self, layer: str) -> Kernel | None:
+        """The kernel that a layer of this name runs; None where it is no attention."""
+        if layer == "attention":
+            return self.kernel
+        return KERNELS[layer]() if layer in KERNELS else None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """AdamW on a warm-up and cosine schedule."""
+
+    steps: int = 500
+    batch_size: int = 64
+    """Sequences a step, of each seed."""
+    peak_lr: float = 3e-3
+    warmup_steps: int = 25
+    weight_decay: float = 0.1
+    """On matrices, not on vectors."""
+    clip_norm: float = 1.0
+    """Largest global norm of a gradient."""
+    eval_every: int = 100
+    """Steps between looks at the validation split."""
+    save_every: int = 200
+    """Steps between checkpoints."""
+
+    def __post_init__(self):
+        require_positive(self, "steps", "batch_size", "eval_every", "save_every")
+        for name in ("peak_lr", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"TrainConfig.{name} must be above 0")
+        if self.weight_decay < 0:
+            raise UserError(f"TrainConfig.weight_decay = {self.weight_decay} is below 0")
+        if not 0 <= self.warmup_steps < self.steps:
+            raise UserError(
+                f"TrainConfig.warmup_steps = {self.warmup_steps} must be from 0 to "
+                f"steps - 1 = {self.steps - 1}"
+            )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One model on one task, trained once for each seed."""
+
+    name: str
+    claim: str
+    """The sentence that the result will support or refute."""
+    task: Task
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    seeds: int = 3
+    """Replicas: seed i has its own initialisation and its own order of the data."""
+
+    def __post_init__(self):
+        require_positive(self, "seeds")
+        if not self.claim.strip():
+            raise UserError(f"experiment {self.name!r} makes no claim; write the sentence")
+        for layer in self.model.pattern:
+            kernel = self.model.kernel_of(layer)
+            if kernel is not None:
+                kernel.check(
+                    self.mask,
+                    self.task.seq_len,
+                    self.task.seq_len,
+                    key_padding=self.task.padded,
+                )
+                kernel.check_length(self.task.seq_len)
+
+    @property
+    def mask(self) -> Mask:
+        """What a query may see before the kernel has its say."""
+        return Causal() if self.task.kind == "decoder" else FULL
+
+
+def to_json(config: Any) -> Any:
+    """A config as JSON values; a kernel or a task also says which one it is."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        named = {"is": config.name} if isinstance(config, Kernel | Task) else {}
+        values = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return named | values
+    if isinstance(config, tuple | list):
+        return [to_json(item) for item in config]
+    return config
+
+
+def fingerprint(experiment: Experiment) -> str:
+    """Twelve hexadecimal digits, equal for equal experiments whatever their claims."""
+    values = to_json(experiment)
+    del values["claim"]
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

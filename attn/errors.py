@@ -1,0 +1,30 @@
+"""What a user typed wrong, told apart from what we did wrong.
+
+`launch.py` prints a `UserError` as one line and exits with 2; anything else is a
+bug and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A request that cannot be met; the message names the field, the value, the way out."""
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:
+    """The error for a name that is not among `names`, with the nearest that is."""
+    names = sorted(names)
+    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+    return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+def require_positive(owner: object, *fields: str) -> None:
+    """Raises `UserError` unless every named field of a config is at least 1."""
+    for field in fields:
+        value = getattr(owner, field)
+        if value is not None and value < 1:
+            raise UserError(
+                f"{type(owner).__name__}.{field} = {value}; it must be at least 1"
+            )

@@ -1,0 +1,28 @@
+"""Mechanisms of attention, one file each. To add one: its file, and a line here."""
+
+from attn.kernels.base import CAPABILITIES, Family, Kernel
+from attn.kernels.lowrank.linear import Linear
+from attn.kernels.lowrank.linformer import Linformer
+from attn.kernels.lowrank.performer import Performer
+from attn.kernels.softmax import Softmax
+from attn.kernels.sparse.longformer import Longformer
+from attn.kernels.sparse.window import WindowAttention
+
+KERNELS: dict[str, type[Kernel]] = {
+    spec.name: spec
+    for spec in (Softmax, WindowAttention, Longformer, Linear, Performer, Linformer)
+}
+"""Every mechanism by its name, in order of family: dense, sparse, lowrank."""
+
+__all__ = [
+    "CAPABILITIES",
+    "KERNELS",
+    "Family",
+    "Kernel",
+    "Linear",
+    "Linformer",
+    "Longformer",
+    "Performer",
+    "Softmax",
+    "WindowAttention",
+]

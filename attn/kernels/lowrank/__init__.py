@@ -1,0 +1,1 @@
+"""Mechanisms that never form the T × S map."""

@@ -1,0 +1,25 @@
+"""Linear attention with the feature map elu + 1."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from attn.kernels.lowrank.features import FeatureAttention
+
+
+@dataclass(frozen=True)
+class Linear(FeatureAttention):
+    """phi(x) = elu(x) + 1: Katharopoulos et al. 2020, equation 7.
+
+    O(T H Hv) time; decoding keeps an H × (Hv + 1) state whatever the length. It is not
+    an approximation of softmax attention, and sharp look-ups are beyond it.
+    """
+
+    name = "linear"
+
+    def rank(self, H):
+        return H
+
+    def features(self, q, k, weights):
+        return tuple(jax.nn.elu(x.astype(jnp.float32)) + 1 for x in (q, k))

@@ -1,0 +1,72 @@
+"""Linformer: keys and values projected along the sequence."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.dense import clean, dense_attention
+from attn.masks import FULL, Mask
+
+
+@dataclass(frozen=True)
+class Linformer(Kernel):
+    """softmax(q (E k)^T / sqrt(H)) F v: Wang et al. 2020, section 4, equation 7.
+
+    E and F are learned, `rank` × S for each head, so O(T rank) time and memory. They
+    mix all positions, so it cannot be causal, and it is made for one longest text;
+    padding is taken out before the projection.
+    """
+
+    name = "linformer"
+    family = "lowrank"
+    owns = "weights"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"bidirectional", "cross", "key_padding", "scale"}
+    )
+
+    rank: int = 32
+    """Rows that stand for all keys, R."""
+
+    def __post_init__(self):
+        if self.rank < 1:
+            raise bad_knob(self, "rank", "it must be at least 1")
+
+    def init(self, key, *, head_dim, kv_len):
+        """E and F, each [R, S], normal with variance 1 / S."""
+        of_k, of_v = jax.random.split(key)
+        shape = (self.rank, kv_len)
+        return {
+            "E": jax.random.normal(of_k, shape) * kv_len**-0.5,
+            "F": jax.random.normal(of_v, shape) * kv_len**-0.5,
+        }
+
+    def check_length(self, T):
+        if self.rank > T:
+            raise bad_knob(self, "rank", f"the text has {T} tokens; low rank means fewer")
+
+    def flops(self, T, S, H, Hv, mask):
+        return matmul_flops(self.rank, H + Hv, S + T)
+
+    def state_size(self, S, H, Hv):
+        return self.rank * (H + Hv)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "S H"],
+        v: Float[Array, "S Hv"],
+        *,
+        mask: Mask,
+        weights: Weights,
+        scale: float | None = None,
+        kv_ids: Int[Array, "S"] | None = None,
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv]. S may be shorter than the text `init` was told of."""
+        S = k.shape[0]
+        E, F = (weights[name][:, :S].astype(v.dtype) for name in ("E", "F"))
+        k, v = E @ clean(k, kv_ids), F @ clean(v, kv_ids)
+        return dense_attention(q, k, v, mask=FULL, scale=scale)[0]

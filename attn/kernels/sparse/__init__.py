@@ -1,0 +1,1 @@
+"""Mechanisms that score a part of the keys."""

@@ -1,0 +1,107 @@
+"""The machine: mesh axes, the few named specs, and what a mesh can divide.
+
+Axes are Explicit: an array's sharding is part of its type, and an operation that would
+need an unwanted collective fails where it is written. A spec is named by the dimensions
+of its array. One device is a 1 × 1 mesh, so there is one code path.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jax.sharding import AxisType, Mesh
+from jax.sharding import PartitionSpec as P
+
+from attn.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from attn.config import Experiment
+
+AXES = ("data", "heads")
+
+BT = P("data", None)
+BTD = P("data", None, None)
+BTF = P("data", None, "heads")
+BTNH = P("data", None, "heads", None)
+DNH = P(None, "heads", None)
+NHD = P("heads", None, None)
+DF = P(None, "heads")
+FD = P("heads", None)
+N_ = P("heads")
+"""Weights of a kernel, stacked over heads in front."""
+REPLICA_BT = P(None, "data")
+"""A batch of every replica: [R, B, ...]."""
+
+
+@dataclass(frozen=True)
+class MeshShape:
+    """How many ways the batch and the heads are divided."""
+
+    data: int = 1
+    heads: int = 1
+
+    def __post_init__(self):
+        for name in AXES:
+            if getattr(self, name) < 1:
+                raise UserError(f"mesh {name} = {getattr(self, name)}; at least 1")
+
+    @property
+    def size(self) -> int:
+        """Devices in all."""
+        return self.data * self.heads
+
+    @classmethod
+    def parse(cls, text: str) -> "MeshShape":
+        """Reads `data=2,heads=4`; an axis that is not named has size 1."""
+        sizes = {}
+        for part in filter(None, text.split(",")):
+            name, _, size = part.partition("=")
+            if name not in AXES:
+                raise unknown("mesh axis", name, AXES)
+            if not size.isdigit():
+                raise UserError(f"mesh {part!r}: write {name}=2, say")
+            sizes[name] = int(size)
+        return cls(**sizes)
+
+    def check(self, experiment: "Experiment") -> None:
+        """Raises `UserError` where this mesh cannot divide the experiment."""
+        model, train = experiment.model, experiment.train
+        for size, what, value in (
+            (self.heads, "num_heads", model.num_heads),
+            (self.heads, "num_kv_heads", model.kv_heads),
+            (self.data, "batch_size", train.batch_size),
+        ):
+            _check_divides(size, what, value)
+        if "mlp" in model.pattern:
+            _check_divides(self.heads, "d_ff", model.hidden_width)
+
+
+def _check_divides(size: int, what: str, value: int) -> None:
+    if value % size:
+        axis = "data" if what == "batch_size" else "heads"
+        fits = [n for n in range(1, value + 1) if value % n == 0]
+        raise UserError(
+            f"mesh {axis} = {size} does not divide {what} = {value}; it can be "
+            f"{', '.join(map(str, fits[:12]))}"
+        )
+
+
+def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
+    """The mesh over the first devices there are.
+
+    Raises:
+        UserError: there are fewer devices than the mesh has places.
+    """
+    import jax
+
+    devices = jax.devices()
+    if len(devices) < shape.size:
+        raise UserError(
+            f"mesh data={shape.data},heads={shape.heads} needs {shape.size} devices, and "
+            f"there are {len(devices)}"
+        )
+    return jax.make_mesh(
+        (shape.data, shape.heads),
+        AXES,
+        axis_types=(AxisType.Explicit,) * 2,
+        devices=devices[: shape.size],
+    )

@@ -1,0 +1,140 @@
+"""What stands between two residual additions: attention, short convolution, MLP.
+
+Each layer takes and gives [B, T, D]. Weights are float32 and sharded where they are
+made; a layer computes in the dtype of its input.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import PartitionSpec, reshard
+from jaxtyping import Array, Bool, Float
+
+from attn import mesh
+from attn.attend import attend, effective_map
+from attn.config import ModelConfig
+from attn.kernels import Kernel
+from attn.masks import Mask
+from attn.positions import rotary
+
+
+class Features(nnx.Variable):
+    """Random features of a kernel: drawn once, kept with the weights, not trained."""
+
+
+def weight(rngs: nnx.Rngs, spec: PartitionSpec, *shape: int, fan_in: int) -> nnx.Param:
+    """A normal weight of variance 1 / fan_in."""
+    value = jax.random.normal(rngs.params(), shape) * fan_in**-0.5
+    return nnx.Param(reshard(value, spec))
+
+
+class Attention(nnx.Module):
+    """Multi-head attention: project, attend on every head, concatenate, project."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        kernel: Kernel,
+        mask: Mask,
+        seq_len: int,
+        rngs: nnx.Rngs,
+    ):
+        D, N, K, H = config.d_model, config.num_heads, config.kv_heads, config.head_width
+        self.kernel, self.mask, self.positions = kernel, mask, config.positions
+        self.impl = config.attention_impl
+        self.q = weight(rngs, mesh.DNH, D, N, H, fan_in=D)
+        self.k = weight(rngs, mesh.DNH, D, K, H, fan_in=D)
+        self.v = weight(rngs, mesh.DNH, D, K, H, fan_in=D)
+        self.o = weight(rngs, mesh.NHD, N, H, D, fan_in=N * H)
+        self.own = nnx.data(None)
+        if kernel.owns != "nothing":
+
+            def init(key):
+                return kernel.init(key, head_dim=H, kv_len=seq_len)
+
+            kind = nnx.Param if kernel.owns == "weights" else Features
+            drawn = jax.vmap(init)(jax.random.split(rngs.params(), N))
+            self.own = nnx.data({k: kind(reshard(w, mesh.N_)) for k, w in drawn.items()})
+
+    def project(self, x: Float[Array, "B T D"]) -> tuple[Array, Array, Array]:
+        """Queries [B, T, N, H], keys and values [B, T, K, H], turned if rotary."""
+        q, k, v = (
+            jnp.einsum("btd,dnh->btnh", x, w[...].astype(x.dtype))
+            for w in (self.q, self.k, self.v)
+        )
+        if self.positions == "rotary":
+            q, k = rotary(q), rotary(k)
+        return q, k, v
+
+    @property
+    def weights(self) -> dict[str, Array] | None:
+        """What the kernel owns, stacked over heads."""
+        return None if self.own is None else {k: w[...] for k, w in self.own.items()}
+
+    def __call__(
+        self, x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
+    ) -> Float[Array, "B T D"]:
+        q, k, v = self.project(x)
+        out = attend(
+            self.kernel,
+            q,
+            k,
+            v,
+            mask=self.mask,
+            kv_mask=kv_mask,
+            weights=self.weights,
+            impl=self.impl,
+        )
+        o = self.o[...].astype(x.dtype)
+        return jnp.einsum("btnh,nhd->btd", out, o, out_sharding=mesh.BTD)
+
+    def map(
+        self, x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
+    ) -> Float[Array, "B N T T"]:
+        """The effective map of every head on this input."""
+        q, k, _ = self.project(x)
+        return effective_map(
+            self.kernel, q, k, mask=self.mask, kv_mask=kv_mask, weights=self.weights
+        )
+
+
+class ShortConv(nnx.Module):
+    """A convolution along the text, channel by channel, then a linear map.
+
+    Each token meets its `conv_width - 1` predecessors (its neighbours, where the model
+    looks both ways). One such layer before attention decides associative recall:
+    Arora et al. 2024 (Zoology), section 4; Fu et al. 2023 (H3), section 3.
+    """
+
+    def __init__(self, config: ModelConfig, causal: bool, rngs: nnx.Rngs):
+        D, W = config.d_model, config.conv_width
+        self.taps = weight(rngs, PartitionSpec(None, None), W, D, fan_in=W)
+        self.out = weight(rngs, PartitionSpec(None, None), D, D, fan_in=D)
+        self.ahead = 0 if causal else W // 2
+
+    def __call__(
+        self, x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
+    ) -> Float[Array, "B T D"]:
+        if kv_mask is not None:
+            x = jnp.where(kv_mask[..., None], x, 0)
+        taps = self.taps[...].astype(x.dtype)
+        W, T = taps.shape[0], x.shape[1]
+        padded = jnp.pad(x, ((0, 0), (W - 1 - self.ahead, self.ahead), (0, 0)))
+        mixed = sum(padded[:, i : i + T] * taps[i] for i in range(W))
+        return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype))
+
+
+class MLP(nnx.Module):
+    """gelu(x W) W': Vaswani et al. 2017, section 3.3, with gelu for relu."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        D, F = config.d_model, config.hidden_width
+        self.up = weight(rngs, mesh.DF, D, F, fan_in=D)
+        self.down = weight(rngs, mesh.FD, F, D, fan_in=F)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
+    ) -> Float[Array, "B T D"]:
+        hidden = jax.nn.gelu(jnp.einsum("btd,df->btf", x, self.up[...].astype(x.dtype)))
+        down = self.down[...].astype(x.dtype)
+        return jnp.einsum("btf,fd->btd", hidden, down, out_sharding=mesh.BTD)

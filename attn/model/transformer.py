@@ -1,0 +1,125 @@
+"""Embed, a stack of residual layers, read out: encoder or decoder, by its mask."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import PartitionSpec, reshard
+from jaxtyping import Array, Bool, Float, Int
+
+from attn import mesh
+from attn.config import Experiment, ModelConfig
+from attn.masks import Mask
+from attn.model.layers import MLP, Attention, ShortConv, weight
+from attn.positions import sinusoidal
+
+
+class Residual(nnx.Module):
+    """x + dropout(layer(norm(x)))."""
+
+    def __init__(self, layer: nnx.Module, config: ModelConfig, rngs: nnx.Rngs):
+        self.norm = nnx.RMSNorm(config.d_model, rngs=rngs)
+        self.layer = layer
+        self.dropout = config.dropout
+
+    def __call__(
+        self, x: Float[Array, "B T D"], kv_mask, key: Array | None
+    ) -> Float[Array, "B T D"]:
+        update = self.layer(self.norm(x).astype(x.dtype), kv_mask)
+        if key is not None and self.dropout:
+            keep = jax.random.bernoulli(key, 1 - self.dropout, x.shape)
+            keep = reshard(keep, mesh.BTD)
+            update = jnp.where(keep, update / (1 - self.dropout), 0)
+        return x + update
+
+
+class Transformer(nnx.Module):
+    """The model of an experiment. A decoder is an encoder under `Causal()`.
+
+    Output weights are the embedding where the model speaks tokens (Press and Wolf
+    2017), and weights of their own where it names classes.
+    """
+
+    def __init__(self, experiment: Experiment, rngs: nnx.Rngs):
+        config, task = experiment.model, experiment.task
+        D = config.d_model
+        self.readout = task.readout
+        self.dtype = jnp.dtype(config.dtype)
+        self.positions = config.positions
+        spec = PartitionSpec(None, None)
+        self.embedding = weight(rngs, spec, task.vocab_size, D, fan_in=D)
+        if config.positions == "learned":
+            self.places = weight(rngs, spec, task.seq_len, D, fan_in=D)
+        self.layers = nnx.List(
+            Residual(
+                _make(name, config, experiment.mask, task.seq_len, rngs), config, rngs
+            )
+            for name in config.layers
+        )
+        self.norm = nnx.RMSNorm(D, rngs=rngs)
+        self.tied = task.kind == "decoder"
+        if not self.tied:
+            self.out = weight(rngs, spec, task.num_classes, D, fan_in=D)
+
+    def embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Tokens as vectors of about unit variance, with their places."""
+        D = self.embedding.shape[-1]
+        x = self.embedding[...].at[tokens].get(out_sharding=mesh.BTD) * D**0.5
+        if self.positions == "learned":
+            x = x + self.places[: tokens.shape[1]] * D**0.5
+        elif self.positions == "sinusoidal":
+            x = x + sinusoidal(tokens.shape[1], D)
+        return x.astype(self.dtype)
+
+    def hidden(
+        self,
+        tokens: Int[Array, "B T"],
+        kv_mask: Bool[Array, "B T"] | None = None,
+        key: Array | None = None,
+    ) -> Float[Array, "B T D"]:
+        """States after the last layer. `key` turns dropout on."""
+        x = self.embed(tokens)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, kv_mask, None if key is None else jax.random.fold_in(key, i))
+        return self.norm(x).astype(self.dtype)
+
+    def maps(
+        self, tokens: Int[Array, "B T"], kv_mask: Bool[Array, "B T"] | None = None
+    ) -> dict[str, Float[Array, "B N T T"]]:
+        """The effective map of every attention layer, by its place in the stack."""
+        x, maps = self.embed(tokens), {}
+        for i, block in enumerate(self.layers):
+            if isinstance(block.layer, Attention):
+                inputs = block.norm(x).astype(x.dtype)
+                maps[f"layer_{i}"] = block.layer.map(inputs, kv_mask)
+            x = block(x, kv_mask, None)
+        return maps
+
+    def __call__(
+        self, batch: dict[str, Array], key: Array | None = None
+    ) -> Float[Array, "B P V"]:
+        """float32 logits at the scored positions of a batch (see `attn.tasks.base`)."""
+        tokens = batch["tokens"]
+        kv_mask = None
+        if "lengths" in batch:
+            kv_mask = jnp.arange(tokens.shape[1])[None, :] < batch["lengths"][:, None]
+        x = self.hidden(tokens, kv_mask, key)
+        if self.readout == "positions":
+            x = jax.vmap(lambda states, at: states[at])(x, batch["positions"])
+        elif self.readout == "mean":
+            real = jnp.ones(tokens.shape, bool) if kv_mask is None else kv_mask
+            total = jnp.einsum("btd,bt->bd", x, real.astype(x.dtype))
+            x = (total / real.sum(axis=1)[:, None].astype(x.dtype))[:, None]
+        table = (self.embedding if self.tied else self.out)[...].astype(x.dtype)
+        return jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
+
+
+def _make(
+    name: str, config: ModelConfig, mask: Mask, seq_len: int, rngs: nnx.Rngs
+) -> nnx.Module:
+    kernel = config.kernel_of(name)
+    if kernel is not None:
+        return Attention(config, kernel, mask, seq_len, rngs)
+    if name == "short_conv":
+        causal = not bool(mask.predicate(0, 1))
+        return ShortConv(config, causal, rngs)
+    return MLP(config, rngs)

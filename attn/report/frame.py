@@ -1,0 +1,47 @@
+"""What every picture of scores has: its limits, and the baselines as thin lines."""
+
+import math
+
+from matplotlib.axes import Axes
+
+from attn.report.groups import Group
+from attn.report.runs import Run
+from attn.report.style import Theme, halo
+from attn.report.units import metric_scale
+
+
+def scored(group: Group) -> list[Run]:
+    """Runs whose score is a number."""
+    return [run for run in group.done if math.isfinite(run.score.mean)]
+
+
+def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]:
+    """From the worst to the best interval and baseline; accuracy from 0 to 100."""
+    if group.metric == "accuracy":
+        return 0.0, 103.0
+    baselines = group.baselines if every_baseline else group.baselines[:1]
+    ends = [end for run in scored(group) for end in (run.score.low, run.score.high)]
+    values = [*ends, *(value for _, value in baselines)] or [0.0, 1.0]
+    values = [value * metric_scale(group.metric) for value in values]
+    room = 0.1 * (max(values) - min(values)) or 0.1 * abs(values[0]) or 1.0
+    return min(values) - room, max(values) + room
+
+
+def draw_baselines(axes: Axes, group: Group, theme: Theme) -> None:
+    """Thin dotted lines, named above themselves at the left."""
+    scale = metric_scale(group.metric)
+    low, high = axes.get_ylim()
+    for name, value in group.baselines:
+        if not low <= value * scale <= high:
+            continue
+        axes.axhline(value * scale, color=theme.soft, lw=0.8, ls=(0, (1, 2)), zorder=1)
+        axes.annotate(
+            name.replace("_", " "),
+            (0, value * scale),
+            (3, 1.5),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            color=theme.soft,
+            fontsize=6.5,
+            path_effects=halo(theme),
+        )

@@ -1,0 +1,209 @@
+"""The report as one HTML file that works offline: claims, tables, pictures, maps.
+
+Everything is inside the file and nothing is fetched. A map travels as bytes of the
+square root of its weights, deflated: 26 times smaller than numbers as text, and at
+most 0.004 off. The page's `#selftest` adds up every decoded row and compares.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from attn.report.groups import Group, group_runs
+from attn.report.runs import Run, read_maps
+from attn.report.tables import CAPTION, Row, Table, make_table
+
+LARGEST = 512  # rows of a map on the page; longer ones are pooled
+SCRIPTS = ("tables.js", "decode.js", "maps.js")
+
+
+def write_page(runs: Sequence[Run], path: Path, title: str = "Results") -> Path:
+    """Writes the report of `runs` to one HTML file, and returns its path."""
+    page = files("attn.report").joinpath("page")
+    groups = group_runs(runs)
+    text = Template(page.joinpath("page.html").read_text("utf-8")).substitute(
+        title=escape(title),
+        css=page.joinpath("page.css").read_text("utf-8"),
+        script="\n".join(page.joinpath(name).read_text("utf-8") for name in SCRIPTS),
+        claims=_claims(runs),
+        tables="\n".join(_group(group) for group in groups) + _note(CAPTION),
+        provenance=_provenance(runs),
+        data=_json({"runs": [m for group in groups for m in _maps(group)]}),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def encode_map(values: Float[np.ndarray, "N T S"]) -> dict[str, Any]:
+    """One layer's maps for the page.
+
+    `data` is base64 of deflated bytes, one a weight: 255 sqrt(p / scale), or
+    128 + 127 sign(p) sqrt(|p| / scale) where a mechanism has weights below 0.
+    `sums` are the sums of the N x T rows, to check the decoding by.
+    """
+    values, pool = _pooled(np.nan_to_num(values.astype(np.float32)))
+    scale = max(1.0, float(np.abs(values).max(initial=0.0)))
+    signed = bool((values < 0).any())
+    roots = np.sign(values) * np.sqrt(np.abs(values) / scale)
+    bytes_ = np.rint(128 + 127 * roots if signed else 255 * roots).astype(np.uint8)
+    heads, rows, columns = values.shape
+    return {
+        "heads": heads,
+        "rows": rows,
+        "cols": columns,
+        "pool": pool,
+        "scale": scale,
+        "signed": signed,
+        "sums": [round(float(total), 4) for total in values.sum(-1).ravel()],
+        "data": base64.b64encode(zlib.compress(bytes_.tobytes(), 9)).decode(),
+    }
+
+
+def _pooled(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Mean over neighbouring queries, sum over neighbouring keys: rows keep their sums."""
+    pool = -(-max(values.shape[1:]) // LARGEST)
+    if pool == 1:
+        return values, 1
+    rows = np.arange(0, values.shape[1], pool)
+    columns = np.arange(0, values.shape[2], pool)
+    counts = np.diff([*rows, values.shape[1]])
+    summed = np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
+    return summed / counts[:, None], pool
+
+
+def _maps(group: Group) -> list[dict[str, Any]]:
+    """The maps of a group's runs, for the page's script."""
+    found = [(run, read_maps(run)) for run in group.runs]
+    return [
+        {
+            "name": f"{group.label(run)} · {group.title}",
+            "family": _css_family(run.family),
+            "labels": list(maps.labels),
+            "layers": [
+                {"name": name.replace("_", " "), **encode_map(values)}
+                for name, values in maps.layers.items()
+            ],
+        }
+        for run, maps in found
+        if maps is not None and maps.layers
+    ]
+
+
+def _json(values: Any) -> str:
+    """JSON that may stand inside a script element whatever its strings hold."""
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _css_family(family: str) -> str:
+    known = ("dense", "sparse", "lowrank", "recurrent", "baseline")
+    return family if family in known else "other"
+
+
+def _claims(runs: Sequence[Run]) -> str:
+    """Every claim once, with the runs that test it."""
+    by_claim: dict[str, list[str]] = {}
+    for run in runs:
+        by_claim.setdefault(str(run.config.get("claim", "")), []).append(run.name)
+    items = []
+    for claim, names in by_claim.items():
+        unique = list(dict.fromkeys(names))
+        by = unique[0] if len(unique) == 1 else f"{len(unique)} experiments"
+        title = escape(", ".join(unique), quote=True)
+        by = f'<span class="by" title="{title}">{escape(by)}</span>'
+        items.append(f"<li>{escape(claim)} {by}</li>")
+    return f"<ul>\n{chr(10).join(items)}\n</ul>\n"
+
+
+def _group(group: Group) -> str:
+    """One task: its table, then its pictures."""
+    table = make_table(group)
+    return f"<h2>{escape(group.title)}</h2>\n{_table(table)}{_pictures(group)}"
+
+
+def _table(table: Table) -> str:
+    heads = "".join(
+        f'<th scope="col"><button type="button">{escape(column)}</button></th>'
+        for column in table.columns
+    )
+    rows = "\n".join(_row(row, table.columns) for row in table.rows)
+    return (
+        f'<div class="scroll"><table data-testid="table">\n<thead><tr>{heads}</tr></thead>'
+        f"\n<tbody>\n{rows}\n</tbody></table></div>\n{_note(table.provenance)}"
+    )
+
+
+def _row(row: Row, columns: Sequence[str]) -> str:
+    cells = []
+    for column, cell in zip(columns, row.cells):
+        text = (
+            f"<strong>{escape(cell.text)}</strong>"
+            if cell.strong
+            else escape(cell.text)
+        )
+        if column == "family" and row.kind != "baseline":
+            hue = _css_family(row.family)
+            text = f'<span class="dot" style="background:var(--{hue})"></span>{text}'
+        value = "" if cell.value is None else f' data-value="{cell.value!r}"'
+        score = ' class="score"' if cell.text.startswith("failed: ") else ""
+        cells.append(f"<td{score}{value}>{text}</td>")
+    return f'<tr class="{row.kind}">{"".join(cells)}</tr>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>\n'
+
+
+def _pictures(group: Group) -> str:
+    """Every picture of a group, drawn for light and for dark paper."""
+    from attn.report.plots import PICTURES, draw, to_png
+    from attn.report.style import DARK, LIGHT
+
+    figures = []
+    for kind, (_, title, caption) in PICTURES.items():
+        images = []
+        for theme in (LIGHT, DARK):
+            figure = draw(kind, group, theme)
+            if figure is not None:
+                png = base64.b64encode(to_png(figure)).decode()
+                alt = escape(f"{title}: {group.title}. {caption}", quote=True)
+                source = f"data:image/png;base64,{png}"
+                images.append(f'<img class="{theme.name}" alt="{alt}" src="{source}">')
+        if images:
+            figures.append(f"<figure>{''.join(images)}</figure>")
+    return f'<div class="pictures">{"".join(figures)}</div>\n' if figures else ""
+
+
+def _provenance(runs: Sequence[Run]) -> str:
+    """Each environment once, with the runs it made."""
+    made: dict[str, list[Run]] = {}
+    for run in runs:
+        made.setdefault(json.dumps(run.env, sort_keys=True), []).append(run)
+    return "".join(_environment(same[0].env, same) for same in made.values())
+
+
+def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
+    lines = "".join(
+        f"<tr><th>{escape(str(name))}</th><td>{escape(_plain(value))}</td></tr>"
+        for name, value in env.items()
+    )
+    prints = (f"{run.name} {run.config.get('fingerprint', '')}" for run in runs)
+    names = escape(", ".join(dict.fromkeys(prints)))
+    return (
+        f"<details><summary>{len(runs)} run folder{'s' if len(runs) != 1 else ''}"
+        f"</summary>\n<table>{lines}</table>\n<p class='note'>{names}</p></details>\n"
+    )
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,157 @@
+"""A byte-level language model of English: Python's own reference, as `help()` shows it.
+
+The text is `pydoc_data.topics` (79 topics and 465 KB in Python 3.11), part of every Python; it
+differs by Python version, which is therefore part of the dataset's name.
+
+Topics quote each other at length, so each paragraph is kept once. Topics that still
+share any 64 bytes form a group, and a group goes whole into one split: no 64 bytes of
+the test text were ever trained on.
+"""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import UInt8
+
+from attn.errors import UserError, unknown
+from attn.tasks.base import BITS_PER_BYTE, SPLITS, Dataset, Rows, Task
+from attn.tasks.ngrams import compressed_bits, ngram_bits
+
+SHARED = 64
+"""Bytes in common that tie two topics together."""
+HELD_OUT = 0.10
+"""Largest part of all bytes in the valid split, and in the test split."""
+BETWEEN = b"\n\n"
+
+
+@dataclass(frozen=True)
+class PyDoc(Task):
+    """Predict each next byte of English reference prose."""
+
+    name = "pydoc"
+    kind = "decoder"
+    readout = "all"
+    metric = BITS_PER_BYTE
+
+    seq_len: int = 256
+
+    def __post_init__(self):
+        if not 2 <= self.seq_len <= 16_384 or self.seq_len % 2:
+            raise UserError(
+                f"PyDoc.seq_len = {self.seq_len}; it must be even, from 2 to 16384 "
+                "(train windows overlap by half, and the test text has 37 KB)"
+            )
+
+    @property
+    def vocab_size(self) -> int:
+        """All bytes, 256."""
+        return 256
+
+    @property
+    def source(self) -> str:
+        """The text belongs to one version of Python."""
+        return f"python-{platform.python_version()}"
+
+    def rows(self, split: str) -> Rows:
+        """tokens and targets [n, T]: every byte of valid and test is a target once.
+
+        (But for the first byte and a last part shorter than a window.) Train windows
+        begin every T/2 bytes.
+        """
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        text = np.frombuffer(split_texts()[split], np.uint8)
+        step = self.seq_len // 2 if split == "train" else self.seq_len
+        windows = np.lib.stride_tricks.sliding_window_view(text, self.seq_len + 1)
+        chosen = windows[::step]
+        return {"tokens": chosen[:, :-1], "targets": chosen[:, 1:]}
+
+    def baselines(self, data: Dataset) -> dict[str, float]:
+        """Bits per byte on the test split's scored bytes; all were fitted on train.
+
+        `ngram` is the order, up to 6, that does best on valid; like the model it sees
+        nothing before its window. `xz_after_train` is what the test text adds to the
+        compressed size of train + test.
+        """
+        train = running_text(data.splits["train"], every=2)
+        valid = ngram_bits(train, data.splits["valid"])
+        test = ngram_bits(train, data.splits["test"])
+        text = running_text(data.splits["test"]).tobytes()
+        return {
+            "uniform": 8.0,
+            "unigram": test[1],
+            "ngram": test[min(valid, key=valid.__getitem__)],
+            **compressed_bits(train.tobytes(), text),
+        }
+
+
+@lru_cache(maxsize=1)
+def split_texts() -> dict[str, bytes]:
+    """The text of each split, its topics in order of name."""
+    from pydoc_data.topics import topics
+
+    texts = without_repeats({name: topics[name] for name in sorted(topics)})
+    room = {
+        split: HELD_OUT * sum(map(len, texts.values())) for split in ("test", "valid")
+    }
+    members: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for group in sorted(groups(texts), key=lambda group: name_hash(group[0])):
+        size = sum(len(texts[name]) for name in group)
+        split = next((s for s in room if size <= room[s]), "train")
+        members[split] += group
+        if split in room:
+            room[split] -= size
+    return {
+        split: BETWEEN.join(texts[name] for name in sorted(names))
+        for split, names in members.items()
+    }
+
+
+def without_repeats(topics: Mapping[str, str]) -> dict[str, bytes]:
+    """Each topic less the paragraphs that an earlier one, or itself, already has."""
+    seen: set[str] = set()  # asked, never iterated
+    texts = {}
+    for name, text in topics.items():
+        kept = []
+        for paragraph in text.strip().split("\n\n"):
+            if paragraph not in seen:
+                seen.add(paragraph)
+                kept.append(paragraph)
+        texts[name] = "\n\n".join(kept).encode()
+    return {name: text for name, text in texts.items() if text}
+
+
+def groups(texts: dict[str, bytes]) -> list[list[str]]:
+    """Names of texts, together where a chain of shared windows ties them."""
+    parent = {name: name for name in texts}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    first: dict[bytes, str] = {}
+    for name, text in texts.items():
+        for start in range(len(text) - SHARED + 1):
+            owner = first.setdefault(text[start : start + SHARED], name)
+            if owner != name:
+                parent[root(name)] = root(owner)
+    together: dict[str, list[str]] = {}
+    for name in texts:
+        together.setdefault(root(name), []).append(name)
+    return list(together.values())
+
+
+def name_hash(name: str) -> str:
+    """A fixed shuffle of names."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def running_text(rows: Rows, every: int = 1) -> UInt8[np.ndarray, " bytes"]:
+    """The text that windows were cut from: uint8 [bytes]; `every` 2 for train rows."""
+    targets = rows["targets"][::every].reshape(-1)
+    return np.concatenate([rows["tokens"][0, :1], targets]).astype(np.uint8)

@@ -1,0 +1,55 @@
+"""Small files that are written whole or not at all, even across a power cut."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from attn.errors import UserError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Puts `text` at `path`, whole or not at all."""
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes strict JSON with sorted keys, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    write_atomically(path, text + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in `path`; None where there is no file; UserError if damaged."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged; delete it, or choose another --workdir")
+    return value
+
+
+def disk_reason(error: BaseException | None) -> str | None:
+    """What the disk answered, in its words; None when it was not the disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return os.strerror(error.errno)
+        # TensorStore: "Failed to write ...: No space left on device [os_error_code='28']".
+        found = re.search(r"os[ _]error(?:_code=')? ?(\d+)", str(error), re.IGNORECASE)
+        if found:
+            return os.strerror(int(found[1]))
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,101 @@
+"""All that a training run carries from step to step, and how a model becomes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import PartitionSpec
+from jaxtyping import Array
+
+from attn.config import Experiment, TrainConfig
+from attn.model import Transformer
+from attn.model.layers import Features
+
+Leaves = dict[str, Array]
+"""Arrays by their path in the model, as in `layers/0/layer/q`."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class State:
+    """One replica's, or R replicas' with every array stacked in front."""
+
+    step: Array
+    params: Leaves
+    features: Leaves
+    """Random features of kernels, which training leaves alone."""
+    opt_state: Any
+    key: Array
+    """Of the randomness of training; a step folds its number in."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A model without its arrays."""
+
+    graph: nnx.GraphDef
+    paths: dict[str, tuple]
+
+    def merge(self, params: Leaves, features: Leaves) -> Transformer:
+        """The model with these arrays."""
+        leaves = params | features
+        flat = [(path, leaves[name]) for name, path in self.paths.items()]
+        return nnx.merge(self.graph, nnx.from_flat_state(flat))
+
+
+def _flat(state: nnx.State) -> dict[tuple, Array]:
+    return {path: leaf[...] for path, leaf in nnx.to_flat_state(state)}
+
+
+def _name(path: tuple) -> str:
+    return "/".join(map(str, path))
+
+
+def build(experiment: Experiment, key: Array) -> tuple[Leaves, Leaves]:
+    """Parameters and features of a new model. Traceable; needs a mesh."""
+    model = Transformer(experiment, nnx.Rngs(params=key))
+    _, params, features = nnx.split(model, nnx.Param, Features)
+    return tuple({_name(p): x for p, x in _flat(s).items()} for s in (params, features))
+
+
+def skeleton(experiment: Experiment) -> Skeleton:
+    """The model's structure, without making an array. Needs a mesh."""
+    model = nnx.eval_shape(lambda: Transformer(experiment, nnx.Rngs(params=0)))
+    graph, state = nnx.split(model)
+    return Skeleton(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """AdamW behind a clip of the global norm; vectors and taps are not decayed."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if config.warmup_steps else config.peak_lr,
+        peak_value=config.peak_lr,
+        warmup_steps=config.warmup_steps,
+        decay_steps=config.steps,
+        end_value=0.1 * config.peak_lr,
+    )
+
+    def decayed(params: Leaves) -> dict[str, bool]:
+        return {name: not name.endswith(("scale", "taps")) for name in params}
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(schedule, weight_decay=config.weight_decay, mask=decayed),
+    )
+
+
+def init_state(experiment: Experiment, seeds: tuple[int, ...]) -> State:
+    """The states of all replicas at step 0, each from its own seed. Needs a mesh."""
+    optimizer = make_optimizer(experiment.train)
+
+    def one(seed: Array) -> State:
+        init, later = jax.random.split(jax.random.key(seed))
+        params, features = build(experiment, init)
+        step = jnp.zeros((), jnp.int32)
+        return State(step, params, features, optimizer.init(params), later)
+
+    seeds_array = jax.device_put(jnp.asarray(seeds, jnp.uint32), PartitionSpec())
+    return jax.jit(jax.vmap(one))(seeds_array)

@@ -1,0 +1,88 @@
+"""The training step: one pure function, mapped over replicas and scanned over steps."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from attn.config import Experiment
+from attn.train.state import Skeleton, State, make_optimizer
+
+Batch = dict[str, Array]
+Metrics = dict[str, Array]
+
+
+def score(
+    logits: Float[Array, "B P V"], targets: Int[Array, "B P"]
+) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
+    """Loss in nats, and whether the likeliest class is the target, at each position."""
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)
+
+
+def make_train_step(
+    experiment: Experiment, skeleton: Skeleton
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """A jitted function of a state and batches [C, R, B, ...]: C steps of R replicas.
+
+    The state is donated. Metrics are [C, R]: `loss` in nats, `grad_norm` before the
+    clip, and `finite`, which is 0 where the loss or the gradient was not. Such a step
+    changes no parameter and no moment.
+    """
+    optimizer = make_optimizer(experiment.train)
+
+    def loss_of(params, features, batch, key):
+        model = skeleton.merge(params, features)
+        loss, right = score(model(batch, key), batch["targets"])
+        return loss.mean(), right.mean()
+
+    def one(state: State, batch: Batch) -> tuple[State, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        (loss, right), grads = jax.value_and_grad(loss_of, has_aux=True)(
+            state.params, state.features, batch, key
+        )
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+
+        def guard(new, old):
+            return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+
+        new = State(
+            state.step + 1,
+            guard(params, state.params),
+            state.features,
+            guard(opt_state, state.opt_state),
+            state.key,
+        )
+        metrics = {"loss": loss, "accuracy": right, "grad_norm": norm, "finite": finite}
+        return new, metrics
+
+    def steps(state: State, batches: Batch) -> tuple[State, Metrics]:
+        return lax.scan(jax.vmap(one), state, batches)
+
+    return jax.jit(steps, donate_argnums=0)
+
+
+def make_eval_step(skeleton: Skeleton) -> Callable[[State, Batch], Metrics]:
+    """A jitted function of a state and one batch [B, ...], the same for all replicas.
+
+    `weights` in the batch is 1 for a real row and 0 for filling, [B]. Gives sums over
+    real rows, each [R]: `loss` in nats, `accuracy`, and their `count`.
+    """
+
+    def one(params, features, batch):
+        model = skeleton.merge(params, features)
+        loss, right = score(model(batch), batch["targets"])
+        each = {"loss": loss, "accuracy": right, "count": jnp.ones_like(loss)}
+        return {k: (batch["weights"][:, None] * x).sum() for k, x in each.items()}
+
+    def evaluate(state: State, batch: Batch) -> Metrics:
+        over_replicas = jax.vmap(one, in_axes=(0, 0, None))
+        return over_replicas(state.params, state.features, batch)
+
+    return jax.jit(evaluate)

@@ -1,0 +1,191 @@
+"""The page is one file, offline, harmless, and decodes what was written."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from attn.report import write_report
+from attn.report.html import encode_map, write_page
+from attn.report.runs import load, read_maps
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+NASTY = "<script>alert(1)</script>"
+
+
+def decode(layer):
+    """What the page's script does, in numpy."""
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(layer["data"])), np.uint8)
+    raw = raw.reshape(layer["heads"], layer["rows"], layer["cols"]).astype(float)
+    roots = (raw - 128) / 127 if layer["signed"] else raw / 255
+    return layer["scale"] * np.sign(roots) * roots**2
+
+
+def test_a_map_comes_back_within_0_004(soft_maps):
+    values = soft_maps(layers=1)["layer_0"].astype(np.float32)
+    layer = encode_map(values)
+    assert np.abs(decode(layer) - values).max() < 0.004
+    np.testing.assert_allclose(layer["sums"], values.sum(-1).ravel(), atol=1e-4)
+
+
+def test_a_weight_that_is_zero_stays_zero(soft_maps):
+    values = soft_maps(layers=1)["layer_0"].astype(np.float32)
+    assert (decode(encode_map(values))[values == 0] == 0).all()
+
+
+def test_negative_weights_and_weights_over_1_keep_sign_and_size():
+    values = np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float32)
+    found = decode(encode_map(values))
+    assert (np.sign(found) * np.sign(values) >= 0).all()
+    assert np.abs(found - values).max() < 0.01 * np.abs(values).max()
+
+
+def test_long_maps_are_pooled_and_rows_keep_their_sums(soft_maps):
+    values = soft_maps(layers=1, heads=1, tokens=1030)["layer_0"].astype(np.float32)
+    layer = encode_map(values)
+    assert (layer["rows"], layer["cols"], layer["pool"]) == (344, 344, 3)
+    np.testing.assert_allclose(layer["sums"], 1.0, atol=2e-3)
+    block = values[0, 300:303, 90:93].sum() / 3
+    assert decode(layer)[0, 100, 30] == pytest.approx(block, abs=0.004)
+
+
+def test_twelve_layers_of_twelve_heads_fit_in_two_megabytes(soft_maps):
+    maps = soft_maps(layers=12, heads=12, tokens=128)
+    size = sum(
+        len(json.dumps(encode_map(values.astype(np.float32))))
+        for values in maps.values()
+    )
+    assert size < 2e6
+
+
+class Tags(HTMLParser):
+    """Collects the elements of a page, and addresses they point at."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.addresses = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append(tag)
+        self.addresses += [
+            v for k, v in attrs if k in ("src", "href", "action", "srcset")
+        ]
+
+
+@pytest.fixture
+def page(tmp_path, make_run, soft_maps):
+    make_run(
+        "softmax",
+        maps=soft_maps(),
+        labels=["</script><b>"] + [f"w{i}" for i in range(23)],
+    )
+    make_run("window", name=NASTY, claim=f'{NASTY} & "quoted" $x', step_ms=3.0)
+    make_run("linear", task=f"copy{NASTY}", status="failed", error=NASTY)
+    return write_page(load(tmp_path), tmp_path / "report.html", f"Results {NASTY}")
+
+
+def test_the_page_asks_the_network_for_nothing(page):
+    text = page.read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert all(at.startswith(("#", "data:")) for at in tags.addresses)
+    assert "http" not in re.sub(r"[A-Za-z0-9+/]{200,}", "", text)  # base64 may spell it
+    assert not re.search(r"@import|url\(|fetch\(|import\(|XMLHttp|WebSocket", text)
+
+
+def test_no_name_claim_error_or_token_becomes_an_element(page):
+    tags = Tags()
+    tags.feed(page.read_text())
+    assert tags.found.count("script") == 2
+    assert "b" not in tags.found
+    assert page.read_text().count("&lt;script&gt;alert(1)") >= 5
+
+
+def test_the_page_shows_claims_tables_pictures_and_provenance(page):
+    text = page.read_text()
+    for part in (
+        "softmax recalls what it saw.",
+        "copy last",
+        "failed: ",
+        "git_commit",
+        "0.10.2",
+    ):
+        assert part in text
+    assert text.count('<img class="light"') == text.count('<img class="dark"') == 3
+
+
+def test_the_report_writes_table_page_and_pictures_where_asked(
+    tmp_path, make_run, soft_maps
+):
+    make_run("softmax", maps=soft_maps())
+    report = write_report(tmp_path / "runs", tmp_path / "out")
+    assert report.table.read_text() == report.markdown
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {
+        "table.md",
+        "report.html",
+        *(path.name for path in report.pictures),
+    }
+    beside = write_report(tmp_path / "runs")
+    assert beside.page == tmp_path / "runs" / "report.html"
+
+
+def browse(page, tmp_path, hash_=""):
+    """The page's DOM after its scripts ran."""
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom",
+    ]  # fmt: skip
+    address = page.resolve().as_uri() + hash_
+    done = subprocess.run(
+        [BROWSER, *flags, address], capture_output=True, text=True, timeout=120
+    )
+    return done.stdout
+
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium here to open the page in"
+)
+
+
+def said(dom, name):
+    return re.search(rf'data-testid="{name}"[^>]*>([^<]*)<', dom).group(1)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_in_a_browser_the_selftest_passes_and_nothing_nasty_runs(page, tmp_path):
+    dom = browse(page, tmp_path, "#selftest")
+    assert said(dom, "selftest").startswith("PASS 8 maps, 192 rows")
+    assert "<title>Results &lt;script&gt;" in dom
+
+
+@pytest.mark.slow
+@needs_browser
+def test_in_a_browser_a_wrong_row_fails_the_selftest(page, tmp_path):
+    text = page.read_text()
+    page.write_text(re.sub(r'"sums":\[[^,]*,', '"sums":[0.5,', text, count=1))
+    assert said(browse(page, tmp_path, "#selftest"), "selftest").startswith("FAIL")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_in_a_browser_the_reading_is_the_largest_weight_of_the_last_query(
+    page, tmp_path
+):
+    run = next(run for run in load(tmp_path) if run.mechanism == "softmax")
+    last = read_maps(run).layers["layer_0"][0, -1]
+    key = int(last.argmax())
+    text = said(browse(page, tmp_path), "reading")
+    found = re.match(
+        r"query 23 w22 → key (\d+) \S+: ([\d.]+)", text.replace("&gt;", ">")
+    )
+    assert int(found.group(1)) == key
+    assert float(found.group(2)) == pytest.approx(last[key], abs=0.0045)

@@ -1,0 +1,62 @@
+"""What holds for every task of the table."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from attn.errors import UserError
+from attn.tasks import TASKS, Task
+
+HEAVY = "jax tensorflow_datasets grain sklearn matplotlib pydoc_data.topics"
+
+
+@pytest.fixture(params=TASKS.values(), ids=TASKS.keys())
+def task(request) -> Task:
+    pytest.importorskip("sklearn")
+    small = {"num_train": 200, "num_valid": 20, "num_test": 20}
+    names = {field.name for field in dataclasses.fields(request.param)}
+    return request.param(**{k: v for k, v in small.items() if k in names})
+
+
+def test_tokens_and_targets_are_within_the_vocabulary(task):
+    for split in ("train", "valid", "test"):
+        rows = task.rows(split)
+        assert rows["tokens"].shape[1] == task.seq_len
+        assert rows["tokens"].max() < task.vocab_size
+        assert rows["targets"].max() < task.num_classes
+
+
+def test_keys_are_those_of_the_readout(task):
+    keys = {"tokens", "targets"}
+    keys |= {"positions"} if task.readout == "positions" else set()
+    keys |= {"lengths"} if task.padded else set()
+    assert task.rows("test").keys() == keys
+
+
+def test_scored_positions_are_as_many_as_targets(task):
+    rows = task.rows("test")
+    scored = {"all": task.seq_len, "mean": 1}.get(task.readout)
+    if scored is None:
+        scored = rows["positions"].shape[1]
+    assert rows["targets"].shape[1] == scored
+
+
+def test_examples_are_the_rows_one_by_one(task):
+    rows = task.rows("valid")
+    examples = list(task.examples("valid"))
+    assert len(examples) == len(rows["tokens"])
+    np.testing.assert_array_equal(examples[-1]["tokens"], rows["tokens"][-1])
+
+
+def test_an_unknown_split_is_named(task):
+    with pytest.raises(UserError, match="unknown split 'tset'; did you mean 'test'"):
+        task.rows("tset")
+
+
+def test_tasks_can_be_listed_without_loading_anything_heavy():
+    code = f"import sys, attn.tasks; print([m for m in '{HEAVY}'.split() if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert out.stdout.strip() == "[]", out.stderr
