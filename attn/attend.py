@@ -14,7 +14,7 @@ from jax.sharding import AxisType, reshard
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.errors import UserError
+from attn.errors import UserError, unknown
 from attn.kernels.base import Kernel, Weights
 from attn.masks import FULL, Mask
 
@@ -125,6 +125,9 @@ def effective_map(
     """
     B, S, K, _ = k.shape
     identity = jnp.broadcast_to(jnp.eye(S)[None, :, None, :], (B, S, K, S))
+    spec = _spec(k)
+    if spec is not None:
+        identity = reshard(identity, P(spec[0], None, spec[2], None))
     out = attend(
         kernel,
         q,
@@ -191,6 +194,32 @@ def explain(
     )
 
 
+def choose_implementation(
+    kernel: Kernel, T: int, S: int, impl: str = "auto", *, bias: bool = False
+) -> tuple[str, dict[str, str]]:
+    """The implementation for T queries and S keys, and why not each of the others.
+
+    Raises:
+        UserError: `impl` names one that does not exist or cannot do what is asked.
+    """
+    names = kernel.implementations
+    if impl not in ("auto", *names):
+        raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
+    cannot = {}
+    if bias and "blockwise" in names:
+        cannot["blockwise"] = "it takes no bias"
+    if impl in cannot:
+        raise UserError(f"impl = {impl!r}: {cannot[impl]}; 'auto' would choose another")
+    if impl == "auto" and len(names) > 1:
+        long = T * S > DENSE_SCORES and "blockwise" not in cannot
+        impl, other = ("blockwise", "dense") if long else ("dense", "blockwise")
+        held = f"{T} x {S} scores a head are {'over' if long else 'within'} {DENSE_SCORES}"
+        cannot.setdefault(other, held)
+    elif impl == "auto":
+        impl = names[0]
+    return impl, {n: cannot.get(n, "not asked for") for n in names if n != impl}
+
+
 class _Request:
     """The arguments of one call: checked, then laid out for the kernel."""
 
@@ -235,26 +264,8 @@ class _Request:
             scale=scale is not None,
             lse=lse,
         )
-        names = self.kernel.implementations
-        if impl not in ("auto", *names):
-            raise UserError(
-                f"impl = {impl!r}: kernel {self.kernel.name!r} has "
-                f"{', '.join(names)}; or let 'auto' choose"
-            )
-        cannot = {}
-        if "blockwise" in names and self.bias is not None:
-            cannot["blockwise"] = "it takes no bias"
-        if impl in cannot:
-            raise UserError(f"impl = {impl!r}: {cannot[impl]}; 'auto' would choose another")
-        if impl == "auto":
-            if "blockwise" in names and T * S > DENSE_SCORES:
-                cannot.setdefault("dense", f"it would hold {T} x {S} scores a head")
-            elif "dense" in names:
-                cannot.setdefault("blockwise", f"{T} x {S} scores a head fit in memory")
-            free = [name for name in names if name not in cannot]
-            impl = free[0] if free else "dense"
-        refused = {name: cannot.get(name, "not asked for") for name in names if name != impl}
-        return impl, refused
+        bias = self.bias is not None
+        return choose_implementation(self.kernel, T, S, impl, bias=bias)
 
     def run(self, call: Callable[..., Any], scale: float | None, impl: str):
         """`call` on each head, by vmap over batch, key/value heads and groups."""

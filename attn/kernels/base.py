@@ -46,6 +46,10 @@ class Kernel:
         """Weights of one head, if it has any: learned, or random features."""
         return {}
 
+    def num_weights(self, H: int, S: int) -> int:
+        """Trained numbers of one head, as `init` makes them."""
+        return 0
+
     def pattern(self, mask: Mask) -> Mask:
         """What a query sees when the caller allows `mask`."""
         return mask

@@ -32,8 +32,8 @@ def _draw_cost(
 ) -> Figure | None:
     """Each run a point with its interval; a thin stair where nothing is better for less."""
     scale = metric_scale(group.metric)
-    runs = [run for run in scored(group) if (run.result.get(field) or 0) > 0]
-    costs = [run.result[field] for run in runs]
+    runs = [pair for pair in scored(group) if (pair[0].result.get(field) or 0) > 0]
+    costs = [run.result[field] for run, _ in runs]
     if len(runs) < 2 or max(costs) < 1.02 * min(costs):
         return None  # nothing to weigh
     figure = new_figure(theme, 4.6)
@@ -41,8 +41,8 @@ def _draw_cost(
     dress(axes, theme)
     axes.set_xscale("log")
     points = []
-    for run in runs:
-        x, score, hue = run.result[field], run.score, theme.hue(run.family)
+    for run, score in runs:
+        x, hue = run.result[field], theme.hue(run.family)
         y, half = score.mean * scale, (score.half or 0) * scale
         axes.errorbar(
             x, y, yerr=half or None, color=hue, elinewidth=1, alpha=0.45, zorder=2
@@ -55,7 +55,8 @@ def _draw_cost(
     _log_ticks(axes, costs, text)
     axes.set(xlabel=what, ylabel=f"test {metric_label(group.metric)}")
     draw_baselines(axes, group, theme)
-    label_points(axes, theme, points)
+    sign = -1 if group.higher_is_better else 1
+    label_points(figure, axes, theme, sorted(points, key=lambda point: sign * point[1]))
     return figure
 
 

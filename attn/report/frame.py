@@ -5,14 +5,15 @@ import math
 from matplotlib.axes import Axes
 
 from attn.report.groups import Group
-from attn.report.runs import Run
+from attn.report.runs import Estimate, Run
 from attn.report.style import Theme, halo
 from attn.report.units import metric_scale
 
 
-def scored(group: Group) -> list[Run]:
-    """Runs whose score is a number."""
-    return [run for run in group.done if math.isfinite(run.score.mean)]
+def scored(group: Group) -> list[tuple[Run, Estimate]]:
+    """Runs whose score is a number, each with it."""
+    pairs = [(run, run.score) for run in group.done]
+    return [(run, score) for run, score in pairs if score and math.isfinite(score.mean)]
 
 
 def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]:
@@ -20,7 +21,7 @@ def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]
     if group.metric == "accuracy":
         return 0.0, 103.0
     baselines = group.baselines if every_baseline else group.baselines[:1]
-    ends = [end for run in scored(group) for end in (run.score.low, run.score.high)]
+    ends = [end for _, score in scored(group) for end in (score.low, score.high)]
     values = [*ends, *(value for _, value in baselines)] or [0.0, 1.0]
     values = [value * metric_scale(group.metric) for value in values]
     room = 0.1 * (max(values) - min(values)) or 0.1 * abs(values[0]) or 1.0

@@ -94,27 +94,30 @@ def _families(group: Group) -> list[tuple[str, list[Run]]]:
 def draw_heads(group: Group, theme: Theme) -> Figure | None:
     """The test metric against the number of heads; a line a mechanism."""
     scale = metric_scale(group.metric)
-    lines: dict[str, list[Run]] = {}
-    for run in scored(group):
+    lines: dict[str, list[tuple[Run, Estimate]]] = {}
+    for run, score in scored(group):
         if heads_of(run):
-            lines.setdefault(group.labels[run.directory].split(" [")[0], []).append(run)
-    lines = {k: v for k, v in lines.items() if len({heads_of(run) for run in v}) > 1}
+            label = group.labels[run.directory].split(" [")[0]
+            lines.setdefault(label, []).append((run, score))
+    lines = {k: v for k, v in lines.items() if len({heads_of(run) for run, _ in v}) > 1}
     if not lines:
         return None
     figure = new_figure(theme, 4.2)
     axes = figure.subplots()
     dress(axes, theme, grid="y")
     axes.set_xscale("log", base=2)
-    ends, counts = [], {heads_of(run) for runs in lines.values() for run in runs}
-    for number, (label, runs) in enumerate(lines.items()):
-        runs = sorted(runs, key=heads_of)
-        peers = [k for k, v in lines.items() if v[0].family == runs[0].family]
-        hue = theme.shades(runs[0].family, len(peers))[peers.index(label)]
+    ends, counts = [], {heads_of(run) for line in lines.values() for run, _ in line}
+    families = {label: line[0][0].family for label, line in lines.items()}
+    for number, (label, line) in enumerate(lines.items()):
+        line = sorted(line, key=lambda pair: heads_of(pair[0]))
+        peers = [other for other in lines if families[other] == families[label]]
+        hue = theme.shades(families[label], len(peers))[peers.index(label)]
         # a little aside, so that intervals of two mechanisms do not hide each other
-        x = [heads_of(run) * 1.015 ** (number - (len(lines) - 1) / 2) for run in runs]
-        y = [run.score.mean * scale for run in runs]
-        half = [(run.score.half or 0) * scale for run in runs]
-        marker = MARKERS.get(runs[0].family, MARKERS["other"])
+        aside = 1.015 ** (number - (len(lines) - 1) / 2)
+        x = [heads_of(run) * aside for run, _ in line]
+        y = [score.mean * scale for _, score in line]
+        half = [(score.half or 0) * scale for _, score in line]
+        marker = MARKERS.get(families[label], MARKERS["other"])
         axes.errorbar(x, y, yerr=half, fmt="none", color=hue, capsize=2.5, elinewidth=1)
         axes.plot(x, y, f"-{marker}", color=hue, lw=1.6, ms=6, mec=theme.paper, mew=0.8)
         ends.append((y[-1], label, hue))

@@ -198,7 +198,7 @@ def read_maps(run: Run) -> Maps | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             names = [name for name in file.files if name.startswith("layer_")]
             names.sort(key=lambda name: int(name.removeprefix("layer_")))
             layers = {name: file[name].astype(np.float32) for name in names}

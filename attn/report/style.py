@@ -6,6 +6,7 @@ says the family a second time, and every line and point is labelled where it is.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,7 +68,7 @@ LIGHT = Theme(
     faint="#dfe3e8",
     families={
         "dense": "#0072b2",
-        "sparse": "#d55e00",
+        "sparse": "#c04e00",
         "lowrank": "#00865f",
         "recurrent": "#b0508f",
     },
@@ -96,7 +97,9 @@ def new_figure(theme: Theme, height: float) -> Figure:
     return figure
 
 
-def dress(axes: Axes, theme: Theme, *, grid: str = "both") -> None:
+def dress(
+    axes: Axes, theme: Theme, *, grid: Literal["both", "x", "y"] = "both"
+) -> None:
     """Thin grid behind, two quiet spines, small ticks."""
     axes.set_facecolor(theme.paper)
     axes.set_axisbelow(True)
@@ -119,7 +122,7 @@ def end_labels(axes: Axes, ends: list[tuple[float, str, object]]) -> None:
       ends: (y in data units, text, colour) of each line.
     """
     low, high = axes.get_ylim()
-    inches = axes.get_position().height * axes.get_figure().get_size_inches()[1]
+    inches = axes.bbox.height / DPI
     gap = (high - low) * 0.14 / inches
     wanted = [min(max(y, low), high) for y, _, _ in ends]
     for y, (_, text, colour) in zip(spread(wanted, gap, low, high), ends):
@@ -158,19 +161,19 @@ def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list
 
 
 def label_points(
-    axes: Axes, theme: Theme, points: list[tuple[float | int, float, str, str]]
+    figure: Figure,
+    axes: Axes,
+    theme: Theme,
+    points: list[tuple[float | int, float, str, str]],
 ):
     """Writes each (x, y, text, colour) beside its point, where nothing is in the way.
 
-    Best points first: they get the place to the right. A label that had to go far
-    gets a thin line to its point.
+    Earlier points choose first. A label that had to go far gets a thin line to its point.
     """
-    figure = axes.get_figure()
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
     dots = [axes.transData.transform(point[:2]) for point in points]
     taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in dots]
-    frame = axes.get_window_extent(renderer)
+    frame = axes.get_window_extent()
     for (x, y, text, colour), own in zip(points, list(taken)):
         for dx, dy in _offsets():
             label = axes.annotate(
@@ -187,7 +190,7 @@ def label_points(
                 path_effects=halo(theme),
                 zorder=5,
             )
-            box = label.get_window_extent(renderer)
+            box = label.get_window_extent().padded(2)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 + 4
             inside = inside and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.overlaps(o) for o in taken if o is not own):

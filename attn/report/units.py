@@ -55,7 +55,7 @@ def memory(value: float | int | None) -> str:
     return quantity(value, "B", base=1024)
 
 
-def count(value: int | None) -> str:
+def count(value: float | int | None) -> str:
     """Every digit, since sizes are matched to the last: `123,456`."""
     return NONE if value is None else f"{value:,}"
 

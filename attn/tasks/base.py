@@ -74,6 +74,15 @@ class Task:
         return self.vocab_size
 
     @property
+    def num_scored(self) -> int:
+        """Scored positions of a row, P."""
+        return {"all": self.seq_len, "mean": 1}[self.readout]
+
+    def label(self, token: int) -> str:
+        """A token as a person reads it."""
+        return str(token)
+
+    @property
     def source(self) -> str:
         """What the rows depend on beside the config, as in `python-3.11.7`."""
         return ""

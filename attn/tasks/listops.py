@@ -60,6 +60,10 @@ class ListOps(Task):
                 f"{self.seq_len}, and seq_len above 3"
             )
 
+    def label(self, token: int) -> str:
+        """The symbol."""
+        return TOKENS[token]
+
     @property
     def vocab_size(self) -> int:
         """Padding, ten digits, four operators and the closing bracket."""

@@ -7,7 +7,7 @@ PAD = 0
 MIN, MAX, MED, SM, CLOSE = 11, 12, 13, 14, 15
 TOKENS = ("pad", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 """Token ids in order: digit d is d + 1."""
-OPERATOR_RATE = 0.28
+OPERATOR_RATE = 0.25
 
 
 def grow(

@@ -72,6 +72,11 @@ class MQAR(Task):
         """The smallest value; keys are below it."""
         return self.vocab_size // 2
 
+    @property
+    def num_scored(self) -> int:
+        """Every pair is asked for once."""
+        return self.num_pairs
+
     def rows(self, split: str) -> Rows:
         """tokens [n, T], targets and positions [n, P], in order of position."""
         rng = split_rng(self.data_seed, split)

@@ -46,6 +46,10 @@ class PyDoc(Task):
                 "(train windows overlap by half, and the test text has 37 KB)"
             )
 
+    def label(self, token: int) -> str:
+        """The character."""
+        return chr(token)
+
     @property
     def vocab_size(self) -> int:
         """All bytes, 256."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import attn
 from attn.errors import UserError
 from attn.tasks import MQAR, SPLITS, TASKS, ListOps
 from attn.tasks.build import SUMS, default_data_dir, prepare
@@ -32,10 +33,11 @@ def folder_of(task, data_dir: Path) -> Path:
 
 
 def start(data_dir: Path, hash_seed: str, **more) -> subprocess.Popen:
-    env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.getcwd()}
+    env = os.environ | {"PYTHONHASHSEED": hash_seed}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PREPARE, str(data_dir)],
         env=env,
+        cwd=Path(attn.__file__).parents[1],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

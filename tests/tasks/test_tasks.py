@@ -3,10 +3,12 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import attn
 from attn.errors import UserError
 from attn.tasks import TASKS, Task
 
@@ -56,7 +58,11 @@ def test_an_unknown_split_is_named(task):
         task.rows("tset")
 
 
+@pytest.mark.slow
 def test_tasks_can_be_listed_without_loading_anything_heavy():
     code = f"import sys, attn.tasks; print([m for m in '{HEAVY}'.split() if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    root = Path(attn.__file__).parents[1]
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True
+    )
     assert out.stdout.strip() == "[]", out.stderr

@@ -44,6 +44,9 @@ class Linformer(Kernel):
             "F": jax.random.normal(of_v, shape) * kv_len**-0.5,
         }
 
+    def num_weights(self, H, S):
+        return 2 * self.rank * S
+
     def check_length(self, T):
         if self.rank > T:
             raise bad_knob(self, "rank", f"the text has {T} tokens; low rank means fewer")

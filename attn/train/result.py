@@ -1,0 +1,84 @@
+"""What a run has to say of itself: its costs, its baselines, its attention maps."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from attn import cost
+from attn.attend import choose_implementation
+from attn.config import Experiment
+from attn.tasks.base import Dataset
+from attn.train.state import Skeleton, State
+
+MAP_TOKENS = 64
+"""Tokens of the example that maps are kept for, from its start."""
+
+
+def make_result(
+    experiment: Experiment, data: Dataset, *, study: str | None
+) -> dict[str, Any]:
+    """What is known of a run but its times and scores (`None` until there are any)."""
+    model, task = experiment.model, experiment.task
+    return {
+        "error": None,
+        "study": study,
+        "metric": task.metric.name,
+        "higher_is_better": task.metric.higher_is_better,
+        "valid": None,
+        "test": None,
+        "baselines": task.baselines(data),
+        "kernel": _kernel(experiment),
+        "params": cost.count_params(experiment),
+        "train_flops_per_step": cost.train_flops(experiment),
+        "state_bytes": cost.decode_state(experiment),
+        "dataset": {"builder": data.builder, "sha256": data.sha256},
+        "num_heads": model.num_heads,
+        "num_kv_heads": model.kv_heads,
+        "head_dim": model.head_width,
+        "d_ff": model.hidden_width if "mlp" in model.pattern else None,
+    }
+
+
+def _kernel(experiment: Experiment) -> dict[str, Any]:
+    """The kernel of `attention` layers, and the implementation it resolved to."""
+    kernel, T = experiment.model.kernel, experiment.task.seq_len
+    chosen, _ = choose_implementation(kernel, T, T, experiment.model.attention_impl)
+    return {
+        "is": kernel.name,
+        "family": kernel.family,
+        "impl": chosen,
+        "density": kernel.pattern(experiment.mask).density(T),
+        "exact": "exact" in kernel.can,
+    }
+
+
+def save_maps(
+    experiment: Experiment, model: Skeleton, state: State, data: Dataset, folder: Path
+) -> None:
+    """Writes `maps.npz`: the effective map of every head of the first seed, float16.
+
+    One example of the test split, cut to `MAP_TOKENS` tokens; arrays `layer_<i>`
+    [N, T, T], its tokens and their labels.
+    """
+    rows = data.splits["test"]
+    tokens = np.asarray(rows["tokens"][0][:MAP_TOKENS], np.int32)
+    length = min(int(rows["lengths"][0]), tokens.size) if "lengths" in rows else None
+    copies = jax.typeof(state.step).sharding.mesh.shape["data"]
+    batch = jax.device_put(np.repeat(tokens[None], copies, axis=0), P("data"))
+
+    def first(state: State, batch):
+        params, features = jax.tree.map(lambda x: x[0], (state.params, state.features))
+        seen = None
+        if length is not None:
+            seen = jnp.arange(tokens.size)[None] < jnp.full_like(batch[:, :1], length)
+        maps = model.merge(params, features).maps(batch, seen)
+        return jax.tree.map(lambda m: m.astype(jnp.float16), maps)
+
+    maps = jax.jit(first)(state, batch)
+    labels = [experiment.task.label(int(token)) for token in tokens]
+    arrays = {name: np.asarray(m)[0] for name, m in maps.items()}
+    np.savez_compressed(folder / "maps.npz", tokens=tokens, labels=labels, **arrays)
