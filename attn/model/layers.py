@@ -120,7 +120,7 @@ class ShortConv(nnx.Module):
         taps = self.taps[...].astype(x.dtype)
         W, T = taps.shape[0], x.shape[1]
         padded = jnp.pad(x, ((0, 0), (W - 1 - self.ahead, self.ahead), (0, 0)))
-        mixed = sum(padded[:, i : i + T] * taps[i] for i in range(W))
+        mixed = sum(padded[:, i : i + T] * taps[i, None, None] for i in range(W))
         return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype))
 
 

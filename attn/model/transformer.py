@@ -65,9 +65,9 @@ class Transformer(nnx.Module):
         D = self.embedding.shape[-1]
         x = self.embedding[...].at[tokens].get(out_sharding=mesh.BTD) * D**0.5
         if self.positions == "learned":
-            x = x + self.places[: tokens.shape[1]] * D**0.5
+            x = x + self.places[None, : tokens.shape[1]] * D**0.5
         elif self.positions == "sinusoidal":
-            x = x + sinusoidal(tokens.shape[1], D)
+            x = x + sinusoidal(tokens.shape[1], D)[None]
         return x.astype(self.dtype)
 
     def hidden(

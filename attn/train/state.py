@@ -46,7 +46,7 @@ class Skeleton:
         return nnx.merge(self.graph, nnx.from_flat_state(flat))
 
 
-def _flat(state: nnx.State) -> dict[tuple, Array]:
+def _flat(state: Any) -> dict[tuple, Array]:
     return {path: leaf[...] for path, leaf in nnx.to_flat_state(state)}
 
 

@@ -44,7 +44,7 @@ def make_train_step(
         (loss, right), grads = jax.value_and_grad(loss_of, has_aux=True)(
             state.params, state.features, batch, key
         )
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

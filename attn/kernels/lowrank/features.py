@@ -91,7 +91,7 @@ def causal_product(
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)
     before = jnp.cumsum(states, axis=0) - states
     scores = jnp.einsum("mcr,mdr->mcd", phi_q, phi_k)
-    scores = jnp.where(jnp.tri(C, dtype=bool), scores, 0.0)
+    scores = jnp.where(jnp.tri(C, dtype=bool)[None], scores, 0.0)
     sums = jnp.einsum("mcr,mru->mcu", phi_q, before)
     sums = sums + jnp.einsum("mcd,mdu->mcu", scores, values)
     return sums.reshape(-1, values.shape[-1])[:T]

@@ -51,7 +51,7 @@ class Performer(FeatureAttention):
         """
         w = weights["directions"].astype(jnp.float32)
         q, k = (x.astype(jnp.float32) * x.shape[-1] ** -0.25 for x in (q, k))
-        excess = jnp.maximum(0.5 * jnp.square(w).sum(axis=1) - CEILING, 0.0)
+        excess = jnp.maximum(0.5 * jnp.square(w).sum(axis=1)[None] - CEILING, 0.0)
         of_q = q @ w.T + excess
         of_k = k @ w.T - excess - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)
         # A factor of one query cancels in its normalisation; the gradient with it.
