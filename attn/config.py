@@ -9,7 +9,8 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from math import isfinite
+from typing import Any, Literal, get_args
 
 from attn.errors import UserError, require_positive, unknown
 from attn.kernels import KERNELS, Kernel, Softmax
@@ -17,6 +18,8 @@ from attn.masks import FULL, Causal, Mask
 from attn.tasks import Task
 
 LAYERS = ("attention", "short_conv", "mlp")
+Positions = Literal["none", "learned", "sinusoidal", "rotary"]
+Dtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,13 @@ class ModelConfig:
     """Hidden width of `mlp`, F; 4 `d_model` unless given."""
     kernel: Kernel = field(default_factory=Softmax)
     """What `attention` layers run."""
-    positions: Literal["none", "learned", "sinusoidal", "rotary"] = "rotary"
+    positions: Positions = "rotary"
     """How a token knows its place."""
     attention_impl: str = "auto"
     """Of the kernel's implementations; a named one never falls back."""
     conv_width: int = 3
     """Tokens that a `short_conv` sees, its own included."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """Of activations; parameters, softmax and loss are float32."""
     dropout: float = 0.0
     """Share of each residual update that is dropped in training."""
@@ -58,14 +61,33 @@ class ModelConfig:
         require_positive(self, "d_ff", "conv_width")
         if not 0 <= self.dropout < 1:
             raise UserError(f"ModelConfig.dropout = {self.dropout}; from 0 to below 1")
+        for name, names in (("positions", Positions), ("dtype", Dtype)):
+            if getattr(self, name) not in get_args(names):
+                raise unknown(
+                    f"ModelConfig.{name}", getattr(self, name), get_args(names)
+                )
+        self._check_pattern()
+        self._check_heads()
+
+    def _check_pattern(self):
         if not self.pattern:
             raise UserError("ModelConfig.pattern is empty; it needs a layer")
         for name in self.pattern:
             if name not in LAYERS and name not in KERNELS:
                 raise unknown("layer in ModelConfig.pattern", name, [*LAYERS, *KERNELS])
-        ways = ("auto", *self.kernel.implementations)
-        if self.attention_impl not in ways:
-            raise unknown("ModelConfig.attention_impl", self.attention_impl, ways)
+            kernel = self.kernel_of(name)
+            ways = () if kernel is None else ("auto", *kernel.implementations)
+            if ways and self.attention_impl not in ways:
+                raise unknown(
+                    f"ModelConfig.attention_impl of {name!r}", self.attention_impl, ways
+                )
+        if "attention" not in self.pattern and self.kernel != Softmax():
+            raise UserError(
+                f"ModelConfig.kernel = {self.kernel} has no 'attention' layer to run it: "
+                f"pattern = {self.pattern}"
+            )
+
+    def _check_heads(self):
         if self.head_dim is None and self.d_model % self.num_heads:
             raise UserError(
                 f"ModelConfig.num_heads = {self.num_heads} does not divide d_model = "
@@ -90,7 +112,9 @@ class ModelConfig:
     @property
     def head_width(self) -> int:
         """Width of a head, H."""
-        return self.d_model // self.num_heads if self.head_dim is None else self.head_dim
+        return (
+            self.d_model // self.num_heads if self.head_dim is None else self.head_dim
+        )
 
     @property
     def hidden_width(self) -> int:
@@ -130,10 +154,15 @@ class TrainConfig:
     def __post_init__(self):
         require_positive(self, "steps", "batch_size", "eval_every", "save_every")
         for name in ("peak_lr", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"TrainConfig.{name} must be above 0")
-        if self.weight_decay < 0:
-            raise UserError(f"TrainConfig.weight_decay = {self.weight_decay} is below 0")
+            value = getattr(self, name)
+            if not (value > 0 and isfinite(value)):
+                raise UserError(
+                    f"TrainConfig.{name} = {value}; it must be above 0, and finite"
+                )
+        if not (self.weight_decay >= 0 and isfinite(self.weight_decay)):
+            raise UserError(
+                f"TrainConfig.weight_decay = {self.weight_decay}; at least 0, and finite"
+            )
         if not 0 <= self.warmup_steps < self.steps:
             raise UserError(
                 f"TrainConfig.warmup_steps = {self.warmup_steps} must be from 0 to "
@@ -157,7 +186,9 @@ class Experiment:
     def __post_init__(self):
         require_positive(self, "seeds")
         if not self.claim.strip():
-            raise UserError(f"experiment {self.name!r} makes no claim; write the sentence")
+            raise UserError(
+                f"experiment {self.name!r} makes no claim; write the sentence"
+            )
         for layer in self.model.pattern:
             kernel = self.model.kernel_of(layer)
             if kernel is not None:
@@ -179,7 +210,9 @@ def to_json(config: Any) -> Any:
     """A config as JSON values; a kernel or a task also says which one it is."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         named = {"is": config.name} if isinstance(config, Kernel | Task) else {}
-        values = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        values = {
+            f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)
+        }
         return named | values
     if isinstance(config, tuple | list):
         return [to_json(item) for item in config]

@@ -5,6 +5,7 @@ multiplications and additions of matrix products; a training step is three forwa
 passes (Kaplan et al. 2020, section 2.1).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, get_args
@@ -70,7 +71,9 @@ def decode_state(experiment: Experiment) -> int | None:
         kernel = model.kernel_of(layer)
         if kernel is not None:
             H = model.head_width
-            numbers += model.kv_heads * kernel.state_size(T, H, H)
+            # Query heads that own features cannot share sums over them.
+            heads = model.kv_heads if kernel.owns == "nothing" else model.num_heads
+            numbers += heads * kernel.state_size(T, H, H)
         elif layer == "short_conv":
             numbers += (model.conv_width - 1) * model.d_model
     return numbers * (2 if model.dtype == "bfloat16" else 4)
@@ -87,8 +90,8 @@ _SOLVED: dict[str, tuple[str, Callable[[Experiment], float | None]]] = {
 def match(experiment: Experiment, reference: Experiment, by: Match) -> Experiment:
     """`experiment` with `d_ff` or `head_dim` set so that it costs what `reference` does.
 
-    The cost is a straight line in the field, so two readings give the answer, rounded
-    to a whole number. Shazeer 2019 (Fast Transformer Decoding, section 4) sizes its
+    The nearest whole number is taken, and the nearest even one where rotary positions
+    turn pairs of a head. Shazeer 2019 (Fast Transformer Decoding, section 4) sizes its
     models so.
 
     Raises:
@@ -99,27 +102,47 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
         raise unknown("match", by, get_args(Match))
     if by == "none":
         return experiment
-    field, cost = _SOLVED[by]
+    field = _SOLVED[by][0]
+    step = 2 if field == "head_dim" and experiment.model.positions == "rotary" else 1
+
+    def resized(size: int) -> Experiment:
+        return replace(experiment, model=replace(experiment.model, **{field: size}))
 
     def at(size: int) -> float:
-        value = cost(replace(experiment, model=replace(experiment.model, **{field: size})))
-        if value is None:
-            raise UserError(f"match = {by!r}: an encoder keeps no cache; match params")
-        return value
+        return _cost(resized(size), by)
 
-    # Even sizes keep rotary positions possible whatever the reading.
-    slope = (at(4) - at(2)) / 2
-    if slope == 0:
+    if at(2) == at(4):
         raise UserError(
             f"match = {by!r} changes {field}, and {experiment.name!r} has no layer that "
             f"uses it: pattern = {experiment.model.pattern}"
         )
-    target = cost(reference)
-    assert target is not None
-    size = round(2 + (target - at(2)) / slope)
+    size = _nearest(at, _cost(reference, by), step)
     if size < 1:
         raise UserError(
             f"match = {by!r}: {experiment.name!r} costs more than {reference.name!r} even "
-            f"with {field} = 1"
+            f"with {field} = {step}"
         )
-    return replace(experiment, model=replace(experiment.model, **{field: size}))
+    return resized(size)
+
+
+def _cost(experiment: Experiment, by: str) -> float:
+    value = _SOLVED[by][1](experiment)
+    if value is None:
+        raise UserError(
+            f"match = {by!r}: {experiment.name!r} is an encoder, which keeps no cache; "
+            "match params"
+        )
+    return value
+
+
+def _nearest(cost: Callable[[int], float], target: float, step: int) -> int:
+    """The multiple of `step` whose cost is nearest the target; 0 if all are above it."""
+    high = step
+    while cost(high) < target:
+        high *= 2
+    sizes = range(step, high + 1, step)
+    above = sizes[bisect_left(sizes, target, key=cost)]
+    below = above - step
+    if below == 0:
+        return above if cost(above) == target else 0
+    return above if cost(above) - target < target - cost(below) else below

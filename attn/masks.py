@@ -50,7 +50,7 @@ class Mask:
         raise NotImplementedError
 
     def __and__(self, other: "Mask") -> "Mask":
-        if self == FULL or self == other:
+        if self in (FULL, other):
             return other
         return self if other == FULL else And(self, other)
 
@@ -88,7 +88,9 @@ def _count(mask: Mask, T: int, S: int, block: int = 512) -> int:
     return total
 
 
-def _band(low: Index, high: Index, least: Index | None, most: Index | None) -> np.ndarray:
+def _band(
+    low: Index, high: Index, least: Index | None, most: Index | None
+) -> np.ndarray:
     """The verdict on differences low..high where least..most are visible."""
     inside, apart = np.asarray(True), np.asarray(False)
     if least is not None:
@@ -236,7 +238,8 @@ class Not(Mask):
     a: Mask
 
     def predicate(self, q, k):
-        return ~self.a.predicate(q, k)
+        # Not `~`, which of Python's own True makes -2.
+        return True ^ self.a.predicate(q, k)
 
     def tile(self, q0, q1, k0, k1):
         return Tile.FULL - self.a.tile(q0, q1, k0, k1)

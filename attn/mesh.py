@@ -53,11 +53,13 @@ class MeshShape:
     def parse(cls, text: str) -> "MeshShape":
         """Reads `data=2,heads=4`; an axis that is not named has size 1."""
         sizes = {}
-        for part in filter(None, text.split(",")):
+        for part in filter(None, text.replace(" ", "").split(",")):
             name, _, size = part.partition("=")
             if name not in AXES:
                 raise unknown("mesh axis", name, AXES)
-            if not size.isdigit():
+            if name in sizes:
+                raise UserError(f"mesh {text!r} names {name} twice; give it one size")
+            if not size.isdecimal():
                 raise UserError(f"mesh {part!r}: write {name}=2, say")
             sizes[name] = int(size)
         return cls(**sizes)
@@ -83,6 +85,20 @@ def _check_divides(size: int, what: str, value: int) -> None:
             f"mesh {axis} = {size} does not divide {what} = {value}; it can be "
             f"{', '.join(map(str, fits[:12]))}"
         )
+
+
+def use_cpu_devices(count: int) -> None:
+    """Divides the CPU into `count` devices; before the first use of any device.
+
+    Accelerators are left as they are.
+    """
+    import jax
+
+    if count > 1:
+        jax.config.update("jax_num_cpu_devices", count)
+        # Several programs in flight over more devices than cores can wait for each
+        # other for ever.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:

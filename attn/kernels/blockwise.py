@@ -6,8 +6,8 @@ from the log-sum-exp (Dao et al. 2022, algorithm 4). Tiles that the mask hides a
 never visited, and tiles that it shows whole are not masked.
 """
 
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +61,8 @@ def blockwise_attention(
     # Padding of the last block counts as a segment of its own, seen by nobody.
     q_ids = jnp.zeros(T, jnp.int32) if q_ids is None else q_ids
     kv_ids = jnp.zeros(S, jnp.int32) if kv_ids is None else kv_ids
+    k, v = clean(k, kv_ids), clean(v, kv_ids)
     q_ids, kv_ids = _blocks(q_ids, C, fill=-2), _blocks(kv_ids, C, fill=-1)
-    v = clean(v, kv_ids.reshape(-1)[:S])
     out, lse = _attention(plan, *(_blocks(x, C) for x in (q, k, v)), q_ids, kv_ids)
     return out.reshape(-1, v.shape[-1])[:T], lse.reshape(-1)[:T]
 

@@ -1,6 +1,7 @@
 """Softmax attention by its definition: every score is held in memory."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.masks import Mask
@@ -34,6 +35,7 @@ def dense_attention(
         query that sees nothing gives 0 and -inf.
     """
     T, S = q.shape[0], k.shape[0]
+    k, v = clean(k, kv_ids), clean(v, kv_ids)
     seen = visible(mask, jnp.arange(T), jnp.arange(S), q_ids, kv_ids)
     scores = jnp.einsum("th,sh->ts", q, k, preferred_element_type=jnp.float32)
     scores = scores * (q.shape[-1] ** -0.5 if scale is None else scale)
@@ -41,15 +43,13 @@ def dense_attention(
         scores = scores + bias.astype(jnp.float32)
     scores = jnp.where(seen, scores, -jnp.inf)
     # A row that sees nothing has the maximum -inf, and -inf - -inf would be NaN.
-    top = scores.max(axis=-1, keepdims=True)
+    top = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     top = jnp.where(top == -jnp.inf, 0.0, top)
     weights = jnp.exp(scores - top)
     total = weights.sum(axis=-1, keepdims=True)
     empty = total == 0
     weights = (weights / jnp.where(empty, 1.0, total)).astype(v.dtype)
-    out = jnp.einsum(
-        "ts,sv->tv", weights, clean(v, kv_ids), preferred_element_type=jnp.float32
-    )
+    out = jnp.einsum("ts,sv->tv", weights, v, preferred_element_type=jnp.float32)
     lse = jnp.where(empty, -jnp.inf, top + jnp.log(jnp.where(empty, 1.0, total)))
     return out.astype(v.dtype), lse[:, 0]
 
@@ -69,6 +69,8 @@ def visible(
     return jnp.broadcast_to(seen, (q_index.size, k_index.size))
 
 
-def clean(v: Float[Array, "S Hv"], kv_ids: Int[Array, "S"] | None):
-    """Values without what padding holds: 0 times an inf or a NaN there would be NaN."""
-    return v if kv_ids is None else jnp.where(kv_ids[:, None] < 0, 0, v)
+def clean(
+    x: Float[Array, "S U"], kv_ids: Int[Array, "S"] | None
+) -> Float[Array, "S U"]:
+    """Keys or values, 0 at padding: 0 times an inf or a NaN there would be NaN."""
+    return x if kv_ids is None else jnp.where(kv_ids[:, None] < 0, 0, x)

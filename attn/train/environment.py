@@ -29,27 +29,26 @@ def environment(mesh: dict[str, int]) -> dict[str, Any]:
       mesh: devices along each mesh axis, by name.
 
     Returns:
-      `versions`, `platform`, `devices` (platform, kind, count, processes), `mesh`,
-      `cpu` (model, cores this process may use), `memory_bytes`, `git` (commit and
-      dirty flag; None outside a checkout), `xla_flags`. No host name and no absolute
-      path is among them.
+      One version for each package, `platform` (cpu, gpu, tpu), `device_kind` and counts,
+      `mesh`, `cpu` model and `cores` this process may use, `memory_bytes`, `git_commit`
+      and `git_dirty` (None outside a checkout), `os`, `xla_flags`. No host name and no
+      absolute path is among them.
     """
     import jax
 
     first = jax.devices()[0]
     return {
-        "versions": _versions(),
-        "platform": platform.platform(),
-        "devices": {
-            "platform": first.platform,
-            "kind": first.device_kind,
-            "count": jax.device_count(),
-            "processes": jax.process_count(),
-        },
+        **_versions(),
+        **_git(Path(attn.__file__).resolve().parents[1]),
+        "platform": first.platform,
+        "device_kind": first.device_kind,
+        "device_count": jax.device_count(),
+        "process_count": jax.process_count(),
         "mesh": dict(mesh),
-        "cpu": {"model": _cpu_model(), "cores": _cores()},
+        "cpu": _cpu_model(),
+        "cores": _cores(),
         "memory_bytes": _memory_bytes(),
-        "git": _git(Path(attn.__file__).resolve().parents[1]),
+        "os": platform.platform(),
         "xla_flags": _without_paths(os.environ.get("XLA_FLAGS", "")),
     }
 
@@ -93,13 +92,14 @@ def _without_paths(flags: str) -> str:
     return re.sub(r"=[\"']?[/~]\S*", "=<path>", flags)
 
 
-def _git(root: Path) -> dict[str, Any] | None:
+def _git(root: Path) -> dict[str, Any]:
     """Commit and dirty flag of the checkout at `root` itself, not of one around it."""
     top = _ask_git(root, "rev-parse", "--show-toplevel")
     commit = _ask_git(root, "rev-parse", "--verify", "HEAD")
     if not top or not commit or Path(top).resolve() != root:
-        return None
-    return {"commit": commit, "dirty": _ask_git(root, "status", "--porcelain") != ""}
+        return {"git_commit": None, "git_dirty": None}
+    dirty = _ask_git(root, "status", "--porcelain") != ""
+    return {"git_commit": commit, "git_dirty": dirty}
 
 
 def _ask_git(root: Path, *words: str) -> str | None:

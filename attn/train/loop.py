@@ -35,7 +35,7 @@ CALL_STEPS = 25
 
 
 class Diverged(RuntimeError):
-    """A loss or gradient that is not finite; the parameters are those before it."""
+    """A loss or gradient that is not finite; its step changed no parameter."""
 
 
 class Watcher(Protocol):
@@ -152,16 +152,22 @@ class Training:
                 if unread is not None:
                     self._read(*unread)
                 unread = (self.step, length, metrics)
-                if self._at_boundary():
+                # Asked once: a signal from here on waits for the next call.
+                stopping = bool(self.stop.requested)
+                if stopping or self._due("eval_every", "save_every"):
                     self._read(*unread)
                     unread = None
-                    self._save(batches)
-                    self.stop.check()
+                    if stopping or self._due("save_every"):
+                        state = vars(self.state)
+                        self.checkpoints.save(self.step, state, batches.get_state())
+                    if stopping:
+                        self.stop.check()
 
-    def _at_boundary(self) -> bool:
+    def _due(self, *fields: str) -> bool:
+        """Whether this step is the last, or a multiple of one of these fields."""
         config = self.experiment.train
-        due = (config.eval_every, config.save_every, config.steps)
-        return bool(self.stop.requested) or any(self.step % n == 0 for n in due)
+        marks = [getattr(config, field) for field in fields]
+        return any(self.step % n == 0 for n in (*marks, config.steps))
 
     def _call(self, batches: Batches, length: int) -> Metrics:
         """Starts `length` steps, and does not wait for them."""
@@ -202,16 +208,10 @@ class Training:
             raise Diverged(
                 f"step {before + at + 1} of seed {self.seeds[replica]} was not finite: "
                 f"loss {values['loss'][at, replica]}, gradient norm "
-                f"{values['grad_norm'][at, replica]}; parameters are those of step "
-                f"{before + at}; try a lower train.peak_lr than "
-                f"{self.experiment.train.peak_lr}, or a longer warm-up"
+                f"{values['grad_norm'][at, replica]}; nothing after it is saved; try a "
+                f"lower train.peak_lr than {self.experiment.train.peak_lr}, or a longer "
+                "warm-up"
             )
-
-    def _save(self, batches: Batches) -> None:
-        config = self.experiment.train
-        due = self.step % config.save_every == 0 or self.step == config.steps
-        if due or self.stop.requested:
-            self.checkpoints.save(self.step, vars(self.state), batches.get_state())
 
     def result(self, study: str | None) -> dict[str, Any]:
         """All of `result.json` but the scores."""

@@ -48,15 +48,24 @@ class RunFolder:
           UserError: the folder holds another experiment or something else, or cannot
             be written; it is then left as it was.
         """
-        wanted = _plain(to_json(experiment)) | {"fingerprint": fingerprint(experiment)}
         with _writing(self.path):
-            known = self._known_config()
-            if known is not None:
-                self._refuse_another(known, wanted)
+            known, wanted = self.check(experiment)
             self.path.mkdir(parents=True, exist_ok=True)
             if known != wanted:
                 write_json(self.path / "config.json", wanted)
             write_json(self.path / "env.json", self._with_earlier(_plain(env)))
+
+    def check(self, experiment: Experiment) -> tuple[dict | None, dict]:
+        """The config that is there, if any, and the one to write; writes nothing.
+
+        Raises:
+          UserError: the folder holds another experiment, or something else.
+        """
+        wanted = _plain(to_json(experiment)) | {"fingerprint": fingerprint(experiment)}
+        known = self._known_config()
+        if known is not None:
+            self._refuse_another(known, wanted)
+        return known, wanted
 
     def append(self, step: int, values: Mapping[str, Any]) -> None:
         """Adds one line to `metrics.jsonl`; arrays become lists.

@@ -43,9 +43,13 @@ def make_result(
     }
 
 
-def _kernel(experiment: Experiment) -> dict[str, Any]:
-    """The kernel of `attention` layers, and the implementation it resolved to."""
-    kernel, T = experiment.model.kernel, experiment.task.seq_len
+def _kernel(experiment: Experiment) -> dict[str, Any] | None:
+    """The first kernel of the pattern, and the implementation it resolved to."""
+    model, T = experiment.model, experiment.task.seq_len
+    kernels = filter(None, map(model.kernel_of, model.pattern))
+    kernel = next(kernels, None)
+    if kernel is None:
+        return None
     chosen, _ = choose_implementation(kernel, T, T, experiment.model.attention_impl)
     return {
         "is": kernel.name,

@@ -59,12 +59,13 @@ class FeatureAttention(Kernel):
         kv_ids: Int[Array, "S"] | None = None,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
+        k, v = clean(k, kv_ids), clean(v, kv_ids)
         phi_q, phi_k = self.features(q, k, weights or {})
         if kv_ids is not None:
             phi_k = jnp.where(kv_ids[:, None] < 0, 0.0, phi_k)
         # A column of ones carries the normaliser through the same products.
         ones = jnp.ones_like(v[:, :1], jnp.float32)
-        values = jnp.concatenate([clean(v, kv_ids).astype(jnp.float32), ones], axis=1)
+        values = jnp.concatenate([v.astype(jnp.float32), ones], axis=1)
         if mask == FULL:
             sums = phi_q @ (phi_k.T @ values)
         else:
@@ -78,14 +79,17 @@ class FeatureAttention(Kernel):
 
 
 def causal_product(
-    phi_q: Float[Array, "T R"], phi_k: Float[Array, "T R"], values: Float[Array, "T U"]
+    phi_q: Float[Array, "T R"], phi_k: Float[Array, "S R"], values: Float[Array, "S U"]
 ) -> Float[Array, "T U"]:
     """Row t is the sum over s <= t of (phi_q[t] . phi_k[s]) values[s]."""
     T = phi_q.shape[0]
     C = min(CHUNK, T)
+    M = -(-T // C)
 
     def chunks(x):
-        return jnp.pad(x, ((0, -T % C), (0, 0))).reshape(-1, C, x.shape[1])
+        # Keys behind the last query are seen by nobody; those that lack are zeros.
+        x = x[:T]
+        return jnp.pad(x, ((0, M * C - x.shape[0]), (0, 0))).reshape(M, C, x.shape[1])
 
     phi_q, phi_k, values = chunks(phi_q), chunks(phi_k), chunks(values)
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
 from attn.kernels.dense import clean, dense_attention
 from attn.masks import FULL, Mask
@@ -49,7 +49,9 @@ class Linformer(Kernel):
 
     def check_length(self, T):
         if self.rank > T:
-            raise bad_knob(self, "rank", f"the text has {T} tokens; low rank means fewer")
+            raise bad_knob(
+                self, "rank", f"the text has {T} tokens; low rank means fewer"
+            )
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(self.rank, H + Hv, S + T)
@@ -69,7 +71,12 @@ class Linformer(Kernel):
         kv_ids: Int[Array, "S"] | None = None,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv]. S may be shorter than the text `init` was told of."""
-        S = k.shape[0]
+        S, kv_len = k.shape[0], weights["E"].shape[1]
+        if kv_len < S:
+            raise UserError(
+                f"linformer was made for texts of {kv_len} keys and was given {S}; "
+                f"init it with kv_len = {S}"
+            )
         E, F = (weights[name][:, :S].astype(v.dtype) for name in ("E", "F"))
         k, v = E @ clean(k, kv_ids), F @ clean(v, kv_ids)
         return dense_attention(q, k, v, mask=FULL, scale=scale)[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from attn.kernels.base import bad_knob
+from attn.kernels.base import bad_knob, matmul_flops
 from attn.kernels.lowrank.features import FeatureAttention
 
 CEILING = 50.0
@@ -41,6 +41,9 @@ class Performer(FeatureAttention):
 
     def rank(self, H):
         return self.num_features
+
+    def flops(self, T, S, H, Hv, mask):
+        return super().flops(T, S, H, Hv, mask) + matmul_flops(T + S, H, self.rank(H))
 
     def features(self, q, k, weights):
         """phi(q) and phi(k), each up to a factor that cancels.

@@ -1,0 +1,5 @@
+"""What this laboratory claims, and how it tests it. Importing registers everything."""
+
+from experiments import families, heads, images, trees
+
+__all__ = ["families", "heads", "images", "trees"]

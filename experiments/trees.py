@@ -1,0 +1,40 @@
+"""Does ListOps measure attention, or whether a model reads its first symbol?
+
+    python launch.py run trees
+
+Long Range Arena's rules on short texts, padding masked for every mechanism. The
+baselines name the root operator alone, and the root with its own digits.
+"""
+
+from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.kernels import Linear, Linformer, Longformer, Performer, Softmax, WindowAttention
+from attn.tasks import ListOps
+from experiments.families import with_kernel
+from experiments.registry import Study, register
+
+listops = Experiment(
+    name="listops",
+    claim="Small models end between the root operator and the root with its digits, whatever their attention.",
+    task=ListOps(),
+    model=ModelConfig(d_model=64, repeats=2, num_heads=4, positions="learned"),
+    train=TrainConfig(steps=1000, batch_size=32, peak_lr=1e-3, eval_every=200),
+)
+
+register(
+    Study(
+        name="trees",
+        claim=listops.claim,
+        experiments=tuple(
+            with_kernel(listops, kernel)
+            for kernel in (
+                Softmax(),
+                WindowAttention(width=17),
+                Longformer(width=17, num_global=4),
+                Linear(),
+                Performer(num_features=64),
+                Linformer(rank=16),
+            )
+        ),
+        minutes=20,
+    )
+)

@@ -1,0 +1,218 @@
+"""The one door of the laboratory.
+
+    python launch.py list [--json]             names, claims, minutes
+    python launch.py show NAME [overrides]     config, parameters, FLOPs, bytes
+    python launch.py compare                   dense, sparse and low-rank in one table
+    python launch.py run NAME [overrides]      an experiment or a study, resumed by itself
+    python launch.py sweep NAME --over model.num_heads=1,2,4 --match params
+    python launch.py report DIR                tables, plots and a page from run folders
+
+Each has --help. An override names a field: --model.num-heads 8, --train.steps 2000,
+--kernel linear. Exit codes: 0 done, 1 failed, 2 what you typed is wrong, 75 stopped by
+a signal and resumable by the same command.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attn.config import Experiment
+    from attn.options import Where
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+def list_(words: Sequence[str]) -> int:
+    """Names, claims, families, minutes."""
+    from attn.listing import as_json, as_table
+    from attn.options import Listing, parse
+    from experiments import registry
+
+    asked = parse(Listing, words, prog="launch.py list")
+    items = registry.everything()
+    if asked.json:
+        print(json.dumps(as_json(items), indent=2))
+    else:
+        _console().print(as_table(items))
+    return 0
+
+
+def show(words: Sequence[str]) -> int:
+    """The resolved config and what it costs; nothing is compiled."""
+    from attn.listing import details
+
+    chosen, _, _ = _choose(words, "show")
+    print(json.dumps([details(experiment) for experiment in chosen], indent=2))
+    return 0
+
+
+def run(words: Sequence[str]) -> int:
+    """An experiment or a study: trains, goes on, or reports what is finished."""
+    experiments, where, study = _choose(words, "run")
+    return _train(experiments, where, study)
+
+
+def compare(words: Sequence[str]) -> int:
+    """The main job: dense, sparse and low-rank attention in one table."""
+    experiments, where, study = _choose(["families", *words], "compare")
+    return _train(experiments, where, study)
+
+
+def sweep(words: Sequence[str]) -> int:
+    """One experiment along some of its fields, at equal cost."""
+    from attn import sweep as grids
+    from attn.config import Experiment
+    from attn.errors import UserError
+    from attn.options import Sweep, parse
+    from experiments import registry
+
+    name, rest = _name(words, "sweep")
+    base = registry.get(name)
+    asked = parse(Sweep, rest, prog=f"launch.py sweep {name}")
+    if not isinstance(base, Experiment):
+        raise UserError(f"{name!r} is a study; sweep one of its experiments")
+    if not asked.over:
+        raise UserError("sweep needs --over, as in --over model.num_heads=1,2,4")
+    if asked.seeds is not None:
+        base = replace(base, seeds=asked.seeds)
+    grid = dict(grids.parse_axis(base, text) for text in asked.over)
+    points = grids.sweep(base, grid, by=asked.match)
+    return _train(points, asked, study=f"sweep-{name}")
+
+
+def report(words: Sequence[str]) -> int:
+    """Tables, plots and one offline page from run folders."""
+    from attn.options import Reporting, parse
+
+    asked = parse(Reporting, words, prog="launch.py report")
+    return _report(asked.directory, asked.out, asked.readme)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "list": list_,
+    "show": show,
+    "compare": compare,
+    "run": run,
+    "sweep": sweep,
+    "report": report,
+}
+
+
+def _choose(
+    words: Sequence[str], command: str
+) -> "tuple[Sequence[Experiment], Where, str | None]":
+    """The experiments that a command line names, with its overrides, and the study."""
+    from attn.config import Experiment
+    from attn.options import override
+    from experiments import registry
+
+    name, rest = _name(words, command)
+    item = registry.get(name)
+    prog = f"launch.py {command}" + (f" {name}" if command != "compare" else "")
+    alone = isinstance(item, Experiment)
+    chosen = [override(e, rest, prog) for e in ([item] if alone else item.experiments)]
+    experiments = [experiment for experiment, _ in chosen]
+    return experiments, chosen[0][1], None if alone else name
+
+
+def _name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:
+    """The name that a command line begins with, and the rest."""
+    from attn.errors import UserError
+
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: launch.py {command} NAME [--help | options]; NAME as in `list`")
+        raise SystemExit(0)
+    if not words or words[0].startswith("-"):
+        raise UserError(f"launch.py {command} needs a name; `launch.py list` shows them")
+    return words[0], words[1:]
+
+
+def _train(
+    experiments: "Sequence[Experiment]", where: "Where", study: str | None
+) -> int:
+    """Runs each in its folder, prints the table, and writes the report."""
+    from attn.mesh import MeshShape, use_cpu_devices
+    from attn.train.record import RunFolder
+
+    mesh_shape = MeshShape.parse(where.mesh)
+    root = where.workdir or Path("runs") / (study or experiments[0].name)
+    folders = [root / e.name if study else root for e in experiments]
+    for experiment, folder in zip(experiments, folders):
+        mesh_shape.check(experiment)
+        RunFolder(folder).check(experiment)
+    use_cpu_devices(mesh_shape.size)
+
+    from attn.train.study import run_all
+
+    console = _console()
+    failures = run_all(
+        experiments, folders, console=console, mesh_shape=mesh_shape, study=study
+    )
+    _report(root, None, None)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return EXIT_FAILED if failures else 0
+
+
+def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
+    from attn.report import write_report
+    from attn.report.runs import load
+    from attn.report.tables import make_tables, to_rich, update_readme
+
+    console = _console()
+    written = write_report(directory, out)
+    console.print(to_rich(make_tables(load(directory))))
+    if readme is not None:
+        update_readme(readme, written.markdown)
+    console.print(f"{written.table}, {written.page}", highlight=False)
+    return 0
+
+
+def _console():
+    """The terminal, or a page wide enough for a table where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def main(words: Sequence[str]) -> int:
+    """Runs one command; gives its exit code."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(__doc__)
+        return 0
+    from attn.errors import UserError, unknown
+
+    try:
+        if words[0] not in COMMANDS:
+            raise unknown("command", words[0], COMMANDS)
+        return COMMANDS[words[0]](words[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except Exception as error:
+        code = _known_end(error)
+        if code is None:
+            raise
+        return code
+
+
+def _known_end(error: Exception) -> int | None:
+    """The exit code of an end that is no bug, said in one line; None for the others."""
+    from attn.train.loop import Diverged
+    from attn.train.signals import EXIT_STOPPED, Stopped
+
+    if isinstance(error, Stopped):
+        print(f"stopped by {error}; the same command goes on from here", file=sys.stderr)
+        return EXIT_STOPPED
+    if isinstance(error, Diverged):
+        print(f"failed: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
