@@ -127,7 +127,9 @@ def _name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:
         print(f"usage: launch.py {command} NAME [--help | options]; NAME as in `list`")
         raise SystemExit(0)
     if not words or words[0].startswith("-"):
-        raise UserError(f"launch.py {command} needs a name; `launch.py list` shows them")
+        raise UserError(
+            f"launch.py {command} needs a name; `launch.py list` shows them"
+        )
     return words[0], words[1:]
 
 
@@ -206,7 +208,9 @@ def _known_end(error: Exception) -> int | None:
     from attn.train.signals import EXIT_STOPPED, Stopped
 
     if isinstance(error, Stopped):
-        print(f"stopped by {error}; the same command goes on from here", file=sys.stderr)
+        print(
+            f"stopped by {error}; the same command goes on from here", file=sys.stderr
+        )
         return EXIT_STOPPED
     if isinstance(error, Diverged):
         print(f"failed: {error}", file=sys.stderr)

@@ -132,7 +132,7 @@ def _cost(experiment: Experiment, by: str) -> float:
             f"match = {by!r}: {experiment.name!r} is an encoder, which keeps no cache; "
             "match params"
         )
-    return value
+    return float(value)
 
 
 def _nearest(cost: Callable[[int], float], target: float, step: int) -> int:

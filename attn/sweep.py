@@ -66,7 +66,9 @@ def parse_axis(base: Experiment, text: str) -> tuple[str, tuple[Any, ...]]:
     """Reads `model.num_heads=1,2,4` as a path and values of the field's type."""
     path, equals, values = text.partition("=")
     if not equals or not values:
-        raise UserError(f"--over {text!r}: write a field and its values, as in model.num_heads=1,2,4")
+        raise UserError(
+            f"--over {text!r}: write a field and its values, as in model.num_heads=1,2,4"
+        )
     hint = _type_of(base, path)
     return path, tuple(_parse(path, hint, word) for word in values.split(","))
 
@@ -74,6 +76,8 @@ def parse_axis(base: Experiment, text: str) -> tuple[str, tuple[Any, ...]]:
 def _type_of(config: Any, path: str) -> Any:
     """The annotation of the field at a dotted path."""
     name, _, rest = path.partition(".")
+    if not dataclasses.is_dataclass(config):
+        raise UserError(f"{config!r} has no fields, so {path!r} names nothing")
     hints = typing.get_type_hints(type(config))
     names = [f.name for f in dataclasses.fields(config)]
     if name not in names:
@@ -89,7 +93,9 @@ def _parse(path: str, hint: Any, word: str) -> Any:
     for choice in choices:
         if choice is type(None) and word == "none":
             return None
-        if typing.get_origin(choice) is typing.Literal and word in typing.get_args(choice):
+        if typing.get_origin(choice) is typing.Literal and word in typing.get_args(
+            choice
+        ):
             return word
         if choice in (int, float):
             try:

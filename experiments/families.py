@@ -2,27 +2,17 @@
 
     python launch.py compare
 
-Two tasks. Associative recall (MQAR) asks for exact look-ups, with the one short
-convolution that decides whether any model of this size learns it: Arora et al. 2024
-(Zoology). The other is real text, byte by byte. Every model of a task has the same
-parameters, data, steps and seeds; only `model.kernel` differs.
+Two tasks. Associative recall (MQAR) asks for exact look-ups; the other is real text,
+byte by byte. A short convolution before each attention layer decides whether a model of
+this size learns either in minutes (Arora et al. 2024, Zoology), and every model has it.
+Models of a task have the same parameters, data, steps and seeds; only `model.kernel`
+differs.
 """
 
-from dataclasses import replace
-
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.cost import match
-from attn.kernels import Kernel, Linear, Longformer, Performer, Softmax, WindowAttention
 from attn.tasks import MQAR, PyDoc
+from experiments.lineup import line_up, under
 from experiments.registry import Study, register
-
-MECHANISMS: tuple[Kernel, ...] = (
-    Softmax(),
-    WindowAttention(width=16),
-    Longformer(width=16, num_global=8),
-    Linear(),
-    Performer(num_features=64),
-)
 
 recall = Experiment(
     name="recall",
@@ -41,25 +31,20 @@ text = Experiment(
     name="text",
     claim="On real text at equal size, cheaper attention costs bits per byte.",
     task=PyDoc(seq_len=128),
-    model=ModelConfig(d_model=64, repeats=2, num_heads=4),
-    train=TrainConfig(steps=300, batch_size=16, eval_every=75, save_every=150),
+    model=ModelConfig(pattern=("short_conv", "attention", "mlp")),
+    train=TrainConfig(
+        steps=500, batch_size=16, peak_lr=5e-3, eval_every=100, save_every=250
+    ),
 )
 
 
-def with_kernel(base: Experiment, kernel: Kernel) -> Experiment:
-    """`base` with another mechanism at equal parameters, named for both."""
-    name = f"{base.name}_{kernel.name}"
-    other = replace(base, name=name, model=replace(base.model, kernel=kernel))
-    return match(other, base, "params" if "mlp" in base.model.pattern else "none")
-
+MECHANISMS = line_up(width=16, num_global=8, num_features=64)
 
 register(
     Study(
         name="families",
         claim="At equal parameters, data and steps, dense attention recalls what sparse and low-rank attention cannot, and costs more.",
-        experiments=tuple(
-            with_kernel(base, kernel) for base in (recall, text) for kernel in MECHANISMS
-        ),
+        experiments=under(recall, MECHANISMS) + under(text, MECHANISMS),
         minutes=6,
     )
 )

@@ -6,9 +6,8 @@ Real handwritten digits as sequences of 64 pixels, an encoder, no padding.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.kernels import Linear, Linformer, Longformer, Performer, Softmax, WindowAttention
 from attn.tasks import Digits
-from experiments.families import with_kernel
+from experiments.lineup import line_up, under
 from experiments.registry import Study, register
 
 digits = Experiment(
@@ -23,16 +22,8 @@ register(
     Study(
         name="images",
         claim=digits.claim,
-        experiments=tuple(
-            with_kernel(digits, kernel)
-            for kernel in (
-                Softmax(),
-                WindowAttention(width=17),
-                Longformer(width=17, num_global=4),
-                Linear(),
-                Performer(num_features=32),
-                Linformer(rank=16),
-            )
+        experiments=under(
+            digits, line_up(width=17, num_global=4, num_features=32, rank=16)
         ),
         minutes=4,
     )

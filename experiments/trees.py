@@ -7,9 +7,8 @@ baselines name the root operator alone, and the root with its own digits.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.kernels import Linear, Linformer, Longformer, Performer, Softmax, WindowAttention
 from attn.tasks import ListOps
-from experiments.families import with_kernel
+from experiments.lineup import line_up, under
 from experiments.registry import Study, register
 
 listops = Experiment(
@@ -24,16 +23,8 @@ register(
     Study(
         name="trees",
         claim=listops.claim,
-        experiments=tuple(
-            with_kernel(listops, kernel)
-            for kernel in (
-                Softmax(),
-                WindowAttention(width=17),
-                Longformer(width=17, num_global=4),
-                Linear(),
-                Performer(num_features=64),
-                Linformer(rank=16),
-            )
+        experiments=under(
+            listops, line_up(width=17, num_global=4, num_features=64, rank=16)
         ),
         minutes=20,
     )

@@ -6,8 +6,11 @@ from matplotlib.axes import Axes
 
 from attn.report.groups import Group
 from attn.report.runs import Estimate, Run
-from attn.report.style import Theme, halo
+from attn.report.style import DPI, Theme, halo
 from attn.report.units import metric_scale
+
+NAME_INCHES = 0.11
+"""Height that the name of a line takes."""
 
 
 def scored(group: Group) -> list[tuple[Run, Estimate]]:
@@ -29,16 +32,26 @@ def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]
 
 
 def draw_baselines(axes: Axes, group: Group, theme: Theme) -> None:
-    """Thin dotted lines, named above themselves at the left."""
+    """Thin dotted lines, named above themselves at the left.
+
+    Lines too close for two names share one, in order from the top.
+    """
     scale = metric_scale(group.metric)
     low, high = axes.get_ylim()
-    for name, value in group.baselines:
-        if not low <= value * scale <= high:
-            continue
-        axes.axhline(value * scale, color=theme.soft, lw=0.8, ls=(0, (1, 2)), zorder=1)
+    gap = (high - low) * NAME_INCHES * DPI / axes.bbox.height
+    shown = [(name, value * scale) for name, value in group.baselines]
+    shown = sorted((y, name) for name, y in shown if low <= y <= high)
+    shared: list[tuple[float, list[str]]] = []
+    for y, name in shown:
+        axes.axhline(y, color=theme.soft, lw=0.8, ls=(0, (1, 2)), zorder=1)
+        if shared and y - shared[-1][0] < gap:
+            shared[-1] = (y, [name, *shared[-1][1]])
+        else:
+            shared.append((y, [name]))
+    for y, names in shared:
         axes.annotate(
-            name.replace("_", " "),
-            (0, value * scale),
+            ", ".join(names).replace("_", " "),
+            (0, y),
             (3, 1.5),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",

@@ -37,7 +37,7 @@ PICTURES: Mapping[str, tuple[Draw, str, str]] = {
         draw_memory,
         "Quality against memory",
         "Test split: mean over seeds and 95 % interval. Scratch memory is what a training "
-        "step of one seed needs beside its arguments. The stair joins the runs that no "
+        "step of all seeds needs beside its arguments. The stair joins the runs that no "
         "other beats for less.",
     ),
     "heads": (

@@ -185,8 +185,8 @@ def _commit(env: Mapping[str, Any]) -> str | None:
 
 CAPTION = (
     "Mean over seeds ± half of the 95 % interval (Student t). Bold: the best mean, and "
-    "every mean whose interval overlaps the best one's. FLOPs, memory and time are of "
-    "one seed; scratch memory is what a training step needs beside its arguments."
+    "every mean whose interval overlaps the best one's. FLOPs and time are of one seed; "
+    "scratch memory is what a training step of all seeds needs beside its arguments."
 )
 
 

@@ -6,10 +6,9 @@ between calls. Where a call ends follows from the config alone, so an interrupte
 goes on with the calls, and to the bits, of one that was not.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -38,6 +37,7 @@ class Diverged(RuntimeError):
     """A loss or gradient that is not finite; its step changed no parameter."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Whoever wants to see a run as it goes."""
 

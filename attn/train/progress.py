@@ -80,7 +80,11 @@ class Watch:
     def _left(self, now: float) -> str:
         """The time that is left for all runs, at the pace so far."""
         left = (self._total - self._done) * (now - self._begin) / max(self._done, 1)
-        return f"{left / 60:.1f} min left of all" if left >= 60 else f"{left:.0f} s left of all"
+        return (
+            f"{left / 60:.1f} min left of all"
+            if left >= 60
+            else f"{left:.0f} s left of all"
+        )
 
 
 def _detail(values: Mapping[str, Any]) -> str:

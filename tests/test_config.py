@@ -1,0 +1,205 @@
+"""Experiments that make no sense are refused, and each field is part of the identity."""
+
+import json
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+
+from attn.config import Experiment, ModelConfig, TrainConfig, fingerprint, to_json
+from attn.errors import UserError
+from attn.kernels import (
+    KERNELS,
+    Linear,
+    Linformer,
+    Longformer,
+    Performer,
+    WindowAttention,
+)
+from attn.tasks import MQAR, TASKS, Digits
+
+BASE = Experiment("base", "It is so.", MQAR())
+NAN, INF = float("nan"), float("inf")
+
+BAD_MODELS = [
+    *[
+        (name, value)
+        for name in "d_model repeats num_heads num_kv_heads head_dim d_ff conv_width".split()
+        for value in (0, -3)
+    ],
+    ("num_heads", 5),
+    ("num_kv_heads", 3),
+    ("num_kv_heads", 8),
+    ("head_dim", 7),
+    ("dropout", -0.1),
+    ("dropout", 1.0),
+    ("dropout", NAN),
+    ("attention_impl", "cudnn"),
+]
+BAD_TRAINS = [
+    *[
+        (name, value)
+        for name in "steps batch_size eval_every save_every".split()
+        for value in (0, -2)
+    ],
+    *[(name, v) for name in ("peak_lr", "clip_norm") for v in (0.0, -1.0, NAN, INF)],
+    *[("weight_decay", v) for v in (-0.1, NAN, INF)],
+    ("warmup_steps", -1),
+    ("warmup_steps", 500),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_MODELS)
+def test_a_bad_model_field_is_refused_by_name_and_value(field, value):
+    with pytest.raises(UserError) as error:
+        ModelConfig(**{field: value})
+    assert field in str(error.value)
+    assert str(value) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_TRAINS)
+def test_a_bad_train_field_is_refused_by_name_and_value(field, value):
+    with pytest.raises(UserError) as error:
+        TrainConfig(**{field: value})
+    assert field in str(error.value)
+    assert str(value) in str(error.value)
+
+
+@pytest.mark.parametrize(("field", "value"), [("positions", "rotory"), ("dtype", "f16")])
+def test_a_word_that_is_no_choice_is_refused_without_a_type_checker(field, value):
+    model = ModelConfig()
+    object.__setattr__(model, field, value)
+    with pytest.raises(UserError, match=f"ModelConfig.{field} '{value}'"):
+        model.__post_init__()
+
+
+def test_an_odd_head_is_refused_for_rotary_positions_alone():
+    assert ModelConfig(head_dim=7, positions="learned").head_width == 7
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ((), "pattern is empty"),
+        (("attention", "short_con"), "did you mean 'short_conv'"),
+        (("longformr",), "did you mean 'longformer'"),
+    ],
+)
+def test_a_bad_pattern_is_refused_with_the_nearest_layer(pattern, words):
+    with pytest.raises(UserError, match=words):
+        ModelConfig(pattern=pattern)
+
+
+def test_an_implementation_that_a_layer_of_the_pattern_lacks_is_refused():
+    with pytest.raises(UserError, match="attention_impl of 'linear' 'blockwise'"):
+        ModelConfig(pattern=("attention", "linear"), attention_impl="blockwise")
+
+
+def test_a_kernel_that_no_layer_runs_is_refused():
+    with pytest.raises(UserError, match=r"ModelConfig.kernel = Linear\(\) has no"):
+        ModelConfig(pattern=("softmax", "mlp"), kernel=Linear())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (ModelConfig(kernel=WindowAttention(width=65)), "window.width = 65.*64 tokens"),
+        (ModelConfig(kernel=Longformer(num_global=65)), "longformer.num_global = 65"),
+        (ModelConfig(kernel=Linformer()), "'linformer' cannot do 'causal'"),
+        (ModelConfig(pattern=("linformer",)), "'linformer' cannot do 'causal'"),
+    ],
+)
+def test_a_kernel_that_cannot_do_the_task_is_refused(model, words):
+    with pytest.raises(UserError, match=words):
+        replace(BASE, model=model)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"claim": "  "}, "'base' makes no claim"), ({"seeds": 0}, "seeds = 0")],
+)
+def test_an_experiment_without_a_claim_or_a_seed_is_refused(change, words):
+    with pytest.raises(UserError, match=words):
+        replace(BASE, **change)
+
+
+def variants(config):
+    """The config with each of its fields changed, one at a time."""
+    other = {
+        "positions": "learned",
+        "dtype": "bfloat16",
+        "attention_impl": "dense",
+        "pattern": ("attention",),
+        "kernel": Linear(),
+        "num_kv_heads": 2,
+        "head_dim": 6,
+        "d_ff": 100,
+        "num_heads": 8,
+    }
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value) and not isinstance(value, TrainConfig | ModelConfig):
+            continue
+        if isinstance(value, bool):
+            new = not value
+        elif isinstance(config, ModelConfig) and field.name in other:
+            new = other[field.name]
+        elif isinstance(value, int | float):
+            new = value * 2 if value else 0.25
+        else:
+            new = value
+        try:
+            yield field.name, replace(config, **{field.name: new})
+        except UserError:
+            yield field.name, replace(config, **{field.name: value - 1})
+
+
+def test_every_field_but_the_claim_changes_the_fingerprint():
+    seen = {fingerprint(BASE): "base"}
+
+    def put(label, experiment):
+        print_ = fingerprint(experiment)
+        assert print_ not in seen, (label, seen[print_])
+        seen[print_] = label
+
+    for name, model in variants(BASE.model):
+        if name != "kernel":
+            put(name, replace(BASE, model=model))
+    for name, train in variants(BASE.train):
+        put(name, replace(BASE, train=train))
+    for name, task in variants(BASE.task):
+        put(f"task.{name}", replace(BASE, task=task))
+    put("name", replace(BASE, name="other"))
+    put("seeds", replace(BASE, seeds=4))
+    put("other task", replace(BASE, task=Digits()))
+    put("kernel is window", replace(BASE, model=ModelConfig(kernel=WindowAttention())))
+    for kernel in (WindowAttention(), Longformer(), Performer()):
+        for name, changed in variants(kernel):
+            label = f"{kernel.name}.{name}"
+            put(label, replace(BASE, model=ModelConfig(kernel=changed)))
+    assert fingerprint(replace(BASE, claim="It is not so.")) == fingerprint(BASE)
+
+
+def test_two_kernels_or_tasks_with_equal_fields_differ():
+    assert len({json.dumps(to_json(kernel())) for kernel in KERNELS.values()}) == len(
+        KERNELS
+    )
+    assert len({json.dumps(to_json(task())) for task in TASKS.values()}) == len(TASKS)
+
+
+def test_a_config_comes_back_from_json_as_it_went():
+    values = to_json(replace(BASE, model=ModelConfig(kernel=Performer(num_features=8))))
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["model"]["kernel"] == {"is": "performer", "num_features": 8}
+    assert values["task"]["is"] == "mqar"
+
+
+def test_sizes_that_are_not_given_are_derived():
+    model = ModelConfig(d_model=48, num_heads=6)
+    assert (model.kv_heads, model.head_width, model.hidden_width) == (6, 8, 192)
+    assert ModelConfig(pattern=("mlp", "attention"), repeats=2).layers == (
+        "mlp",
+        "attention",
+        "mlp",
+        "attention",
+    )

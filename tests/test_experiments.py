@@ -1,0 +1,74 @@
+"""What is registered is sound: named once, fairly sized, and traceable."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import experiments  # noqa: F401
+from attn import cost
+from attn.config import Experiment
+from attn.errors import UserError
+from attn.mesh import MeshShape, make_mesh
+from attn.train.state import init_state, skeleton
+from attn.train.step import make_train_step
+from experiments import registry
+
+ITEMS = registry.everything()
+EXPERIMENTS = [item for item in ITEMS if isinstance(item, Experiment)]
+STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_every_experiment_traces_its_train_step(experiment):
+    experiment = replace(experiment, seeds=1)
+    task, B = experiment.task, experiment.train.batch_size
+    shapes = {"tokens": task.seq_len, "targets": task.num_scored}
+    if task.readout == "positions":
+        shapes["positions"] = task.num_scored
+    batch = {
+        k: jax.ShapeDtypeStruct((1, 1, B, n), jnp.int32) for k, n in shapes.items()
+    }
+    if task.padded:
+        batch["lengths"] = jax.ShapeDtypeStruct((1, 1, B), jnp.int32)
+    with jax.set_mesh(make_mesh(MeshShape())):
+        state = jax.eval_shape(lambda: init_state(experiment, (0,)))
+        step = make_train_step(experiment, skeleton(experiment))
+        after, metrics = jax.eval_shape(step, state, batch)
+    assert metrics["loss"].shape == (1, 1)
+    assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(
+        lambda x: x.shape, state
+    )
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.name)
+def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
+    tasks = {experiment.task for experiment in study.experiments}
+    for task in tasks:
+        group = [e for e in study.experiments if e.task == task]
+        params = [cost.count_params(e) for e in group]
+        assert max(params) <= 1.01 * min(params)
+        assert len({(e.train, e.seeds) for e in group}) == 1
+        assert (
+            len({replace(e.model, kernel=None, d_ff=1, num_heads=1) for e in group})
+            == 1
+        )
+
+
+def test_the_families_study_holds_three_families_two_tasks_and_three_seeds():
+    group = registry.get("families").experiments
+    assert {e.model.kernel.family for e in group} == {"dense", "sparse", "lowrank"}
+    assert {e.task.name for e in group} == {"mqar", "pydoc"}
+    assert len({e.model.kernel for e in group}) >= 5
+    assert all(e.seeds >= 3 for e in group)
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(UserError, match="two experiments are called 'families'"):
+        registry.register(registry.get("families"))
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'families'"):
+        registry.get("famillies")

@@ -1,0 +1,78 @@
+"""Experiments small enough to compile in a second, and batches for them."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.kernels import KERNELS, Linformer, Longformer, Performer, WindowAttention
+from attn.tasks import MQAR, ListOps
+
+RECALL = MQAR(
+    seq_len=16, num_pairs=2, vocab_size=16, num_train=96, num_valid=16, num_test=20
+)
+TREES = ListOps(seq_len=32, min_len=4, num_train=64, num_valid=16, num_test=16)
+MODEL = ModelConfig(d_model=16, num_heads=2, repeats=1, d_ff=32)
+TRAIN = TrainConfig(
+    steps=12, batch_size=8, warmup_steps=2, eval_every=6, save_every=4, peak_lr=1e-2
+)
+SMALL = {
+    "window": WindowAttention(width=5),
+    "longformer": Longformer(width=3, num_global=2),
+    "performer": Performer(num_features=16),
+    "linformer": Linformer(rank=8),
+}
+DECODERS = [name for name in KERNELS if "causal" in KERNELS[name].can]
+
+
+def kernel_named(name):
+    return SMALL.get(name) or KERNELS[name]()
+
+
+def experiment_of(task=RECALL, seeds=1, train=TRAIN, **model):
+    return Experiment("tiny", "It is small.", task, replace(MODEL, **model), train, seeds)
+
+
+def experiment_for(name, **model):
+    """A decoder where the kernel can be one, else an encoder of padded rows."""
+    task = RECALL if name in DECODERS else TREES
+    return experiment_of(task, kernel=kernel_named(name), **model)
+
+
+def random_batch(task, shape, seed=0):
+    """int32 arrays [*shape, ...] of a task's keys, on no mesh."""
+    rng = np.random.default_rng(seed)
+    T, n = task.seq_len, task.num_scored
+    batch = {
+        "tokens": rng.integers(0, task.vocab_size, (*shape, T)),
+        "targets": rng.integers(0, task.num_classes, (*shape, n)),
+    }
+    if task.readout == "positions":
+        batch["positions"] = rng.integers(0, T, (*shape, n))
+    if task.padded:
+        batch["lengths"] = rng.integers(T // 2, T + 1, shape)
+    return {key: array.astype(np.int32) for key, array in batch.items()}
+
+
+def place(batch, mesh, spec):
+    return jax.device_put(batch, NamedSharding(mesh, spec))
+
+
+def calls(batch, mesh):
+    """Batches [C, R, B, ...] on a mesh."""
+    return place(batch, mesh, P(None, None, "data"))
+
+
+def copy(tree):
+    """A tree that survives the donation of this one."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def largest_gap(a, b):
+    """Between two trees of numbers, whatever devices they are on."""
+    gaps = jax.tree.map(lambda x, y: np.abs(np.asarray(x) - np.asarray(y)).max(), a, b)
+    return max(jax.tree.leaves(gaps))

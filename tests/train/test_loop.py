@@ -1,0 +1,272 @@
+"""A run is the same bits however it was interrupted, and its result is true."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from states import assert_same_bits
+from tiny import RECALL, TRAIN, experiment_of, largest_gap
+
+from attn.cost import count_params, decode_state, train_flops
+from attn.mesh import MeshShape, make_mesh
+from attn.tasks.build import prepare
+from attn.train import loop
+from attn.train.loop import Diverged, run
+from attn.train.record import RunFolder
+from attn.train.signals import Stopped, StopSignal
+from attn.train.timing import Timing
+
+EXPERIMENT = experiment_of(seeds=2)
+
+
+class Watching:
+    """Keeps what it hears; `at` a step it does something."""
+
+    def __init__(self, at=None, then=None):
+        self.notes, self.steps, self.at, self.then = [], [], at, then
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, step, steps, values):
+        self.steps.append(step)
+        if step == self.at:
+            self.then()
+
+
+def train(folder, watcher=None, mesh=MeshShape(), experiment=EXPERIMENT):
+    """The result, and the state that the run ended with."""
+    ended = []
+    close = loop.Training.close
+
+    def closing(self):
+        ended.append(self.state)
+        close(self)
+
+    with pytest.MonkeyPatch.context() as patch, StopSignal() as stop:
+        patch.setattr(loop.Training, "close", closing)
+        patch.setattr(loop, "CALL_STEPS", 3)
+        result = run(
+            experiment, folder, watcher=watcher or Watching(), stop=stop, mesh_shape=mesh
+        )
+    return result, vars(ended[0]) if ended else None
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def lines_of(folder):
+    rows = RunFolder(folder).history()
+    return [{k: v for k, v in r.items() if k not in ("step_ms", "seconds")} for r in rows]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTN_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run: its folder, result, state and watcher."""
+    folder, watcher = tmp_path_factory.mktemp("runs") / "whole", Watching()
+    result, state = train(folder, watcher)
+    return folder, result, state, watcher
+
+
+def test_the_loss_falls_and_every_call_is_told(whole):
+    folder, _, _, watcher = whole
+    rows = lines_of(folder)
+    assert [row["step"] for row in rows] == watcher.steps == [3, 4, 6, 8, 9, 12][:0] + [
+        3,
+        4,
+        6,
+        8,
+        11,
+        12,
+    ]
+    assert [row["step"] for row in rows if "valid" in row] == [6, 12]
+    assert np.less(rows[-1]["train_loss"], rows[0]["train_loss"]).all()
+
+
+def test_the_result_says_what_was_run(whole):
+    folder, result, _, _ = whole
+    assert RunFolder(folder).result() == json.loads(json.dumps(result)) | {
+        "status": "done",
+        "fingerprint": RunFolder(folder).result()["fingerprint"],
+    }
+    assert result["params"] == count_params(EXPERIMENT)
+    assert result["train_flops_per_step"] == train_flops(EXPERIMENT)
+    assert result["state_bytes"] == decode_state(EXPERIMENT)
+    assert result["kernel"]["is"] == "softmax"
+    assert result["kernel"]["impl"] == "dense"
+    assert result["steps"] == 12
+    assert result["baselines"]["chance_of_all_values"] == 1 / 8
+    assert len(result["test"]["accuracy"]) == 2
+    assert min(result["step_ms"], result["compile_seconds"], result["temp_bytes"]) > 0
+    with np.load(folder / "maps.npz") as maps:
+        assert maps["layer_0"].shape == (2, 16, 16)
+        np.testing.assert_allclose(maps["layer_0"].astype(float).sum(-1), 1, atol=1e-2)
+        assert not np.triu(maps["layer_0"], 1).any()
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_score_is_the_mean_over_each_row_once(whole, split):
+    _, result, state, _ = whole
+    rows = prepare(RECALL).splits[split]
+    with jax.set_mesh(make_mesh()):
+        model = loop.skeleton(EXPERIMENT)
+        params = jax.tree.map(lambda x: x[1], state["params"])
+        logits = np.asarray(jax.jit(lambda p, b: model.merge(p, {})(b))(params, dict(rows)))
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    chosen = np.take_along_axis(log_p, rows["targets"][..., None], axis=-1)
+    assert result[split]["loss"][1] == pytest.approx(-chosen.mean(), rel=1e-5)
+    hits = (logits.argmax(axis=-1) == rows["targets"]).mean()
+    assert result[split]["accuracy"][1] == pytest.approx(hits, rel=1e-6)
+
+
+def test_a_finished_run_is_not_repeated(whole):
+    folder, result, _, _ = whole
+    watcher = Watching()
+    again, state = train(folder, watcher)
+    assert state is None
+    assert watcher.notes == ["finished before; nothing to do"]
+    assert again["test"] == result["test"]
+
+
+# Signals come while step 3 (an ordinary call), 6 (a look), 8 (a save), 12 (the end)
+# is being told, and are obeyed at the end of the call then under way.
+@pytest.mark.parametrize("at", [3, 6, 12])
+def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
+    with pytest.raises(Stopped, match="SIGTERM"):
+        train(tmp_path / "run", Watching(at, terminate))
+    assert not (tmp_path / "run" / "result.json").exists()
+    watcher = Watching()
+    result, state = train(tmp_path / "run", watcher)
+    after = {3: 4, 6: 8, 12: 12}[at]
+    assert f"resumed after step {after}" in watcher.notes
+    assert_same_bits(state, whole[2])
+    assert lines_of(tmp_path / "run") == lines_of(whole[0])
+    assert result["test"] == whole[1]["test"]
+
+
+def test_a_damaged_newest_checkpoint_costs_steps_and_no_bits(whole, tmp_path):
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", Watching(8, terminate))
+    newest = max((tmp_path / "run/checkpoints").glob("[0-9]*"), key=lambda p: int(p.name))
+    largest = max((newest / "state").rglob("*"), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"?")
+    watcher = Watching()
+    _, state = train(tmp_path / "run", watcher)
+    assert f"checkpoint {newest.name} passed over" in " ".join(watcher.notes)
+    assert_same_bits(state, whole[2])
+    assert lines_of(tmp_path / "run") == lines_of(whole[0])
+
+
+def test_a_run_goes_on_over_another_mesh(tmp_path):
+    experiment = replace(EXPERIMENT, model=replace(EXPERIMENT.model, num_heads=4))
+    _, alone = train(tmp_path / "alone", experiment=experiment)
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", Watching(4, terminate), experiment=experiment)
+    _, state = train(tmp_path / "run", mesh=MeshShape(2, 4), experiment=experiment)
+    assert state["params"]["layers/0/layer/q"].sharding.mesh.size == 8
+    assert largest_gap(state["params"], alone["params"]) < 1e-5
+
+
+def test_a_run_that_diverges_says_where_and_keeps_no_such_checkpoint(tmp_path):
+    experiment = replace(
+        EXPERIMENT, train=replace(TRAIN, peak_lr=1e30, warmup_steps=0, save_every=1)
+    )
+    with pytest.raises(Diverged, match=r"step 2 of seed 0 was not finite: loss .*1e\+30"):
+        train(tmp_path / "run", experiment=experiment)
+    result = RunFolder(tmp_path / "run").result()
+    assert result["status"] == "failed"
+    assert "step 2 of seed 0" in result["error"]
+    assert [p.name for p in (tmp_path / "run/checkpoints").glob("[0-9]*")] == ["1"]
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {paths!r}
+import test_loop
+from attn.train import loop
+test_loop.train(test_loop.Path(sys.argv[1]))
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_bits(whole, tmp_path):
+    tests = Path(__file__).parents[1]
+    paths = [str(tests.parent), str(tests), str(tests / "train")]
+    script = "import conftest\n" + SCRIPT.format(paths=paths)
+    script = f"import sys; sys.path[:0] = {paths!r}\n" + script
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    checkpoints, kills = tmp_path / "run/checkpoints", 0
+    for wanted in ("4", "8"):
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while child.poll() is None and not list(checkpoints.glob(f"{wanted}*")):
+            time.sleep(0.002)
+        kills += child.poll() is None
+        child.kill()
+        child.wait()
+    assert kills
+    _, state = train(tmp_path / "run")
+    assert_same_bits(state, whole[2])
+    assert lines_of(tmp_path / "run") == lines_of(whole[0])
+
+
+def test_signals_are_handed_back_and_a_second_interrupt_kills():
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with StopSignal() as stop:
+        stop.check()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped, match="SIGINT"):
+            stop.check()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_times_leave_out_compilation_and_what_stands_between_calls(monkeypatch):
+    clock = [0.0]
+
+    def tick(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    timing = Timing(replicas=2)
+    with timing.host(4):
+        tick(0.008)
+    with timing.compiling():
+        tick(5)
+    tick(0.080)
+    timing.finished(4)  # 80 ms for 4 steps of 2 replicas
+    tick(3)  # a look at the validation split
+    with timing.host(4):
+        tick(0.004)
+    tick(0.040)
+    with timing.host(4):  # handed over while the one before runs
+        tick(0.012)
+    tick(0.028)
+    timing.finished(4)
+    tick(0.048)
+    timing.finished(4)
+    summary = timing.summary()
+    assert summary["step_ms"] == pytest.approx(10.0)
+    assert timing.last_step_ms == pytest.approx(6.0)
+    assert summary["host_ms"] == pytest.approx(2.0)
+    assert summary["compile_seconds"] == 5
+    assert math.isclose(summary["wall_seconds"], clock[0])
