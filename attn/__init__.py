@@ -15,15 +15,22 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _LAZY = {
-    "attend": "attn.attend",
-    "attend_with_lse": "attn.attend",
-    "effective_map": "attn.attend",
-    "explain": "attn.attend",
+    "attend": "attn.attention",
+    "attend_with_lse": "attn.attention",
+    "effective_map": "attn.attention",
+    "explain": "attn.attention",
     "kernels": "attn.kernels",
     "masks": "attn.masks",
 }
 
-__all__ = sorted(_LAZY)
+__all__ = [
+    "attend",
+    "attend_with_lse",
+    "effective_map",
+    "explain",
+    "kernels",
+    "masks",
+]
 
 
 def __getattr__(name: str):
@@ -31,5 +38,4 @@ def __getattr__(name: str):
     if name not in _LAZY:
         raise AttributeError(f"module 'attn' has no attribute {name!r}")
     module = import_module(_LAZY[name])
-    found = getattr(module, name, module)
-    return found
+    return getattr(module, name, module)

@@ -41,7 +41,7 @@ def choose_implementation(
         )
         cannot.setdefault(other, held)
     elif impl == "auto":
-        impl = names[0]
+        impl = kernel.implementations[0]
     return impl, {n: cannot.get(n, "not asked for") for n in names if n != impl}
 
 
@@ -54,11 +54,8 @@ class Request:
         self.kernel, self.q, self.k, self.v = kernel, q, k, v
         self.mask = FULL if mask is None else mask
         self.bias, self.weights = bias, weights
-        self.kv_mask, self.q_segments, self.kv_segments = (
-            kv_mask,
-            q_segments,
-            kv_segments,
-        )
+        self.q_segments, self.kv_segments = q_segments, kv_segments
+        self.kv_mask = kv_mask
         self._check_shapes()
 
     def _check_shapes(self):

@@ -19,7 +19,9 @@ def rotary(x: Float[Array, "B T N H"]) -> Float[Array, "B T N H"]:
     angles = _angles(T, H // 2, 2 / H)
     sin, cos = (f(angles)[None, :, None, :] for f in (jnp.sin, jnp.cos))
     a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(
+        x.dtype
+    )
 
 
 def _angles(T: int, count: int, step: float) -> Float[Array, "T C"]:

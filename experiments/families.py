@@ -33,12 +33,12 @@ text = Experiment(
     task=PyDoc(seq_len=128),
     model=ModelConfig(pattern=("short_conv", "attention", "mlp")),
     train=TrainConfig(
-        steps=500, batch_size=16, peak_lr=5e-3, eval_every=100, save_every=250
+        steps=300, batch_size=16, peak_lr=5e-3, eval_every=75, save_every=150
     ),
 )
 
 
-MECHANISMS = line_up(width=16, num_global=8, num_features=64)
+MECHANISMS = line_up(width=16, num_global=4, num_features=64)
 
 register(
     Study(

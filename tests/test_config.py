@@ -65,7 +65,9 @@ def test_a_bad_train_field_is_refused_by_name_and_value(field, value):
     assert str(value) in str(error.value)
 
 
-@pytest.mark.parametrize(("field", "value"), [("positions", "rotory"), ("dtype", "f16")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("positions", "rotory"), ("dtype", "f16")]
+)
 def test_a_word_that_is_no_choice_is_refused_without_a_type_checker(field, value):
     model = ModelConfig()
     object.__setattr__(model, field, value)
@@ -145,7 +147,7 @@ def variants(config):
         elif isinstance(config, ModelConfig) and field.name in other:
             new = other[field.name]
         elif isinstance(value, int | float):
-            new = value * 2 if value else 0.25
+            new = value * 2 if value else (1 if isinstance(value, int) else 0.5)
         else:
             new = value
         try:

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import jax
 import pytest
-from tiny import DECODERS, RECALL, TREES, experiment_for, experiment_of, random_batch
+from jax.sharding import PartitionSpec as P
+from tiny import (
+    DECODERS,
+    RECALL,
+    TREES,
+    experiment_for,
+    experiment_of,
+    place,
+    random_batch,
+)
 
 from attn.config import Experiment, ModelConfig
 from attn.cost import (
@@ -48,8 +57,9 @@ def test_flops_are_within_a_fifth_of_what_the_compiler_counts(name):
     # Dense kernels compute what the mask hides too, so they are asked without one.
     task = replace(TREES, seq_len=64)
     experiment = replace(experiment_for(name, d_model=64, pattern=BLOCKS), task=task)
-    batch = random_batch(task, (1,))
-    with jax.set_mesh(make_mesh()):
+    mesh = make_mesh()
+    batch = place(random_batch(task, (1,)), mesh, P("data"))
+    with jax.set_mesh(mesh):
         params, features = build(experiment, jax.random.key(0))
         model = skeleton(experiment)
         call = jax.jit(lambda p, f, b: model.merge(p, f)(b))
@@ -57,7 +67,9 @@ def test_flops_are_within_a_fifth_of_what_the_compiler_counts(name):
     window = experiment.model.kernel
     if isinstance(window, WindowAttention):
         # The implementation by definition scores every pair.
-        free = replace(experiment, model=replace(experiment.model, kernel=KERNELS["softmax"]()))
+        free = replace(
+            experiment, model=replace(experiment.model, kernel=KERNELS["softmax"]())
+        )
         assert forward_flops(experiment) < forward_flops(free)
         experiment = free
     assert forward_flops(experiment) == pytest.approx(counted, rel=0.2)

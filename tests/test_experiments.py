@@ -5,11 +5,13 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 import experiments  # noqa: F401
 from attn import cost
 from attn.config import Experiment
 from attn.errors import UserError
+from attn.kernels import Softmax
 from attn.mesh import MeshShape, make_mesh
 from attn.train.state import init_state, skeleton
 from attn.train.step import make_train_step
@@ -22,17 +24,19 @@ STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
 def test_every_experiment_traces_its_train_step(experiment):
-    experiment = replace(experiment, seeds=1)
     task, B = experiment.task, experiment.train.batch_size
-    shapes = {"tokens": task.seq_len, "targets": task.num_scored}
+    shapes = {"tokens": (task.seq_len,), "targets": (task.num_scored,)}
     if task.readout == "positions":
-        shapes["positions"] = task.num_scored
-    batch = {
-        k: jax.ShapeDtypeStruct((1, 1, B, n), jnp.int32) for k, n in shapes.items()
-    }
+        shapes["positions"] = (task.num_scored,)
     if task.padded:
-        batch["lengths"] = jax.ShapeDtypeStruct((1, 1, B), jnp.int32)
-    with jax.set_mesh(make_mesh(MeshShape())):
+        shapes["lengths"] = ()
+    mesh = make_mesh(MeshShape())
+    with jax.set_mesh(mesh):
+        sharding = NamedSharding(mesh, PartitionSpec(None, None, "data"))
+        batch = {
+            name: jax.ShapeDtypeStruct((1, 1, B, *shape), jnp.int32, sharding=sharding)
+            for name, shape in shapes.items()
+        }
         state = jax.eval_shape(lambda: init_state(experiment, (0,)))
         step = make_train_step(experiment, skeleton(experiment))
         after, metrics = jax.eval_shape(step, state, batch)
@@ -51,7 +55,9 @@ def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
         assert max(params) <= 1.01 * min(params)
         assert len({(e.train, e.seeds) for e in group}) == 1
         assert (
-            len({replace(e.model, kernel=None, d_ff=1, num_heads=1) for e in group})
+            len(
+                {replace(e.model, kernel=Softmax(), d_ff=1, num_heads=1) for e in group}
+            )
             == 1
         )
 

@@ -7,7 +7,6 @@ never visited, and tiles that it shows whole are not masked.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -56,14 +55,15 @@ def blockwise_attention(
     """
     T, S = q.shape[0], k.shape[0]
     C = min(block, max(T, S))
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scale = float(q.shape[-1] ** -0.5 if scale is None else scale)
     plan = Plan(mask, scale, T, S, C, ids=kv_ids is not None)
+    k, v = clean(k, kv_ids), clean(v, kv_ids)
     # Padding of the last block counts as a segment of its own, seen by nobody.
     q_ids = jnp.zeros(T, jnp.int32) if q_ids is None else q_ids
     kv_ids = jnp.zeros(S, jnp.int32) if kv_ids is None else kv_ids
-    k, v = clean(k, kv_ids), clean(v, kv_ids)
     q_ids, kv_ids = _blocks(q_ids, C, fill=-2), _blocks(kv_ids, C, fill=-1)
-    out, lse = _attention(plan, *(_blocks(x, C) for x in (q, k, v)), q_ids, kv_ids)
+    blocks = (_blocks(x, C) for x in (q, k, v))
+    out, lse = _attention(plan, *blocks, q_ids, kv_ids)  # pyright: ignore[reportGeneralTypeIssues]
     return out.reshape(-1, v.shape[-1])[:T], lse.reshape(-1)[:T]
 
 
@@ -110,8 +110,7 @@ def _scores(plan: Plan, q, k, q_ids, kv_ids, i, j, masked: bool):
     return scores
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(plan: Plan, q, k, v, q_ids, kv_ids):
+def _all_rows(plan: Plan, q, k, v, q_ids, kv_ids) -> tuple[Array, Array]:
     """Blocks [M, C, ...] in; out [M, C, Hv] and log-sum-exp [M, C]."""
     tiles = _schedule(plan).rows
 
@@ -145,8 +144,11 @@ def _attention(plan: Plan, q, k, v, q_ids, kv_ids):
     return lax.map(row, (jnp.arange(q.shape[0]), q, q_ids))
 
 
+_attention = jax.custom_vjp(_all_rows, nondiff_argnums=(0,))
+
+
 def _forward(plan: Plan, q, k, v, q_ids, kv_ids):
-    out, lse = _attention(plan, q, k, v, q_ids, kv_ids)
+    out, lse = _attention(plan, q, k, v, q_ids, kv_ids)  # pyright: ignore[reportGeneralTypeIssues]
     return (out, lse), (q, k, v, q_ids, kv_ids, out, lse)
 
 

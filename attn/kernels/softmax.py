@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import CAPABILITIES, Kernel, matmul_flops
+from attn.kernels.base import Kernel, matmul_flops
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.dense import dense_attention
 from attn.masks import Mask
@@ -22,7 +22,10 @@ class Softmax(Kernel):
 
     name = "softmax"
     family = "dense"
-    can: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
+        | {"bias", "scale", "lse", "exact"}
+    )
     implementations = ("dense", "blockwise")
 
     def flops(self, T, S, H, Hv, mask):

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec, reshard
 from jaxtyping import Array, Bool, Float
 
 from attn import mesh
-from attn.attend import attend, effective_map
+from attn.attention import attend, effective_map
 from attn.config import ModelConfig
 from attn.kernels import Kernel
 from attn.masks import Mask
@@ -39,7 +39,12 @@ class Attention(nnx.Module):
         seq_len: int,
         rngs: nnx.Rngs,
     ):
-        D, N, K, H = config.d_model, config.num_heads, config.kv_heads, config.head_width
+        D, N, K, H = (
+            config.d_model,
+            config.num_heads,
+            config.kv_heads,
+            config.head_width,
+        )
         self.kernel, self.mask, self.positions = kernel, mask, config.positions
         self.impl = config.attention_impl
         self.q = weight(rngs, mesh.DNH, D, N, H, fan_in=D)
@@ -54,7 +59,9 @@ class Attention(nnx.Module):
 
             kind = nnx.Param if kernel.owns == "weights" else Features
             drawn = jax.vmap(init)(jax.random.split(rngs.params(), N))
-            self.own = nnx.data({k: kind(reshard(w, mesh.N_)) for k, w in drawn.items()})
+            self.own = nnx.data(
+                {k: kind(reshard(w, mesh.N_)) for k, w in drawn.items()}
+            )
 
     def project(self, x: Float[Array, "B T D"]) -> tuple[Array, Array, Array]:
         """Queries [B, T, N, H], keys and values [B, T, K, H], turned if rotary."""

@@ -175,12 +175,14 @@ class Training:
             sharding = NamedSharding(self.mesh, P(None, None, "data"))
             batch = jax.device_put(next(batches), sharding)
             if length in self.compiled:
-                self.state, metrics = self.compiled[length](self.state, batch)
-        if length not in self.compiled:
-            with self.timing.compiling():
-                lowered = self.train_step.lower(self.state, batch)
-                self.compiled[length] = lowered.compile()
-            self.state, metrics = self.compiled[length](self.state, batch)
+                return self._start_steps(batch, length)
+        with self.timing.compiling():
+            lowered = self.train_step.lower(self.state, batch)
+            self.compiled[length] = lowered.compile()
+        return self._start_steps(batch, length)
+
+    def _start_steps(self, batch: dict[str, jax.Array], length: int) -> Metrics:
+        self.state, metrics = self.compiled[length](self.state, batch)
         self.step += length
         return metrics
 

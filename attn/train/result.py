@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from attn import cost
-from attn.attend import choose_implementation
+from attn.attention import choose_implementation
 from attn.config import Experiment
 from attn.tasks.base import Dataset
 from attn.train.state import Skeleton, State

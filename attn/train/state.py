@@ -14,8 +14,10 @@ from attn.config import Experiment, TrainConfig
 from attn.model import Transformer
 from attn.model.layers import Features
 
-Leaves = dict[str, Array]
-"""Arrays by their path in the model, as in `layers/0/layer/q`."""
+Leaf = Any
+"""An array, or what stands for one: a tracer, a shape, a sharding."""
+Leaves = dict[str, Leaf]
+"""By their path in the model, as in `layers/0/layer/q`."""
 
 
 @jax.tree_util.register_dataclass
@@ -23,12 +25,12 @@ Leaves = dict[str, Array]
 class State:
     """One replica's, or R replicas' with every array stacked in front."""
 
-    step: Array
+    step: Leaf
     params: Leaves
     features: Leaves
     """Random features of kernels, which training leaves alone."""
     opt_state: Any
-    key: Array
+    key: Leaf
     """Of the randomness of training; a step folds its number in."""
 
 
@@ -46,19 +48,19 @@ class Skeleton:
         return nnx.merge(self.graph, nnx.from_flat_state(flat))
 
 
-def _flat(state: Any) -> dict[tuple, Array]:
-    return {path: leaf[...] for path, leaf in nnx.to_flat_state(state)}
-
-
 def _name(path: tuple) -> str:
     return "/".join(map(str, path))
+
+
+def _named(state: Any) -> Leaves:
+    return {_name(path): leaf[...] for path, leaf in nnx.to_flat_state(state)}
 
 
 def build(experiment: Experiment, key: Array) -> tuple[Leaves, Leaves]:
     """Parameters and features of a new model. Traceable; needs a mesh."""
     model = Transformer(experiment, nnx.Rngs(params=key))
     _, params, features = nnx.split(model, nnx.Param, Features)
-    return tuple({_name(p): x for p, x in _flat(s).items()} for s in (params, features))
+    return _named(params), _named(features)
 
 
 def skeleton(experiment: Experiment) -> Skeleton:

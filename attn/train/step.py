@@ -23,9 +23,7 @@ def score(
     return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)
 
 
-def make_train_step(
-    experiment: Experiment, skeleton: Skeleton
-) -> Callable[[State, Batch], tuple[State, Metrics]]:
+def make_train_step(experiment: Experiment, skeleton: Skeleton) -> jax.stages.Wrapped:
     """A jitted function of a state and batches [C, R, B, ...]: C steps of R replicas.
 
     The state is donated. Metrics are [C, R]: `loss` in nats, `grad_norm` before the

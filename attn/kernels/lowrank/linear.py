@@ -22,4 +22,5 @@ class Linear(FeatureAttention):
         return H
 
     def features(self, q, k, weights):
-        return tuple(jax.nn.elu(x.astype(jnp.float32)) + 1 for x in (q, k))
+        phi_q, phi_k = (jax.nn.elu(x.astype(jnp.float32)) + 1 for x in (q, k))
+        return phi_q, phi_k

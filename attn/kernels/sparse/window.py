@@ -19,7 +19,8 @@ class WindowAttention(Softmax):
     family = "sparse"
 
     width: int = 16
-    """Keys that a query sees, its own included."""
+    """Keys that a query sees, its own included; one more where an even width looks
+    both ways."""
 
     def __post_init__(self):
         if self.width < 1:

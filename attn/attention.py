@@ -39,8 +39,8 @@ class Explanation:
     """Share of the T x S map that the mask and the kernel's pattern show."""
     flops: float
     """Of all heads of the batch, forward, counting matmuls."""
-    temp_bytes: int
-    """Scratch memory of the compiled forward call."""
+    temp_bytes: int | None
+    """Scratch memory of the compiled forward call, where the backend tells it."""
 
 
 def attend(
@@ -195,5 +195,5 @@ def explain(
         refused,
         kernel.pattern(request.mask).density(T, S),
         B * N * kernel.flops(T, S, H, v.shape[-1], request.mask),
-        memory.temp_size_in_bytes,
+        memory.temp_size_in_bytes if memory else None,
     )

@@ -1,0 +1,133 @@
+"""Every kernel equals its slow definition in `tests/naive.py`."""
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+
+from attn.kernels import KERNELS
+from attn.kernels.lowrank import features
+from attn.masks import FULL, Causal
+
+T, S, H, HV = 9, 11, 4, 3
+MASKS = {"bidirectional": FULL, "causal": Causal()}
+CASES = [
+    (name, shape) for name in KERNELS for shape in MASKS if shape in KERNELS[name].can
+]
+REAL = np.arange(S) < S - 2
+
+
+def inputs(spec, T=T, S=S):
+    """q, k, v of one head and the kernel's own weights."""
+    random = np.random.default_rng(3)
+    shapes = {"q": (T, H), "k": (S, H), "v": (S, HV)}
+    arrays = {n: random.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+    return {n: jnp.asarray(x) for n, x in arrays.items()}, naive.own_weights(spec, H, S)
+
+
+def call(spec, arrays, weights, **options):
+    own = {"weights": weights} if weights else {}
+    return spec(arrays["q"], arrays["k"], arrays["v"], **own, **options)
+
+
+def definition(spec, mask, weights, T=T, S=S, real=None):
+    """The slow kernel as a function of q, k, v and of what it may train."""
+    seen = naive.visible(spec, T, S, mask == Causal(), real)
+    fixed = {name: np.asarray(w, np.float64) for name, w in weights.items()}
+
+    def run(q, k, v, **trained):
+        return naive.DEFINITIONS[spec.name](spec, q, k, v, seen, fixed | trained)
+
+    return run
+
+
+def test_every_mechanism_has_a_definition():
+    assert set(naive.DEFINITIONS) == set(naive.SPECS) == set(KERNELS)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_kernel_and_its_gradients_equal_the_definition(name, shape, monkeypatch):
+    monkeypatch.setattr(features, "CHUNK", 4)
+    spec, mask = naive.SPECS[name], MASKS[shape]
+    arrays, weights = inputs(spec)
+    cotangent = np.random.default_rng(0).normal(size=(T, HV))
+    trained = weights if spec.owns == "weights" else {}
+    kv_ids = jnp.where(jnp.asarray(REAL), 0, -1)
+
+    def loss(everything):
+        own = weights | {n: everything[n] for n in trained}
+        out = call(spec, everything, own, mask=mask, kv_ids=kv_ids)
+        return (out * cotangent.astype(np.float32)).sum(), out
+
+    graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (_, out), grads = graded(arrays | trained)
+    slow = definition(spec, mask, weights, real=REAL)
+    everything = {n: np.asarray(x, np.float64) for n, x in (arrays | trained).items()}
+    np.testing.assert_allclose(out, slow(**everything), rtol=2e-5, atol=2e-5)
+    expected = naive.gradient(slow, everything, cotangent)
+    for leaf in everything:
+        np.testing.assert_allclose(
+            grads[leaf], expected[leaf], rtol=2e-4, atol=2e-4, err_msg=leaf
+        )
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_bfloat16_is_within_its_rounding_of_the_definition(name, shape):
+    spec, mask = naive.SPECS[name], MASKS[shape]
+    arrays, weights = inputs(spec)
+    arrays = {name: x.astype(jnp.bfloat16) for name, x in arrays.items()}
+    out = jax.jit(lambda a: call(spec, a, weights, mask=mask))(arrays)
+    assert out.dtype == jnp.bfloat16
+    slow = definition(spec, mask, weights)
+    expected = slow(**{n: np.asarray(x, np.float64) for n, x in arrays.items()})
+    # Eight bits of fraction: 1/256 of the largest value, for each of a few roundings.
+    bound = 4 / 256 * np.abs(np.asarray(arrays["v"], np.float64)).max()
+    np.testing.assert_allclose(out.astype(np.float32), expected, atol=bound, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "T", "S"),
+    [(n, 130, 130) for n, s in CASES if s == "causal"]
+    + [
+        (n, *lengths)
+        for n, s in CASES
+        if s == "causal" and "cross" in KERNELS[n].can
+        for lengths in ((70, 100), (100, 70))
+    ],
+)
+def test_long_texts_equal_the_definition_across_chunks(name, T, S):
+    spec = naive.SPECS[name]
+    arrays, weights = inputs(spec, T, S)
+    out = jax.jit(lambda a: call(spec, a, weights, mask=Causal()))(arrays)
+    slow = definition(spec, Causal(), weights, T, S)
+    expected = slow(**{n: np.asarray(x, np.float64) for n, x in arrays.items()})
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if "scale" in KERNELS[n].can])
+def test_scale_is_the_factor_of_the_scores(name):
+    spec = naive.SPECS[name]
+    arrays, weights = inputs(spec)
+    run = jax.jit(
+        lambda a, s: call(spec, a, weights, mask=FULL, scale=s), static_argnums=1
+    )
+    larger = arrays | {"q": arrays["q"] * 3}
+    np.testing.assert_allclose(
+        run(arrays, 3 * H**-0.5), run(larger, H**-0.5), rtol=1e-5, atol=1e-5
+    )
+    assert np.abs(run(arrays, 0.1) - run(arrays, 1.0)).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if "lse" in KERNELS[n].can])
+def test_bias_and_log_sum_exp_equal_the_definition(name):
+    spec = naive.SPECS[name]
+    arrays, _ = inputs(spec)
+    bias = np.random.default_rng(1).normal(size=(T, S)).astype(np.float32)
+    out, lse = jax.jit(
+        lambda a, b: spec.with_lse(a["q"], a["k"], a["v"], mask=FULL, bias=b)
+    )(arrays, bias)
+    seen = naive.visible(spec, T, S, causal=False)
+    expected = naive.softmax(*arrays.values(), seen, bias=bias)
+    np.testing.assert_allclose(out, expected[0], rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(lse, expected[1], rtol=2e-5, atol=2e-5)

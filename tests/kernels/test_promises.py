@@ -1,0 +1,311 @@
+"""What a kernel declares is true, and what it does not declare is refused."""
+
+from dataclasses import fields, replace
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+
+from attn.attention import attend, attend_with_lse
+from attn.errors import UserError
+from attn.kernels import CAPABILITIES, KERNELS
+from attn.masks import FULL, Causal, Chunk, Window
+
+T, H, HV = 9, 4, 3
+
+KNOBS = {
+    ("window", "width"): (5, [0, -1]),
+    ("longformer", "width"): (5, [0]),
+    ("longformer", "num_global"): (3, [0]),
+    ("performer", "num_features"): (7, [0]),
+    ("linformer", "rank"): (2, [0]),
+}
+"""Another good value of every knob, and values that must be refused."""
+
+
+def inputs(spec, T=T, S=T, N=2):
+    """q, k, v [1, ., N, .] and stacked weights, or None."""
+    random = np.random.default_rng(8)
+    shapes = ((1, T, N, H), (1, S, N, H), (1, S, N, HV))
+    arrays = [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
+    return arrays, stacked(spec, S, N)
+
+
+def stacked(spec, S, N=2):
+    return naive.own_weights(spec, H, S, N) or None
+
+
+def asks(capability, S=T):
+    """The arguments of `attend` that need this capability."""
+    segments = jnp.zeros((1, T), jnp.int32), jnp.zeros((1, S), jnp.int32)
+    return {
+        "causal": {"mask": Causal()},
+        "bidirectional": {},
+        "any_mask": {"mask": Chunk(3)},
+        "key_padding": {"kv_mask": jnp.arange(S)[None] < S - 2},
+        "packing": {"q_segment_ids": segments[0], "kv_segment_ids": segments[1] + 1},
+        "bias": {"bias": jnp.ones((1, 1, T, S))},
+        "scale": {"scale": 2.0},
+    }[capability]
+
+
+def base_mask(spec):
+    """A mask that the kernel takes."""
+    return {} if "bidirectional" in spec.can else {"mask": Causal()}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_declarations_are_of_known_capabilities(name):
+    assert KERNELS[name].can <= set(CAPABILITIES)
+    assert KERNELS[name].name == name
+    assert KERNELS[name].can & {"causal", "bidirectional"}
+
+
+UNABLE = [
+    (name, capability)
+    for name in KERNELS
+    for capability in sorted(set(CAPABILITIES) - KERNELS[name].can - {"exact"})
+]
+
+
+@pytest.mark.parametrize(("name", "capability"), UNABLE)
+def test_what_a_kernel_cannot_do_is_refused_by_name_before_compiling(name, capability):
+    spec = naive.SPECS[name]
+    S = T + 2 if capability == "cross" else T
+    arrays, weights = inputs(spec, S=S)
+    options = {"weights": weights}
+    if capability == "lse":
+        run, options = attend_with_lse, {}
+    else:
+        run = attend
+        options |= {} if capability == "cross" else asks(capability)
+    if capability != "causal":
+        options = base_mask(spec) | options
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
+    with pytest.raises(UserError) as raised:
+        jax.eval_shape(lambda *a: run(spec, *a, **options), *shapes)
+    assert f"kernel {name!r}" in str(raised.value)
+    assert repr(capability) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+ABLE = [
+    (name, capability)
+    for name in KERNELS
+    for capability in ("any_mask", "key_padding", "packing", "bias", "scale")
+    if capability in KERNELS[name].can
+]
+
+
+@pytest.mark.parametrize(("name", "capability"), ABLE)
+def test_what_a_kernel_can_do_changes_its_output(name, capability):
+    spec = naive.SPECS[name]
+    arrays, weights = inputs(spec)
+    options = asks(capability)
+    if capability == "bias":
+        options = {"bias": jnp.cos(jnp.arange(T * T)).reshape(1, 1, T, T)}
+    plain, asked = (
+        jax.jit(lambda a, o=o: attend(spec, *a, weights=weights, **o))(arrays)
+        for o in (base_mask(spec), base_mask(spec) | options)
+    )
+    assert np.isfinite(asked).all()
+    assert np.abs(plain - asked).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if "causal" in KERNELS[n].can])
+def test_no_output_depends_on_a_later_key(name):
+    spec = naive.SPECS[name]
+    arrays, weights = inputs(spec, N=1)
+    impls = spec.implementations
+
+    def run(k, v, impl):
+        options = {"mask": Causal(), "weights": weights, "impl": impl}
+        return attend(spec, arrays[0], k, v, **options)[0, :, 0]
+
+    for impl in impls:
+        jacobian = jax.jit(jax.jacrev(run, argnums=(0, 1)), static_argnums=2)
+        for by_key in jacobian(*arrays[1:], impl):
+            by_key = np.abs(by_key[:, :, 0, :, 0]).max(axis=(1, 3))
+            assert (by_key[np.triu_indices(T, 1)] == 0).all()
+            seen = naive.visible(spec, T, T, causal=True)
+            assert (by_key[seen][1:] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in KERNELS if "key_padding" in KERNELS[n].can]
+)
+def test_padding_changes_neither_output_nor_gradient(name):
+    spec, more = naive.SPECS[name], 4
+    (q, k, v), weights = inputs(spec, S=T + more)
+    junk = jnp.asarray([jnp.nan, jnp.inf, -jnp.inf, 1e30])[None, :, None, None]
+    real = (jnp.arange(T + more) < T)[None]
+
+    def loss(q, k, v, real):
+        options = base_mask(spec) | {"weights": weights}
+        out = attend(spec, q, k, v, kv_mask=real, **options)
+        return jnp.sin(out).sum(), out
+
+    graded = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
+    (_, out), grads = graded(q, k, v, real)
+    (_, again), grads_again = graded(q, *(x.at[:, T:].set(junk) for x in (k, v)), real)
+    for a, b in zip((out, *grads), (again, *grads_again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all((g[:, T:] == 0).all() for g in grads[1:])
+    without = attend(spec, q, k[:, :T], v[:, :T], weights=weights, **base_mask(spec))
+    np.testing.assert_allclose(out, without, rtol=1e-5, atol=1e-6)
+    (_, out), grads = graded(q, k, v, jnp.zeros_like(real))
+    assert (out == 0).all()
+    assert all((g == 0).all() for g in grads)
+
+
+def test_every_knob_has_a_case_here():
+    knobs = {(name, f.name) for name in KERNELS for f in fields(KERNELS[name])}
+    assert knobs == set(KNOBS)
+
+
+@pytest.mark.parametrize(("name", "knob"), KNOBS)
+def test_every_knob_changes_the_output(name, knob):
+    spec = naive.SPECS[name]
+    other = replace(spec, **{knob: KNOBS[name, knob][0]})
+    arrays, _ = inputs(spec)
+    a, b = (
+        jax.jit(lambda a, w, s=s: attend(s, *a, weights=w, **base_mask(s)))(
+            arrays, stacked(s, T)
+        )
+        for s in (spec, other)
+    )
+    assert np.abs(a - b).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "knob", "bad"), [(*case, bad) for case in KNOBS for bad in KNOBS[case][1]]
+)
+def test_a_knob_out_of_range_is_refused_by_name(name, knob, bad):
+    with pytest.raises(UserError, match=rf"{name}\.{knob} = {bad}; it must be"):
+        replace(naive.SPECS[name], **{knob: bad})
+
+
+@pytest.mark.parametrize(
+    ("name", "knob"),
+    [("window", "width"), ("longformer", "num_global"), ("linformer", "rank")],
+)
+def test_a_knob_larger_than_the_text_is_refused(name, knob):
+    spec = naive.SPECS[name]
+    spec.check_length(T)
+    with pytest.raises(UserError, match=rf"{name}\.{knob} = {T + 1}"):
+        replace(spec, **{knob: T + 1}).check_length(T)
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if "exact" in KERNELS[n].can])
+@pytest.mark.parametrize("mask", [FULL, Causal()], ids=["full", "causal"])
+def test_pattern_is_what_a_query_sees(name, mask):
+    spec = naive.SPECS[name]
+    seen = naive.visible(spec, T, T, mask == Causal())
+    np.testing.assert_array_equal(spec.pattern(mask).dense(T), seen)
+
+
+@pytest.mark.parametrize("name", ["window", "longformer"])
+def test_a_window_as_wide_as_the_text_is_softmax(name):
+    arrays, _ = inputs(naive.SPECS[name])
+    wide = replace(naive.SPECS[name], width=2 * T)
+    for mask in (FULL, Causal()):
+        a, b = (
+            jax.jit(lambda a, s=s, mask=mask: attend(s, *a, mask=mask))(arrays)
+            for s in (wide, naive.SPECS["softmax"])
+        )
+        np.testing.assert_array_equal(a, b)
+
+
+def test_window_takes_other_masks_as_limits():
+    spec = naive.SPECS["window"]
+    assert spec.pattern(Chunk(4)) == Chunk(4) & Window(1, 1)
+    assert spec.pattern(Causal() & Chunk(4)) == Causal() & Chunk(4) & Window(2, 0)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_weights_are_as_many_as_declared_and_differ_by_seed(name):
+    spec = naive.SPECS[name]
+    a, b = (spec.init(jax.random.key(s), head_dim=H, kv_len=T) for s in (0, 1))
+    trained = a if spec.owns == "weights" else {}
+    assert sum(w.size for w in trained.values()) == spec.num_weights(H, T)
+    assert bool(a) == (spec.owns != "nothing")
+    for leaf in a:
+        assert not np.array_equal(a[leaf], b[leaf])
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if KERNELS[n].owns != "nothing"])
+def test_every_head_computes_with_its_own_weights(name):
+    spec = naive.SPECS[name]
+    (q, k, v), weights = inputs(spec)
+    same = [jnp.repeat(x[:, :, :1], 2, axis=2) for x in (q, k, v)]
+    run = jax.jit(lambda w: attend(spec, *same, weights=w, **base_mask(spec)))
+    out = run(weights)
+    assert np.abs(out[:, :, 0] - out[:, :, 1]).max() > 1e-3
+    turned = run(jax.tree.map(lambda w: w[::-1], weights))
+    np.testing.assert_allclose(turned, out[:, :, ::-1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if KERNELS[n].owns != "nothing"])
+def test_weights_are_asked_for_and_refused_where_none_are_owned(name):
+    arrays, weights = inputs(naive.SPECS[name])
+    with pytest.raises(UserError, match="weights were not given"):
+        attend(naive.SPECS[name], *arrays)
+    with pytest.raises(UserError, match="owns nothing, and weights were given"):
+        attend(naive.SPECS["softmax"], *arrays, weights=weights)
+
+
+def test_linformer_refuses_a_text_longer_than_it_was_made_for():
+    spec = naive.SPECS["linformer"]
+    arrays, _ = inputs(spec, S=T + 1)
+    with pytest.raises(UserError, match=f"kv_len = {T + 1}"):
+        attend(spec, *arrays, weights=stacked(spec, T))
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"),
+    [(n, FULL) for n in KERNELS if "bidirectional" in KERNELS[n].can]
+    + [(n, Causal()) for n in KERNELS if "causal" in KERNELS[n].can],
+    ids=str,
+)
+def test_flops_are_about_what_the_compiler_counts(name, mask):
+    spec, T, H = KERNELS[name](), 256, 32
+    q = jax.ShapeDtypeStruct((T, H), jnp.float32)
+    weights = jax.eval_shape(lambda: spec.init(jax.random.key(0), head_dim=H, kv_len=T))
+
+    def run(q, k, v, weights):
+        return spec(q, k, v, mask=mask, **({"weights": weights} if weights else {}))
+
+    counted = jax.jit(run).lower(q, q, q, weights).compile().cost_analysis()["flops"]
+    # The dense implementation computes the scores that a mask hides as well.
+    whole = spec.flops(T, T, H, H, mask) / spec.pattern(mask).density(T)
+    mine = whole if spec.family != "lowrank" else spec.flops(T, T, H, H, mask)
+    assert 0.9 * mine < counted < 1.5 * mine
+
+
+def test_masked_flops_follow_the_density():
+    for name in ("softmax", "window", "longformer"):
+        spec = naive.SPECS[name]
+        pairs = naive.visible(spec, 32, 32, causal=True).sum()
+        assert spec.flops(32, 32, 8, 4, Causal()) == pytest.approx(2 * pairs * 12)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_state_grows_with_the_text_for_softmax_alone(name):
+    spec = naive.SPECS[name]
+    short, long = (spec.state_size(S, H, HV) for S in (64, 128))
+    assert long == (2 * short if name == "softmax" else short)
+    assert 0 < short <= naive.SPECS["softmax"].state_size(64, H, HV)
+
+
+def test_state_sizes_are_those_of_their_papers():
+    sizes = {n: naive.SPECS[n].state_size(64, 8, 4) for n in KERNELS}
+    assert sizes == {
+        "softmax": 64 * 12,
+        "window": 3 * 12,
+        "longformer": 5 * 12,
+        "linear": 8 * 5,
+        "performer": 6 * 5,
+        "linformer": 3 * 12,
+    }

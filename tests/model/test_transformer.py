@@ -1,0 +1,265 @@
+"""What a model may depend on, for every kernel, and that each knob does something."""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+from tiny import (
+    DECODERS,
+    RECALL,
+    TREES,
+    experiment_for,
+    experiment_of,
+    largest_gap,
+    place,
+    quick_compiles,
+    random_batch,
+)
+
+from attn.kernels import KERNELS, Linear, Performer, Softmax
+from attn.mesh import make_mesh
+from attn.tasks import PyDoc
+from attn.train.state import build, skeleton
+from attn.train.step import score
+
+BLOCKS = ("short_conv", "attention", "mlp")
+MESH = make_mesh()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _on_one_device():
+    with jax.set_mesh(MESH):
+        yield
+
+
+@cache
+def parts(experiment, seed=0):
+    """Parameters, features, and a jitted function of them, a batch and a key."""
+    params, features = jax.jit(lambda key: build(experiment, key))(jax.random.key(seed))
+    model = skeleton(experiment)
+    return params, features, jax.jit(lambda p, f, b, k: model.merge(p, f)(b, k))
+
+
+def logits_of(experiment, batch, key=None, seed=0):
+    params, features, call = parts(experiment, seed)
+    return np.asarray(call(params, features, place(batch, MESH, P("data")), key))
+
+
+def encoder_for(name, **model):
+    return replace(experiment_for(name, pattern=BLOCKS, **model), task=TREES)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_no_logit_of_a_decoder_depends_on_a_later_token(name):
+    experiment = experiment_for(name, pattern=BLOCKS)
+    T = RECALL.seq_len
+    batch = random_batch(RECALL, (2,))
+    batch["positions"] = np.tile(np.arange(T, dtype=np.int32), (2, 1))
+    before = logits_of(experiment, batch)
+    for t in (0, 7, T - 2):
+        tokens = batch["tokens"].copy()
+        tokens[:, t + 1 :] = (tokens[:, t + 1 :] + 3) % RECALL.vocab_size
+        after = logits_of(experiment, batch | {"tokens": tokens})
+        np.testing.assert_allclose(after[:, : t + 1], before[:, : t + 1], atol=1e-6)
+        assert np.abs(after[:, t + 1] - before[:, t + 1]).min(axis=-1).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", list(KERNELS))
+def test_padding_changes_nothing_of_an_encoder(name):
+    experiment = encoder_for(name)
+    batch = random_batch(TREES, (4,))
+    batch["lengths"] = np.full(4, 16, np.int32)
+    padded = logits_of(experiment, batch)
+    tokens = batch["tokens"].copy()
+    tokens[:, 16:] = (tokens[:, 16:] + 5) % TREES.vocab_size
+    np.testing.assert_array_equal(
+        logits_of(experiment, batch | {"tokens": tokens}), padded
+    )
+    short = {"tokens": batch["tokens"][:, :16], "targets": batch["targets"]}
+    np.testing.assert_allclose(logits_of(experiment, short), padded, atol=2e-6)
+    tokens[:, 15] = (tokens[:, 15] + 5) % TREES.vocab_size
+    assert largest_gap(logits_of(experiment, batch | {"tokens": tokens}), padded) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "positions"), [("softmax", "learned"), *[(n, "rotary") for n in KERNELS]]
+)
+def test_a_gradient_reaches_every_parameter_and_no_feature(name, positions):
+    experiment = encoder_for(name, positions=positions, num_kv_heads=1)
+    params, features, _ = parts(experiment)
+    model = skeleton(experiment)
+    batch = place(random_batch(TREES, (8,)), MESH, P("data"))
+
+    @jax.jit
+    def grads(params):
+        def loss(p):
+            return score(model.merge(p, features)(batch), batch["targets"])[0].mean()
+
+        return jax.grad(loss)(params)
+
+    dead = [name for name, g in grads(params).items() if not np.asarray(g).any()]
+    assert not dead
+    owns = KERNELS[name].owns
+    assert bool(features) == (owns == "features")
+    assert ("layers/1/layer/own/E" in params) == (owns == "weights")
+
+
+def test_features_are_drawn_anew_for_every_seed_and_head():
+    experiment = experiment_for("performer")
+    name = "layers/0/layer/own/directions"
+    drawn = [np.asarray(parts(experiment, seed)[1][name]) for seed in (0, 1)]
+    assert np.abs(drawn[0] - drawn[1]).min() > 0
+    assert np.abs(drawn[0][0] - drawn[0][1]).min() > 0
+
+
+@pytest.mark.parametrize("name", list(KERNELS))
+def test_a_map_is_what_mixes_the_values(name):
+    experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
+    params, features, _ = parts(experiment)
+    model = skeleton(experiment)
+    batch = place(random_batch(TREES, (2,)), MESH, P("data"))
+
+    @jax.jit
+    def attention(tokens, lengths):
+        seen = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
+        whole = model.merge(params, features)
+        block = whole.layers[1]
+        x = block.norm(whole.layers[0](whole.embed(tokens), seen, None))
+        values = block.layer.project(x)[2]
+        return whole.maps(tokens, seen)["layer_1"], values, block.layer(x, seen)
+
+    maps, values, out = map(np.asarray, attention(batch["tokens"], batch["lengths"]))
+    mixed = np.einsum("bnts,bsnh->btnh", maps, np.repeat(values, 2, axis=2))
+    mixed = np.einsum("btnh,nhd->btd", mixed, np.asarray(params["layers/1/layer/o"]))
+    np.testing.assert_allclose(mixed, out, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", list(KERNELS))
+def test_bfloat16_stays_near_float32(name):
+    experiment = encoder_for(name)
+    batch = random_batch(TREES, (4,))
+    exact = logits_of(experiment, batch)
+    half = replace(experiment, model=replace(experiment.model, dtype="bfloat16"))
+    params, features, _ = parts(experiment)
+    call = parts(half)[2]
+    rough = call(params, features, place(batch, MESH, P("data")), None)
+    assert rough.dtype == jnp.float32
+    assert 0 < largest_gap(rough, exact) < 0.05 * np.abs(exact).max()
+
+
+def test_dropout_follows_its_key_and_is_off_without_one():
+    experiment = experiment_of(dropout=0.5)
+    batch = random_batch(RECALL, (4,))
+    first, again, other = (
+        logits_of(experiment, batch, jax.random.key(seed)) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert largest_gap(first, other) > 0.1
+    still = logits_of(experiment_of(), batch, jax.random.key(0))
+    np.testing.assert_array_equal(logits_of(experiment, batch), still)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"d_model": 32},
+        {"pattern": ("mlp", "attention")},
+        {"pattern": ("short_conv", "mlp")},
+        {"pattern": ("linear", "mlp")},
+        {"repeats": 2},
+        {"num_heads": 4},
+        {"num_kv_heads": 1},
+        {"head_dim": 4},
+        {"d_ff": 64},
+        {"kernel": Linear()},
+        {"positions": "none"},
+        {"positions": "learned"},
+        {"positions": "sinusoidal"},
+    ],
+    ids=str,
+)
+def test_a_field_of_the_model_changes_what_it_says(change):
+    batch = random_batch(RECALL, (4,))
+    base = logits_of(experiment_of(), batch)
+    assert largest_gap(logits_of(experiment_of(**change), batch), base) > 1e-3
+
+
+def test_the_width_of_a_short_convolution_is_how_far_it_sees():
+    batch = random_batch(RECALL, (1,))
+    batch["positions"] = np.arange(16, dtype=np.int32)[None]
+    tokens = batch["tokens"].copy()
+    tokens[:, 5] = (tokens[:, 5] + 1) % RECALL.vocab_size
+    for width in (1, 2, 4):
+        experiment = experiment_of(pattern=("short_conv",), conv_width=width)
+        gap = logits_of(experiment, batch | {"tokens": tokens}) - logits_of(
+            experiment, batch
+        )
+        assert np.nonzero(np.abs(gap[0]).max(axis=-1) > 1e-6)[0].tolist() == list(
+            range(5, 5 + width)
+        )
+
+
+def test_an_implementation_that_is_named_is_the_one_that_runs(monkeypatch):
+    from attn.kernels import softmax
+
+    def refuse(*_, **__):
+        raise RuntimeError("dense ran")
+
+    batch = random_batch(RECALL, (2,))
+    wanted = logits_of(experiment_of(), batch)
+    monkeypatch.setattr(softmax, "dense_attention", refuse)
+    blockwise = experiment_of(attention_impl="blockwise")
+    np.testing.assert_allclose(logits_of(blockwise, batch), wanted, atol=1e-5)
+    with pytest.raises(RuntimeError, match="dense ran"):
+        logits_of(experiment_of(attention_impl="dense", kernel=Softmax()), batch)
+
+
+def test_a_decoder_is_scored_where_its_task_says():
+    batch = random_batch(RECALL, (2,))
+    every = batch | {"positions": np.tile(np.arange(16, dtype=np.int32), (2, 1))}
+    whole = logits_of(experiment_of(), every)
+    some = logits_of(experiment_of(), batch)
+    wanted = whole[np.arange(2)[:, None], batch["positions"]]
+    np.testing.assert_allclose(some, wanted, atol=1e-6)
+    task = PyDoc(seq_len=16)
+    everywhere = logits_of(experiment_of(task), random_batch(task, (2,)))
+    assert everywhere.shape == (2, 16, task.vocab_size)
+
+
+def test_an_encoder_is_scored_by_the_mean_of_its_real_states():
+    experiment = encoder_for("softmax")
+    params, features, call = parts(experiment)
+    model = skeleton(experiment)
+    rows = random_batch(TREES, (3,))
+    batch = place(rows, MESH, P("data"))
+
+    @jax.jit
+    def states(tokens, lengths):
+        seen = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
+        return model.merge(params, features).hidden(tokens, seen)
+
+    hidden = np.asarray(states(batch["tokens"], batch["lengths"]))
+    means = np.stack([h[:n].mean(axis=0) for h, n in zip(hidden, rows["lengths"])])
+    logits = np.asarray(call(params, features, batch, None))
+    np.testing.assert_allclose(
+        logits[:, 0], means @ np.asarray(params["out"]).T, atol=1e-5
+    )
+
+
+def test_more_random_features_change_the_estimate():
+    batch = random_batch(RECALL, (2,))
+    a, b = (
+        logits_of(experiment_of(kernel=Performer(num_features=n)), batch)
+        for n in (4, 8)
+    )
+    assert largest_gap(a, b) > 1e-3

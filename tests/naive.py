@@ -1,0 +1,150 @@
+"""Every mechanism by its definition: NumPy, float64, one query at a time, slow.
+
+`DEFINITIONS[name](spec, q, k, v, seen, weights)` gives the output [T, Hv] of one head.
+`seen` [T, S] is what mask, padding and segments leave; what the mechanism hides on top
+is its own `PATTERNS[name](spec, t, s, causal)`, and written without `attn.masks`.
+A new mechanism adds its definition here, and its short-text spec to `SPECS`.
+"""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attn import kernels
+
+SPECS = {
+    "softmax": kernels.Softmax(),
+    "window": kernels.WindowAttention(width=3),
+    "longformer": kernels.Longformer(width=3, num_global=2),
+    "linear": kernels.Linear(),
+    "performer": kernels.Performer(num_features=6),
+    "linformer": kernels.Linformer(rank=3),
+}
+"""One spec of every mechanism that means something on a text of nine tokens."""
+
+
+def softmax_row(scores, visible):
+    """Weights and log-sum-exp of one query over the keys it sees."""
+    weights = np.zeros_like(scores)
+    if not visible.any():
+        return weights, -np.inf
+    top = scores[visible].max()
+    weights[visible] = np.exp(scores[visible] - top)
+    total = weights.sum()
+    return weights / total, top + np.log(total)
+
+
+def softmax(q, k, v, seen, scale=None, bias=None):
+    """Output [T, Hv] and log-sum-exp [T]: Vaswani et al. 2017, equation 1."""
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    scale = q.shape[1] ** -0.5 if scale is None else scale
+    out, lse = np.zeros((len(q), v.shape[1])), np.zeros(len(q))
+    for t in range(len(q)):
+        scores = scale * (k @ q[t])
+        if bias is not None:
+            scores = scores + np.asarray(bias[t], np.float64)
+        weights, lse[t] = softmax_row(scores, seen[t])
+        out[t] = weights[seen[t]] @ v[seen[t]]
+    return out, lse
+
+
+def window_shows(spec, t, s, causal):
+    if causal:
+        return t - spec.width < s <= t
+    return abs(t - s) <= spec.width // 2
+
+
+def longformer_shows(spec, t, s, causal):
+    if causal and s > t:
+        return False
+    first = t < spec.num_global or s < spec.num_global
+    return first or window_shows(spec, t, s, causal)
+
+
+PATTERNS = {"window": window_shows, "longformer": longformer_shows}
+
+
+def visible(spec, T, S, causal, real=None):
+    """What each query sees, bool [T, S]; `real` tells keys from padding."""
+    shows = PATTERNS.get(spec.name, lambda spec, t, s, causal: not causal or s <= t)
+    seen = [[shows(spec, t, s, causal) for s in range(S)] for t in range(T)]
+    return np.array(seen) & (True if real is None else np.asarray(real)[None, :])
+
+
+def by_softmax(spec, q, k, v, seen, weights):
+    return softmax(q, k, v, seen)[0]
+
+
+def by_features(phi_q, phi_k, v, seen):
+    out = np.zeros((len(phi_q), v.shape[1]))
+    for t in range(len(phi_q)):
+        weights = np.where(seen[t], phi_k @ phi_q[t], 0.0)
+        if seen[t].any():
+            out[t] = (weights / weights.sum()) @ v
+    return out
+
+
+def by_elu(spec, q, k, v, seen, weights):
+    """Katharopoulos et al. 2020, equation 7."""
+    phi_q, phi_k = (np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))) for x in (q, k))
+    return by_features(phi_q, phi_k, v, seen)
+
+
+def by_random_features(spec, q, k, v, seen, weights):
+    """Choromanski et al. 2021, lemma 1, on q / H^(1/4) and k / H^(1/4)."""
+    q, k = (x * x.shape[1] ** -0.25 for x in (q, k))
+    phi_q, phi_k = (
+        np.exp(x @ weights["directions"].T - 0.5 * (x * x).sum(1)[:, None])
+        for x in (q, k)
+    )
+    return by_features(phi_q, phi_k, v, seen)
+
+
+def by_projection(spec, q, k, v, seen, weights):
+    """Wang et al. 2020, equation 7; padding is out before the projection."""
+    real = seen.any(axis=0)
+    k, v = (
+        weights[name][:, : len(x)][:, real] @ x[real]
+        for name, x in (("E", k), ("F", v))
+    )
+    return softmax(q, k, v, np.full((len(q), len(k)), True))[0]
+
+
+DEFINITIONS = {
+    "softmax": by_softmax,
+    "window": by_softmax,
+    "longformer": by_softmax,
+    "linear": by_elu,
+    "performer": by_random_features,
+    "linformer": by_projection,
+}
+
+
+@cache
+def own_weights(spec, H, S, N=None):
+    """Weights shaped as the spec's `init` makes them, [N, ...] or one head's; normal."""
+    random, lead = np.random.default_rng(7), () if N is None else (N,)
+    shapes = jax.eval_shape(
+        lambda: spec.init(jax.random.key(0), head_dim=H, kv_len=S),
+    )
+    return {
+        name: jnp.asarray(random.normal(size=(*lead, *leaf.shape)), leaf.dtype)
+        for name, leaf in shapes.items()
+    }
+
+
+def gradient(function, arrays, cotangent, step=1e-6):
+    """d sum(function(arrays) * cotangent) for each array, by central differences."""
+    arrays = {name: np.array(x, np.float64) for name, x in arrays.items()}
+    found = {name: np.zeros_like(x) for name, x in arrays.items()}
+    for name, x in arrays.items():
+        for place in np.ndindex(x.shape):
+            kept, change = x[place], 0.0
+            for sign in (1, -1):
+                x[place] = kept + sign * step
+                change += sign * (function(**arrays) * cotangent).sum()
+            x[place] = kept
+            found[name][place] = change / (2 * step)
+    return found

@@ -1,0 +1,34 @@
+"""What the README shows is what the project does."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def test_the_table_is_the_one_that_the_committed_results_make():
+    from attn.report.runs import load
+    from attn.report.tables import make_tables, to_markdown
+
+    runs = load(ROOT / "experiments" / "results" / "families")
+    shown = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
+    assert shown.strip() == to_markdown(make_tables(runs)).strip()
+
+
+def test_the_library_example_runs():
+    (example,) = blocks("python")
+    exec(compile(example, "README.md", "exec"), {})
+
+
+def test_the_two_commands_come_first_and_stand_alone():
+    install, tests = blocks("sh")
+    assert "launch.py compare" in install
+    assert "pytest" in tests
+    assert all(
+        command.startswith("python3 -m venv .venv") for command in (install, tests)
+    )

@@ -1,0 +1,189 @@
+"""The training step: replicas are apart, bad steps change nothing, no knob is silent."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+from tiny import (
+    RECALL,
+    TRAIN,
+    calls,
+    copy,
+    experiment_for,
+    experiment_of,
+    largest_gap,
+    place,
+    quick_compiles,
+    random_batch,
+)
+
+from attn.mesh import make_mesh
+from attn.tasks.pipeline import Calls
+from attn.train.state import init_state, skeleton
+from attn.train.step import make_eval_step, make_train_step, score
+
+MESH = make_mesh()
+EXPERIMENT = experiment_for("performer", dropout=0.1)
+ROWS = RECALL.rows("train")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _on_one_device():
+    with jax.set_mesh(MESH):
+        yield
+
+
+def batches(seeds, steps=4):
+    source = Calls(ROWS, batch_size=8, seeds=seeds, calls=(steps,))
+    return calls(source[0], MESH)
+
+
+def train(experiment, seeds, steps=4, step=None):
+    step = step or make_train_step(experiment, skeleton(experiment))
+    return step(init_state(experiment, seeds), batches(seeds, steps))
+
+
+@pytest.fixture(scope="module")
+def three():
+    with jax.set_mesh(MESH):
+        start = init_state(EXPERIMENT, (0, 1, 2))
+        step = make_train_step(EXPERIMENT, skeleton(EXPERIMENT))
+        end, metrics = step(copy(start), batches((0, 1, 2)))
+    return start, step, end, metrics
+
+
+def test_a_replica_is_the_run_of_its_seed_alone(three):
+    start, _, end, metrics = three
+    for seed in (0, 2):
+        fresh = init_state(EXPERIMENT, (seed,))
+        for part in ("params", "features"):
+            mine = jax.tree.map(lambda x, r=seed: x[r : r + 1], getattr(start, part))
+            assert largest_gap(getattr(fresh, part), mine) < 1e-6
+        alone, losses = train(EXPERIMENT, (seed,))
+        mine = jax.tree.map(lambda x, r=seed: x[r : r + 1], end.params)
+        assert largest_gap(alone.params, mine) < 1e-5
+        np.testing.assert_allclose(
+            losses["loss"][:, 0], metrics["loss"][:, seed], rtol=1e-5
+        )
+
+
+def test_replicas_begin_and_train_apart(three):
+    start, _, end, metrics = three
+    for leaves in (start.params, end.params, start.features):
+        for name, leaf in leaves.items():
+            if not (name.endswith("scale") and leaves is start.params):
+                assert largest_gap(leaf[0], leaf[1]) > 1e-4, name
+    keys = jax.random.key_data(start.key)
+    assert len(np.unique(np.asarray(keys), axis=0)) == 3
+    assert len(np.unique(np.asarray(metrics["loss"][0]))) == 3
+
+
+def test_a_step_moves_every_parameter_and_no_feature(three):
+    start, _, end, _ = three
+    for name, leaf in start.params.items():
+        assert (np.abs(np.asarray(leaf - end.params[name])).max() > 0).all(), name
+    assert largest_gap(start.features, end.features) == 0
+    assert end.step.tolist() == [4, 4, 4]
+
+
+def test_a_step_that_is_not_finite_changes_nothing_of_its_replica(three):
+    start, step, end, _ = three
+    poisoned = copy(start)
+    broken = poisoned.params["embedding"].at[1].set(jnp.inf)
+    poisoned = replace(poisoned, params=poisoned.params | {"embedding": broken})
+    after, metrics = step(copy(poisoned), batches((0, 1, 2)))
+    assert metrics["finite"].tolist() == [[1, 0, 1]] * 4
+    for part in ("params", "opt_state"):
+        one = [
+            jax.tree.map(lambda x: np.asarray(x)[1], getattr(s, part))
+            for s in (after, poisoned)
+        ]
+        jax.tree.map(np.testing.assert_array_equal, *one)
+        for r in (0, 2):
+            jax.tree.map(
+                lambda a, b, r=r: np.testing.assert_array_equal(
+                    np.asarray(a)[r], np.asarray(b)[r]
+                ),
+                getattr(after, part),
+                getattr(end, part),
+            )
+    assert after.step.tolist() == [4, 4, 4]
+
+
+def test_one_call_of_four_steps_is_four_calls_of_one(three):
+    start, step, end, _ = three
+    state = copy(start)
+    source = Calls(ROWS, batch_size=8, seeds=(0, 1, 2), calls=(1,) * 4)
+    for i in range(4):
+        state, _ = step(state, calls(source[i], MESH))
+    assert largest_gap(state.params, end.params) < 1e-6
+
+
+def test_scores_count_real_rows_alone(three):
+    start, *_ = three
+    model = skeleton(EXPERIMENT)
+    batch = random_batch(RECALL, (8,)) | {"weights": np.float32([1] * 5 + [0] * 3)}
+    sums = make_eval_step(model)(start, place(batch, MESH, P("data")))
+    real = {k: v[:5] for k, v in batch.items() if k != "weights"}
+    real = place(real, MESH, P("data"))
+    assert sums["count"].tolist() == [10, 10, 10]
+    for r in range(3):
+        params, features = jax.tree.map(
+            lambda x, r=r: x[r], (start.params, start.features)
+        )
+        loss, right = score(model.merge(params, features)(real), real["targets"])
+        np.testing.assert_allclose(sums["loss"][r], loss.sum(), rtol=1e-5)
+        assert sums["accuracy"][r] == right.sum()
+
+
+def test_a_score_is_the_cross_entropy_in_nats():
+    logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]]))
+    loss, right = score(logits, jnp.array([[1, 2]]))
+    np.testing.assert_allclose(loss, [[np.log(4), -np.log(0.7)]], rtol=1e-6)
+    assert right.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"peak_lr": 2e-2},
+        {"warmup_steps": 0},
+        {"weight_decay": 0.5},
+        {"clip_norm": 0.01},
+        {"steps": 24},
+    ],
+    ids=str,
+)
+def test_a_field_of_the_training_changes_the_parameters(plain, change):
+    experiment = experiment_of(train=replace(TRAIN, **change))
+    state, _ = train(experiment, (0,))
+    assert largest_gap(state.params, plain.params) > 1e-6
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with jax.set_mesh(MESH):
+        return train(experiment_of(), (0,))[0]
+
+
+def test_decay_shrinks_matrices_and_spares_scales_and_taps():
+    pattern = ("short_conv", "mlp")
+    free = replace(TRAIN, warmup_steps=0)
+    ends = [
+        train(
+            experiment_of(train=replace(free, weight_decay=d), pattern=pattern), (0,), 1
+        )
+        for d in (0.0, 0.9)
+    ]
+    for name, leaf in ends[0][0].params.items():
+        spared = name.endswith(("scale", "taps"))
+        assert (largest_gap(leaf, ends[1][0].params[name]) == 0) == spared, name
