@@ -27,6 +27,6 @@ register(
         experiments=sweep(
             base, {"model.num_heads": (1, 2, 4, 8, 16)}, by="params", prefix="heads"
         ),
-        minutes=25,
+        minutes=17,
     )
 )
