@@ -133,6 +133,21 @@ def test_a_folder_of_another_config_is_refused_and_left_alone(launch, tmp_path):
 
 
 @pytest.mark.slow
+def test_damaged_data_is_named_and_nothing_is_written(launch, tmp_path, data_dir):
+    words = ("run", "recall_linear", *TINY, "--task.data-seed", 7)
+    assert launch(*words, "--workdir", tmp_path / "good").returncode == 0
+    (record,) = data_dir.rglob("*data_seed-7*/**/*test.array_record*")
+    damaged = bytearray(record.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    record.write_bytes(damaged)
+    done = launch(*words, "--workdir", tmp_path / "bad")
+    assert done.returncode == 2
+    assert "is damaged" in done.stderr
+    assert "delete that folder and run again" in done.stderr
+    assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.slow
 def test_a_sweep_skips_what_is_finished_and_outlives_a_failure(launch, tmp_path):
     words = (
         "sweep",

@@ -73,8 +73,9 @@ def run(
         watcher.note("finished before; nothing to do")
         return folder.result() or {}
     mesh = make_mesh(mesh_shape)
-    folder.open(experiment, environment(vars(mesh_shape)))
+    folder.check(experiment)
     data = prepare(experiment.task, say=watcher.note)
+    folder.open(experiment, environment(vars(mesh_shape)))
     with jax.set_mesh(mesh):
         training = Training(experiment, folder, data, mesh, watcher, stop)
         try:

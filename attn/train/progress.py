@@ -43,7 +43,8 @@ class Watch:
         return self
 
     def __exit__(self, *_) -> None:
-        self._bars.stop()
+        if self._rich:
+            self._bars.stop()
 
     def begin(self, name: str, steps: int) -> None:
         """A run starts; the one before has ended, or failed."""

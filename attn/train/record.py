@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from attn.config import Experiment, fingerprint, to_json
@@ -56,15 +57,21 @@ class RunFolder:
             write_json(self.path / "env.json", self._with_earlier(_plain(env)))
 
     def check(self, experiment: Experiment) -> tuple[dict | None, dict]:
-        """The config that is there, if any, and the one to write; writes nothing.
+        """The config that is there, if any, and the one to write; leaves no file.
 
         Raises:
-          UserError: the folder holds another experiment, or something else.
+          UserError: the folder holds another experiment or something else, or the
+            disk takes no file.
         """
         wanted = _plain(to_json(experiment)) | {"fingerprint": fingerprint(experiment)}
         known = self._known_config()
         if known is not None:
             self._refuse_another(known, wanted)
+        there = next(
+            p for p in (self.path, *self.path.absolute().parents) if p.is_dir()
+        )
+        with _writing(self.path), TemporaryFile(dir=there) as probe:
+            probe.write(bytes(4096))
         return known, wanted
 
     def append(self, step: int, values: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """Datasets on disk: built once, equal everywhere, and never trusted when damaged."""
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -32,16 +31,21 @@ def folder_of(task, data_dir: Path) -> Path:
     return data_dir / task.name / task.slug / task.version
 
 
-def start(data_dir: Path, hash_seed: str, **more) -> subprocess.Popen:
+SMALL_FILES = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+"""
+
+
+def start(data_dir: Path, hash_seed: str, before: str = "") -> subprocess.Popen:
     env = os.environ | {"PYTHONHASHSEED": hash_seed}
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PREPARE, str(data_dir)],
+        [sys.executable, "-W", "error", "-c", before + PREPARE, str(data_dir)],
         env=env,
         cwd=Path(attn.__file__).parents[1],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **more,
     )
 
 
@@ -187,10 +191,7 @@ def test_two_processes_may_prepare_one_folder_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_is_a_user_error_and_leaves_nothing_behind(tmp_path):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    _, said = start(tmp_path, "0", preexec_fn=limit).communicate(timeout=120)
+    _, said = start(tmp_path, "0", SMALL_FILES).communicate(timeout=120)
     assert "UserError: cannot keep datasets in" in said
     assert "ATTN_DATA_DIR" in said
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
