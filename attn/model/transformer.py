@@ -106,11 +106,17 @@ class Transformer(nnx.Module):
         if self.readout == "positions":
             x = jax.vmap(lambda states, at: states[at])(x, batch["positions"])
         elif self.readout == "mean":
-            real = jnp.ones(tokens.shape, bool) if kv_mask is None else kv_mask
-            total = jnp.einsum("btd,bt->bd", x, real.astype(x.dtype))
-            x = (total / real.sum(axis=1)[:, None].astype(x.dtype))[:, None]
+            x = _mean(x, kv_mask)
         table = (self.embedding if self.tied else self.out)[...].astype(x.dtype)
         return jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
+
+
+def _mean(
+    x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
+) -> Float[Array, "B 1 D"]:
+    """The mean state of the real tokens, summed in float32."""
+    real = None if kv_mask is None else kv_mask[..., None]
+    return x.mean(axis=1, where=real, keepdims=True, dtype=jnp.float32).astype(x.dtype)
 
 
 def _make(
