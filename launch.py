@@ -162,12 +162,18 @@ def _train(
 
 
 def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
+    from attn.errors import UserError
     from attn.report import write_report
     from attn.report.runs import load
     from attn.report.tables import make_tables, to_rich, update_readme
 
     console = _console()
-    written = write_report(directory, out)
+    try:
+        written = write_report(directory, out)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {out or directory}: {error.strerror}; choose another --out"
+        ) from error
     console.print(to_rich(make_tables(load(directory))))
     if readme is not None:
         update_readme(readme, written.markdown)

@@ -69,6 +69,7 @@ WRONG = {
     "sweep recall_linear": "needs --over",
     "sweep recall_linear --over model.num_heads=1,3": "num_heads = 3 does not divide",
     "sweep families --over model.num_heads=1": "is a study",
+    "report experiments/results/heads --out setup.cfg": "cannot write to setup.cfg",
     "report no/such/folder": "no/such/folder is not a folder",
 }
 
