@@ -6,6 +6,7 @@
     python launch.py run NAME [overrides]      an experiment or a study, resumed by itself
     python launch.py sweep NAME --over model.num_heads=1,2,4 --match params
     python launch.py report DIR                tables, plots and a page from run folders
+    python launch.py bench [--json]            our kernels beside other libraries', by ratio
 
 Each has --help. An override names a field: --model.num-heads 8, --train.steps 2000,
 --kernel linear. Exit codes: 0 done, 1 failed, 2 what you typed is wrong, 75 stopped by
@@ -93,6 +94,17 @@ def report(words: Sequence[str]) -> int:
     return _report(asked.directory, asked.out, asked.readme)
 
 
+def bench(words: Sequence[str]) -> int:
+    """Our kernels beside what a user would pick instead: same run, in turn, ratios."""
+    from attn.options import Benching, parse
+
+    asked = parse(Benching, words, prog="launch.py bench")
+    from attn.bench import command
+
+    command.bench(asked)
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": list_,
     "show": show,
@@ -100,6 +112,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "sweep": sweep,
     "report": report,
+    "bench": bench,
 }
 
 
@@ -238,6 +251,6 @@ def _known_end(error: Exception) -> int | None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in ("run", "compare", "sweep"):
+    if sys.argv[1:2] and sys.argv[1] in ("run", "compare", "sweep", "bench"):
         _use_huge_pages()
     sys.exit(main(sys.argv[1:]))

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import PartitionSpec as P
 from jax.sharding import reshard
 from jaxtyping import Array, Bool, Float, Int
 
+from attn.fused import Ask
 from attn.kernels.base import Kernel, Weights
-from attn.lift import Request, choose_implementation, explicit_spec
-from attn.masks import Mask
+from attn.lift import explicit_spec, run
+from attn.masks import FULL, Mask, PerHead
+from attn.positions import RelativeBias
+from attn.request import Request, choose_implementation
 
 __all__ = [
+    "Ask",
     "Explanation",
     "attend",
     "attend_with_lse",
@@ -50,10 +55,14 @@ def attend(
     v: Float[Array, "B S K Hv"],
     *,
     mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | None = None,
+    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
     kv_mask: Bool[Array, "B S"] | None = None,
     q_segment_ids: Int[Array, "B T"] | None = None,
     kv_segment_ids: Int[Array, "B S"] | None = None,
+    q_positions: Int[Array, "B T"] | None = None,
+    kv_positions: Int[Array, "B S"] | None = None,
+    q_lengths: Int[Array, "B"] | None = None,
+    kv_lengths: Int[Array, "B"] | None = None,
     weights: Weights | None = None,
     scale: float | None = None,
     impl: str = "auto",
@@ -64,14 +73,21 @@ def attend(
         kernel: what to compute, from `attn.kernels`.
         q, k, v: K divides N; query head n reads key/value head n // (N / K), so K = N
             is multi-head, K = 1 multi-query and the rest grouped-query attention.
-        mask: what may be seen; everything unless given.
-        bias: added to the scaled scores.
+        mask: what may be seen; everything unless given. `PerHead` gives each query
+            head its own.
+        bias: added to the scaled scores: an array, or one that is computed from
+            distances (`attn.positions`) and never held.
         kv_mask: True where a key is real, False where it is padding.
         q_segment_ids, kv_segment_ids: a query sees the keys of its own segment; both
             or neither. Not negative.
+        q_positions, kv_positions: where the tokens stand, for the mask and for a bias
+            of distances; 0, 1, 2, ... unless given.
+        q_lengths, kv_lengths: the first so many queries and keys are real. A query
+            beyond gives 0.
         weights: what `kernel.init` gave, stacked over N heads in front.
         scale: of the scores; H ** -0.5 unless given.
-        impl: one of `kernel.implementations`, or `auto`. A named one never falls back.
+        impl: one of `kernel.implementations` or `kernel.fused`, or `auto`. A named one
+            never falls back.
 
     Returns:
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
@@ -80,9 +96,24 @@ def attend(
         UserError: shapes disagree, or the kernel has not the capability asked for.
     """
     request = Request(
-        kernel, q, k, v, mask, bias, kv_mask, q_segment_ids, kv_segment_ids, weights
+        kernel,
+        q,
+        k,
+        v,
+        FULL if mask is None else mask,
+        bias,
+        kv_mask,
+        q_segment_ids,
+        kv_segment_ids,
+        q_positions,
+        kv_positions,
+        q_lengths,
+        kv_lengths,
+        weights,
+        scale,
     )
-    return request.run(kernel, scale, request.resolve(impl, scale)[0])
+    request.check()
+    return run(request, impl)
 
 
 def attend_with_lse(
@@ -92,10 +123,15 @@ def attend_with_lse(
     v: Float[Array, "B S K Hv"],
     *,
     mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | None = None,
+    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
     kv_mask: Bool[Array, "B S"] | None = None,
     q_segment_ids: Int[Array, "B T"] | None = None,
     kv_segment_ids: Int[Array, "B S"] | None = None,
+    q_positions: Int[Array, "B T"] | None = None,
+    kv_positions: Int[Array, "B S"] | None = None,
+    q_lengths: Int[Array, "B"] | None = None,
+    kv_lengths: Int[Array, "B"] | None = None,
+    weights: Weights | None = None,
     scale: float | None = None,
     impl: str = "auto",
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
@@ -104,10 +140,24 @@ def attend_with_lse(
     Two outputs over disjoint keys merge exactly with their log-sum-exps.
     """
     request = Request(
-        kernel, q, k, v, mask, bias, kv_mask, q_segment_ids, kv_segment_ids, None
+        kernel,
+        q,
+        k,
+        v,
+        FULL if mask is None else mask,
+        bias,
+        kv_mask,
+        q_segment_ids,
+        kv_segment_ids,
+        q_positions,
+        kv_positions,
+        q_lengths,
+        kv_lengths,
+        weights,
+        scale,
     )
-    chosen, _ = request.resolve(impl, scale, lse=True)
-    return request.run(getattr(kernel, "with_lse"), scale, chosen)  # noqa: B009
+    request.check(lse=True)
+    return run(request, impl, lse=True)
 
 
 def effective_map(
@@ -116,10 +166,14 @@ def effective_map(
     k: Float[Array, "B S K H"],
     *,
     mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | None = None,
+    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
     kv_mask: Bool[Array, "B S"] | None = None,
     q_segment_ids: Int[Array, "B T"] | None = None,
     kv_segment_ids: Int[Array, "B S"] | None = None,
+    q_positions: Int[Array, "B T"] | None = None,
+    kv_positions: Int[Array, "B S"] | None = None,
+    q_lengths: Int[Array, "B"] | None = None,
+    kv_lengths: Int[Array, "B"] | None = None,
     weights: Weights | None = None,
     scale: float | None = None,
 ) -> Float[Array, "B N T S"]:
@@ -129,7 +183,10 @@ def effective_map(
     `einsum("bnts,bsnv->btnv", map, v)` is `attend(...)`. Memory is O(T S).
     """
     B, S, K, _ = k.shape
-    identity = jnp.broadcast_to(jnp.eye(S)[None, :, None, :], (B, S, K, S))
+    q, k = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k))
+    identity = jnp.broadcast_to(
+        jnp.eye(S, dtype=k.dtype)[None, :, None, :], (B, S, K, S)
+    )
     spec = explicit_spec(k)
     if spec is not None:
         identity = reshard(identity, P(spec[0], None, spec[2], None))
@@ -143,8 +200,13 @@ def effective_map(
         kv_mask=kv_mask,
         q_segment_ids=q_segment_ids,
         kv_segment_ids=kv_segment_ids,
+        q_positions=q_positions,
+        kv_positions=kv_positions,
+        q_lengths=q_lengths,
+        kv_lengths=kv_lengths,
         weights=weights,
         scale=scale,
+        impl=kernel.implementations[0],
     )
     return out.transpose(0, 2, 1, 3)
 
@@ -156,44 +218,53 @@ def explain(
     v: Float[Array, "B S K Hv"] | jax.ShapeDtypeStruct,
     *,
     mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | None = None,
+    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
     kv_mask: Bool[Array, "B S"] | None = None,
     q_segment_ids: Int[Array, "B T"] | None = None,
     kv_segment_ids: Int[Array, "B S"] | None = None,
+    q_positions: Int[Array, "B T"] | None = None,
+    kv_positions: Int[Array, "B S"] | None = None,
+    q_lengths: Int[Array, "B"] | None = None,
+    kv_lengths: Int[Array, "B"] | None = None,
     weights: Weights | None = None,
     scale: float | None = None,
     impl: str = "auto",
 ) -> Explanation:
     """What `attend` would do with these arguments. Compiles, and runs nothing."""
     request = Request(
-        kernel, q, k, v, mask, bias, kv_mask, q_segment_ids, kv_segment_ids, weights
+        kernel,
+        q,
+        k,
+        v,
+        FULL if mask is None else mask,
+        bias,
+        kv_mask,
+        q_segment_ids,
+        kv_segment_ids,
+        q_positions,
+        kv_positions,
+        q_lengths,
+        kv_lengths,
+        weights,
+        scale,
     )
-    chosen, refused = request.resolve(impl, scale)
-    arrays = (q, k, v, bias, kv_mask, q_segment_ids, kv_segment_ids, weights)
-
-    def call(q, k, v, bias, kv_mask, q_segment_ids, kv_segment_ids, weights):
-        return attend(
-            kernel,
-            q,
-            k,
-            v,
-            mask=mask,
-            bias=bias,
-            kv_mask=kv_mask,
-            q_segment_ids=q_segment_ids,
-            kv_segment_ids=kv_segment_ids,
-            weights=weights,
-            scale=scale,
-            impl=chosen,
-        )
-
-    memory = jax.jit(call).lower(*arrays).compile().memory_analysis()
+    request.check()
+    chosen, refused = request.resolve(impl)
+    memory = (
+        jax.jit(lambda request: run(request, chosen))
+        .lower(request)
+        .compile()
+        .memory_analysis()
+    )
     (B, T, N, H), S = q.shape, k.shape[1]
+    masks = (
+        request.mask.masks if isinstance(request.mask, PerHead) else [request.mask] * N
+    )
     return Explanation(
         kernel.name,
         chosen,
         refused,
-        kernel.pattern(request.mask).density(T, S),
-        B * N * kernel.flops(T, S, H, v.shape[-1], request.mask),
+        float(np.mean([kernel.pattern(one).density(T, S) for one in masks])),
+        B * sum(kernel.flops(T, S, H, v.shape[-1], one) for one in masks),
         memory.temp_size_in_bytes if memory else None,
     )

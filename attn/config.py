@@ -76,7 +76,11 @@ class ModelConfig:
             if name not in LAYERS and name not in KERNELS:
                 raise unknown("layer in ModelConfig.pattern", name, [*LAYERS, *KERNELS])
             kernel = self.kernel_of(name)
-            ways = () if kernel is None else ("auto", *kernel.implementations)
+            ways = (
+                ()
+                if kernel is None
+                else ("auto", *kernel.implementations, *kernel.fused)
+            )
             if ways and self.attention_impl not in ways:
                 raise unknown(
                     f"ModelConfig.attention_impl of {name!r}", self.attention_impl, ways
@@ -196,7 +200,7 @@ class Experiment:
                     self.mask,
                     self.task.seq_len,
                     self.task.seq_len,
-                    key_padding=self.task.padded,
+                    {"key_padding"} if self.task.padded else (),
                 )
                 kernel.check_length(self.task.seq_len)
 

@@ -1,164 +1,244 @@
-"""Under `attend`: the checks of a call, and its layout over heads, groups and batch."""
+"""Under `attend`: the layout of a call over masks, heads, groups and batch."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, reshard
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from attn.errors import UserError, unknown
-from attn.kernels.base import Kernel
-from attn.masks import FULL
+from attn.errors import UserError
+from attn.fused import FUSED
+from attn.fused.blockwise import blockwise
+from attn.masks import Mask, PerHead
+from attn.positions import RelativeBias
+from attn.request import Request
 
-DENSE_SCORES = 1024 * 1024
-"""Scores of one head up to which `auto` holds them all at once."""
+NO_KEY = -1
+"""The number of a key that is padding; queries carry none below 0."""
 
 
-def choose_implementation(
-    kernel: Kernel, T: int, S: int, impl: str = "auto", *, bias: bool = False
-) -> tuple[str, dict[str, str]]:
-    """The implementation for T queries and S keys, and why not each of the others.
+def run(request: Request, impl: str, lse: bool = False) -> Any:
+    """The output [B, T, N, Hv], and with `lse` the log-sum-exp [B, T, N] beside it."""
+    if isinstance(request.mask, PerHead):
+        return _by_mask(request, request.mask, impl, lse)
+    chosen, _ = request.resolve(impl, lse)
+    if chosen in FUSED:
+        return _fused(request, chosen)
+    request = _spread(request)
+    out = _tiles(request, lse) if chosen == "blockwise" else _one_head(request, lse)
+    if request.q_lengths is None:
+        return out
+    real = jnp.arange(request.q.shape[1])[None] < request.q_lengths[:, None]
+    if not lse:
+        return jnp.where(real[..., None, None], out, 0)
+    out, own = out
+    return (
+        jnp.where(real[..., None, None], out, 0),
+        jnp.where(real[..., None], own, -jnp.inf),
+    )
 
-    Raises:
-        UserError: `impl` names one that does not exist or cannot do what is asked.
-    """
-    names = kernel.implementations
-    if impl not in ("auto", *names):
-        raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
-    cannot = {}
-    if bias and "blockwise" in names:
-        cannot["blockwise"] = "it takes no bias"
-    if impl in cannot:
-        raise UserError(f"impl = {impl!r}: {cannot[impl]}; 'auto' would choose another")
-    if impl == "auto" and len(names) > 1:
-        long = T * S > DENSE_SCORES and "blockwise" not in cannot
-        impl, other = ("blockwise", "dense") if long else ("dense", "blockwise")
-        held = (
-            f"{T} x {S} scores a head are {'over' if long else 'within'} {DENSE_SCORES}"
+
+def _by_mask(request: Request, mask: PerHead, impl: str, lse: bool) -> Any:
+    """Each mask on its own heads, then the heads in their order again."""
+    spec = explicit_spec(request.q)
+    if spec is not None and spec[2] is not None and _ways(request.q, spec[2]) > 1:
+        raise UserError(
+            f"a mask for each head needs all {request.q.shape[2]} heads on each device; "
+            f"the mesh divides them over {spec[2]!r}"
         )
-        cannot.setdefault(other, held)
-    elif impl == "auto":
-        impl = kernel.implementations[0]
-    return impl, {n: cannot.get(n, "not asked for") for n in names if n != impl}
+    N, K = request.q.shape[2], request.k.shape[2]
+    outs, order = [], []
+    for one, heads in _heads_by_mask(mask.masks, N // K):
+        outs.append(run(_pick(request, one, heads), impl, lse))
+        order.extend(heads)
+    back = np.argsort(order)
+    return jax.tree.map(lambda *x: jnp.concatenate(x, axis=2)[:, :, back], *outs)
 
 
-class Request:
-    """The arguments of one call: checked, then laid out for the kernel."""
+def _heads_by_mask(masks: tuple[Mask, ...], G: int) -> list[tuple[Mask, list[int]]]:
+    """Heads of one mask, equally many of each key/value head that they read."""
+    groups: dict[tuple[Mask, int], list[int]] = {}
+    for mask in dict.fromkeys(masks):
+        own = [n for n, other in enumerate(masks) if other == mask]
+        for n in own:
+            sharing = sum(other // G == n // G for other in own)
+            groups.setdefault((mask, sharing), []).append(n)
+    return [(mask, heads) for (mask, _), heads in groups.items()]
 
-    def __init__(
-        self, kernel, q, k, v, mask, bias, kv_mask, q_segments, kv_segments, weights
+
+def _pick(request: Request, mask: Mask, heads: list[int]) -> Request:
+    """The call of some of its heads, under one mask."""
+    G = request.q.shape[2] // request.k.shape[2]
+    kv = np.array(sorted({n // G for n in heads}))
+    own, bias = np.array(heads), request.bias
+    if isinstance(bias, RelativeBias):
+        bias = jax.tree.map(lambda x: x[own], bias)
+    elif bias is not None and bias.shape[1] > 1:
+        bias = bias[:, own]
+    return replace(
+        request,
+        mask=mask,
+        bias=bias,
+        q=request.q[:, :, own],
+        k=request.k[:, :, kv],
+        v=request.v[:, :, kv],
+        weights=jax.tree.map(lambda x: x[own], request.weights),
+    )
+
+
+def _ids(request: Request) -> tuple[Array | None, Array | None]:
+    """One number for each query and each key: its segment, or `NO_KEY`."""
+    real, kv_ids = request.kv_mask, request.kv_segment_ids
+    if request.kv_lengths is not None:
+        within = jnp.arange(request.k.shape[1])[None] < request.kv_lengths[:, None]
+        real = within if real is None else real & within
+    if real is not None:
+        kv_ids = jnp.zeros_like(real, jnp.int32) if kv_ids is None else kv_ids
+        kv_ids = jnp.where(real, kv_ids, NO_KEY)
+    return request.q_segment_ids, kv_ids
+
+
+def _sinks(request: Request) -> Array | None:
+    return request.weights["sink"] if "sinks" in request.asked else None
+
+
+def _fused(request: Request, name: str) -> Array:
+    """A library's kernel, which takes all heads at once."""
+    q_ids, kv_ids = _ids(replace(request, kv_lengths=None))
+    return FUSED[name](
+        request.q,
+        request.k,
+        request.v,
+        mask=request.kernel.pattern(request.mask),
+        scale=request.scale,
+        softcap=getattr(request.kernel, "softcap", None),
+        bias=request.bias,
+        sinks=_sinks(request),
+        q_ids=q_ids,
+        kv_ids=kv_ids,
+        q_lengths=request.q_lengths,
+        kv_lengths=request.kv_lengths,
+    )
+
+
+def _tiles(request: Request, lse: bool) -> Any:
+    """Our tiles, which take all heads and walk through them a few at a time."""
+    q_ids, kv_ids = _ids(request)
+    out = blockwise(
+        request.q,
+        request.k,
+        request.v,
+        mask=request.kernel.pattern(request.mask),
+        scale=request.scale,
+        softcap=getattr(request.kernel, "softcap", None),
+        bias=request.bias,
+        sinks=_sinks(request),
+        q_ids=q_ids,
+        kv_ids=kv_ids,
+        q_positions=request.q_positions,
+        kv_positions=request.kv_positions,
+    )
+    return out if lse else out[0]
+
+
+def _one_head(request: Request, lse: bool) -> Any:
+    """The kernel on each head, by vmap over batch, key/value heads and groups."""
+    kernel, (N, K) = request.kernel, (request.q.shape[2], request.k.shape[2])
+    groups = (K, N // K)
+    static: dict[str, Any] = {"mask": request.mask}
+    if request.scale is not None:
+        static["scale"] = request.scale
+    call: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
+
+    def split(axis: int):
+        return lambda x: _split(x, axis, groups)
+
+    # name -> (array, its axis at each of the three maps: batch, K, G)
+    arrays: dict[str, tuple[Any, tuple]] = {}
+    if request.weights:
+        stacked = jax.tree.map(split(0), request.weights)
+        arrays["weights"] = (stacked, (None, 0, 0))
+    if isinstance(request.bias, RelativeBias):
+        arrays["bias"] = (jax.tree.map(split(0), request.bias), (None, 0, 0))
+    elif request.bias is not None:
+        arrays["bias"] = _shared(request.bias, split(1))
+    q_ids, kv_ids = _ids(request)
+    for name, x in (
+        ("q_ids", q_ids),
+        ("kv_ids", kv_ids),
+        ("q_positions", request.q_positions),
+        ("kv_positions", request.kv_positions),
     ):
-        self.kernel, self.q, self.k, self.v = kernel, q, k, v
-        self.mask = FULL if mask is None else mask
-        self.bias, self.weights = bias, weights
-        self.q_segments, self.kv_segments = q_segments, kv_segments
-        self.kv_mask = kv_mask
-        self._check_shapes()
+        if x is not None:
+            arrays[name] = (x, (0, None, None))
 
-    def _check_shapes(self):
-        (B, T, N, H), (Bk, S, K, Hk) = self.q.shape, self.k.shape
-        if (Bk, S, K) != self.v.shape[:3]:
-            raise UserError(
-                f"k {self.k.shape} and v {self.v.shape} differ in B, S or K"
-            )
-        if (Bk, Hk) != (B, H):
-            raise UserError(f"q {self.q.shape} and k {self.k.shape} differ in B or H")
-        if N % K:
-            raise UserError(f"q has {N} heads, which {K} key/value heads do not divide")
-        if (self.q_segments is None) != (self.kv_segments is None):
-            raise UserError("q_segment_ids and kv_segment_ids: give both or neither")
-        for name, array, shape in (
-            ("kv_mask", self.kv_mask, (B, S)),
-            ("q_segment_ids", self.q_segments, (B, T)),
-            ("kv_segment_ids", self.kv_segments, (B, S)),
-        ):
-            if array is not None and array.shape != shape:
-                raise UserError(f"{name} is {array.shape}; it must be {shape}")
+    def head(q, k, v, extra):
+        return call(q, k, v, **static, **extra)
 
-    def _check_weights(self):
-        given = bool(self.weights)
-        if given != (self.kernel.owns != "nothing"):
-            raise UserError(
-                f"kernel {self.kernel.name!r} owns {self.kernel.owns}, and weights were "
-                f"{'' if given else 'not '}given; they come from its init"
-            )
+    values = {name: array for name, (array, _) in arrays.items()}
+    for level, axes in ((2, (1, None, None)), (1, (1, 1, 1)), (0, (0, 0, 0))):
+        extra = {name: where[level] for name, (_, where) in arrays.items()}
+        head = jax.vmap(head, in_axes=(*axes, extra), out_axes=min(level, 1))
+    k, v = (_plain(x, 2) for x in (request.k, request.v))
+    out = head(_split(request.q, 2, groups), k, v, values)
+    return jax.tree.map(lambda x: _join(x, 2, explicit_spec(request.q)), out)
 
-    def resolve(
-        self, impl: str, scale: float | None, lse: bool = False
-    ) -> tuple[str, dict[str, str]]:
-        """The implementation to run, and why not each of the others."""
-        T, S = self.q.shape[1], self.k.shape[1]
-        self.kernel.check(
-            self.mask,
-            T,
-            S,
-            key_padding=self.kv_mask is not None,
-            packing=self.kv_segments is not None,
-            bias=self.bias is not None,
-            scale=scale is not None,
-            lse=lse,
+
+def _shared(bias: Array, split: Callable[[Array], Array]) -> tuple[Array, tuple]:
+    """A bias [#B, #N, T, S], without the axes that it shares, and where the others are."""
+    batch, heads = bias.shape[0] > 1, bias.shape[1] > 1
+    bias = split(bias) if heads else bias[:, 0]
+    axes = (0 if batch else None, *((0, 0) if heads else (None, None)))
+    return (bias if batch else bias[0]), axes
+
+
+def _spread(request: Request) -> Request:
+    """One copy of each key/value head for each device that divides its queries.
+
+    Where the mesh divides query heads into more parts than there are key/value heads,
+    every part reads one of them whole.
+    """
+    spec, K = explicit_spec(request.q), request.k.shape[2]
+    ways = 1 if spec is None else _ways(request.q, spec[2])
+    if spec is None or K % ways == 0:
+        return request
+    if ways % K:
+        raise UserError(
+            f"the mesh divides {request.q.shape[2]} heads into {ways} parts; {K} "
+            "key/value heads must divide that, or be divided by it"
         )
-        self._check_weights()
-        bias = self.bias is not None
-        return choose_implementation(self.kernel, T, S, impl, bias=bias)
 
-    def run(self, call: Callable[..., Any], scale: float | None, impl: str):
-        """`call` on each head, by vmap over batch, key/value heads and groups."""
-        B, _, N, _ = self.q.shape
-        K = self.k.shape[2]
-        groups = (K, N // K)
-        static: dict[str, Any] = {"mask": self.mask}
-        if scale is not None:
-            static["scale"] = scale
-        if len(self.kernel.implementations) > 1:
-            static["impl"] = impl
+    def spread(x):
+        *lead, H = x.shape
+        x = reshard(x, P(spec[0], None, None, None))
+        wide = P(spec[0], None, None, spec[2], None)
+        x = jnp.broadcast_to(x[:, :, :, None], (*lead, ways // K, H), out_sharding=wide)
+        return jnp.reshape(x, (*lead[:2], ways, H), out_sharding=P(spec[0], None, spec[2], None))  # fmt: skip
 
-        # name -> (array, its axis at each of the three maps: batch, K, G)
-        arrays: dict[str, tuple[Any, tuple]] = {}
-        if self.weights is not None:
-            stacked = jax.tree.map(lambda w: _split(w, 0, groups), self.weights)
-            arrays["weights"] = (stacked, (None, 0, 0))
-        if self.bias is not None:
-            bias = jnp.broadcast_to(self.bias, (B, N, *self.bias.shape[2:]))
-            arrays["bias"] = (_split(bias, 1, groups), (0, 0, 0))
-        if self.kv_mask is not None or self.kv_segments is not None:
-            q_ids, kv_ids = self._ids()
-            arrays["kv_ids"] = (kv_ids, (0, None, None))
-            if q_ids is not None:
-                arrays["q_ids"] = (q_ids, (0, None, None))
+    return replace(request, k=spread(request.k), v=spread(request.v))
 
-        def head(q, k, v, extra):
-            return call(q, k, v, **static, **extra)
 
-        values = {name: array for name, (array, _) in arrays.items()}
-        for level, axes in ((2, (1, None, None)), (1, (1, 1, 1)), (0, (0, 0, 0))):
-            extra = {name: where[level] for name, (_, where) in arrays.items()}
-            head = jax.vmap(head, in_axes=(*axes, extra), out_axes=min(level, 1))
-        k, v = (_plain(x, 2) for x in (self.k, self.v))
-        out = head(_split(self.q, 2, groups), k, v, values)
-        return jax.tree.map(lambda x: _join(x, 2, explicit_spec(self.q)), out)
-
-    def _ids(self):
-        """One number for each token: its segment, or -1 for a key that is padding."""
-        kv_ids = self.kv_segments
-        if kv_ids is None:
-            kv_ids = jnp.zeros_like(self.kv_mask, jnp.int32)
-        if self.kv_mask is not None:
-            kv_ids = jnp.where(self.kv_mask, kv_ids, -1)
-        return self.q_segments, kv_ids
+def _ways(x: Array, axis: Any) -> int:
+    """Into how many parts a mesh axis, or none, divides."""
+    sizes = jax.typeof(x).sharding.mesh.shape
+    names = axis if isinstance(axis, tuple) else (axis,) if axis else ()
+    return int(np.prod([sizes[name] for name in names]))
 
 
 def _split(x: Array, axis: int, groups: tuple[int, int]) -> Array:
-    """Axis N as (K, G), sharded over K as it was over N; over G where K is 1."""
+    """Axis N as (K, G), sharded over K as it was over N."""
     x = _plain(x, axis)
     shape = x.shape[:axis] + groups + x.shape[axis + 1 :]
     spec = explicit_spec(x)
     if spec is not None:
-        split = (None, spec[axis]) if groups[0] == 1 else (spec[axis], None)
-        spec = P(*spec[:axis], *split, *spec[axis + 1 :])
+        # One key/value head is divided by an axis of size 1 at most.
+        heads = None if groups[0] == 1 else spec[axis]
+        spec = P(*spec[:axis], heads, None, *spec[axis + 1 :])
     return jnp.reshape(x, shape, out_sharding=spec)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
@@ -59,6 +59,22 @@ class Reporting:
     """Where to write; the directory unless given."""
     readme: Path | None = None
     """A Markdown file whose results, between its markers, are replaced."""
+
+
+@dataclass(frozen=True)
+class Benching:
+    """Runs our kernels beside other libraries', in turn, and compares by ratio."""
+
+    suite: Literal["targets", "grid", "quick"] = "targets"
+    """What we hold ourselves to, a wider sweep of shapes, or a minute's look."""
+    only: str = ""
+    """A part of the names of cases; others are left out."""
+    rounds: int = 5
+    """Samples of everybody; at least 5."""
+    json: bool = False
+    """The record as JSON in place of the tables."""
+    out: Path | None = None
+    """Folder of the results; experiments/results/bench for a whole suite."""
 
 
 @dataclass(frozen=True)

@@ -36,17 +36,22 @@ def softmax_row(scores, visible):
     return weights / total, top + np.log(total)
 
 
-def softmax(q, k, v, seen, scale=None, bias=None):
+def softmax(q, k, v, seen, scale=None, bias=None, softcap=None, sink=None):
     """Output [T, Hv] and log-sum-exp [T]: Vaswani et al. 2017, equation 1."""
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
     scale = q.shape[1] ** -0.5 if scale is None else scale
     out, lse = np.zeros((len(q), v.shape[1])), np.zeros(len(q))
     for t in range(len(q)):
-        scores = scale * (k @ q[t])
+        scores, visible = scale * (k @ q[t]), seen[t]
         if bias is not None:
             scores = scores + np.asarray(bias[t], np.float64)
-        weights, lse[t] = softmax_row(scores, seen[t])
-        out[t] = weights[seen[t]] @ v[seen[t]]
+        if softcap is not None:
+            scores = softcap * np.tanh(scores / softcap)
+        if sink is not None:
+            # One key more, that everyone sees and that holds nothing.
+            scores, visible = np.append(scores, sink), np.append(visible, True)
+        weights, lse[t] = softmax_row(scores, visible)
+        out[t] = weights[: len(v)][seen[t]] @ v[seen[t]]
     return out, lse
 
 
@@ -74,7 +79,8 @@ def visible(spec, T, S, causal, real=None):
 
 
 def by_softmax(spec, q, k, v, seen, weights):
-    return softmax(q, k, v, seen)[0]
+    sink = weights.get("sink")
+    return softmax(q, k, v, seen, softcap=spec.softcap, sink=sink)[0]
 
 
 def by_features(phi_q, phi_k, v, seen):

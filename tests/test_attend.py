@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attn.attention import (
+    Ask,
     attend,
     attend_with_lse,
     choose_implementation,
@@ -186,33 +187,60 @@ def test_bias_is_shared_over_the_axes_of_size_one(shape):
     close(run(*arrays, bias)[1, :, 3], alone[0])
 
 
+def ask(T, S, *asked, mask=FULL, device="cpu", dtype="bfloat16"):
+    """Of eight heads of 64."""
+    return Ask(1, T, S, 8, 8, 64, 64, dtype, mask, frozenset(asked), device)
+
+
 def test_auto_chooses_by_the_number_of_scores_and_says_why():
-    assert choose_implementation(SOFTMAX, 1024, 1024)[0] == "dense"
-    chosen, refused = choose_implementation(SOFTMAX, 1024, 1025)
+    assert choose_implementation(SOFTMAX, ask(128, 128))[0] == "dense"
+    chosen, refused = choose_implementation(SOFTMAX, ask(128, 129, "bias", "lse"))
     assert chosen == "blockwise"
-    assert "1024 x 1025 scores a head are over 1048576" in refused["dense"]
-    chosen, refused = choose_implementation(SOFTMAX, 9999, 9999, bias=True)
-    assert chosen == "dense"
-    assert refused == {"blockwise": "it takes no bias"}
-    assert choose_implementation(naive.SPECS["linear"], 9999, 9999) == ("direct", {})
+    assert "128 x 129 scores a head are over 16384" in refused["dense"]
+    assert set(refused) == {"dense", *SOFTMAX.fused}
+    assert "device 'cpu'; it takes TPU devices" in refused["splash"]
+    linear = choose_implementation(naive.SPECS["linear"], ask(9999, 9999))
+    assert linear == ("direct", {})
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "chosen"),
+    [
+        ("TPU v5 lite", (), "splash"),
+        ("TPU v5 lite", ("bias",), "blockwise"),
+        ("TPU v5 lite", ("positions",), "blockwise"),
+        ("Radeon", (), "blockwise"),
+    ],
+)
+def test_auto_takes_a_fused_kernel_where_the_device_has_one(device, asked, chosen):
+    wish = ask(2048, 2048, *asked, mask=Causal(), device=device)
+    assert choose_implementation(SOFTMAX, wish)[0] == chosen
+
+
+def test_a_fused_kernel_is_asked_about_the_pattern_that_will_run():
+    wish = ask(2048, 2048, device="NVIDIA H200", mask=Causal())
+    longformer = KERNELS["longformer"](width=9)
+    _, refused = choose_implementation(longformer, wish, "blockwise")
+    if "installed" not in refused["cudnn"]:
+        assert "is no band" in refused["cudnn"]
 
 
 def test_a_named_implementation_is_taken_or_refused_and_never_replaced():
-    assert choose_implementation(SOFTMAX, 9999, 9999, "dense")[0] == "dense"
-    assert choose_implementation(SOFTMAX, 4, 4, "blockwise")[0] == "blockwise"
-    with pytest.raises(UserError, match=r"blockwise.*it takes no bias"):
-        choose_implementation(SOFTMAX, 4, 4, "blockwise", bias=True)
+    assert choose_implementation(SOFTMAX, ask(9999, 9999), "dense")[0] == "dense"
+    assert choose_implementation(SOFTMAX, ask(4, 4), "blockwise")[0] == "blockwise"
+    with pytest.raises(UserError, match="impl = 'splash': device 'cpu'"):
+        choose_implementation(SOFTMAX, ask(4096, 4096), "splash")
     with pytest.raises(UserError, match="did you mean 'blockwise'"):
-        choose_implementation(SOFTMAX, 4, 4, "blokwise")
+        choose_implementation(SOFTMAX, ask(4, 4), "blokwise")
     with pytest.raises(UserError, match="impl of kernel 'linear'"):
-        choose_implementation(naive.SPECS["linear"], 4, 4, "dense")
+        choose_implementation(naive.SPECS["linear"], ask(4, 4), "dense")
 
 
 def test_explain_runs_nothing_and_counts_what_the_mask_shows():
     shapes = [jax.ShapeDtypeStruct((2, 64, 4, 8), jnp.float32)] * 3
     told = explain(SOFTMAX, *shapes, mask=Causal(), impl="blockwise")
     assert (told.kernel, told.implementation) == ("softmax", "blockwise")
-    assert told.refused == {"dense": "not asked for"}
+    assert told.refused["dense"] == "not asked for"
     assert told.density == pytest.approx(65 / 128)
     assert told.flops == pytest.approx(2 * 4 * 2 * 64 * 65 / 2 * 16)
     assert told.temp_bytes > 0

@@ -33,7 +33,7 @@ BAD_MODELS = [
     ("dropout", -0.1),
     ("dropout", 1.0),
     ("dropout", NAN),
-    ("attention_impl", "cudnn"),
+    ("attention_impl", "cuda"),
 ]
 BAD_TRAINS = [
     *[
@@ -148,6 +148,8 @@ def variants(config):
             new = other[field.name]
         elif isinstance(value, int | float):
             new = value * 2 if value else (1 if isinstance(value, int) else 0.5)
+        elif value is None:
+            new = 3.0
         else:
             new = value
         try:

@@ -11,11 +11,14 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = {
     "errors": 0,
+    "device": 1,
     "masks": 1,
+    "positions": 1,
     "kernels": 2,
+    "fused": 3,
+    "request": 3,
     "lift": 3,
     "attention": 3,
-    "positions": 3,
     "tasks": 3,
     "config": 4,
     "mesh": 5,
@@ -26,6 +29,7 @@ LEVELS = {
     "model": 6,
     "train": 7,
     "report": 7,
+    "bench": 7,
 }
 """Every room of `attn`; a module may import rooms on its own level or below."""
 

@@ -4,7 +4,7 @@ A kernel computes one head of one sequence. `attn.attend` lifts it over batch, h
 and groups with `jax.vmap`, so it holds no collective and names no mesh axis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,9 @@ CAPABILITIES = {
     "cross": "takes keys of another length than the queries",
     "key_padding": "takes kv_mask: keys that are padding change nothing",
     "packing": "takes segment ids: a query sees its own segment only",
+    "positions": "takes places of tokens that are known at run time",
     "bias": "takes a bias, added to the scores",
+    "relative_bias": "takes a bias computed from distances: ALiBi, T5",
     "scale": "takes a scale of the scores",
     "lse": "gives the log-sum-exp of the scores",
     "exact": "is softmax attention under its mask, not an approximation of it",
@@ -38,9 +40,14 @@ class Kernel:
     family: ClassVar[Family]
     can: ClassVar[frozenset[str]]
     implementations: ClassVar[tuple[str, ...]] = ("direct",)
-    """Ways to compute the same thing, best first for short sequences."""
-    owns: ClassVar[Literal["nothing", "weights", "features"]] = "nothing"
-    """What `init` gives: nothing, weights to train, or random features to keep."""
+    """Ways to compute the same thing on every device. The first is one head's."""
+    fused: ClassVar[tuple[str, ...]] = ()
+    """Libraries' kernels that compute it too, on some devices: `attn.fused`."""
+
+    @property
+    def owns(self) -> Literal["nothing", "weights", "features"]:
+        """What `init` gives: nothing, weights to train, or random features to keep."""
+        return "nothing"
 
     def init(self, key: Array, *, head_dim: int, kv_len: int) -> dict[str, Array]:
         """Weights of one head, if it has any: learned, or random features."""
@@ -65,37 +72,23 @@ class Kernel:
     def check_length(self, T: int) -> None:
         """Raises `UserError` if a text of T tokens makes a knob meaningless."""
 
-    def needs(self, mask: Mask, T: int, S: int, **asked: bool) -> list[str]:
-        """The capabilities that a call requires; `asked` are named by capability."""
+    def needs(self, mask: Mask, T: int, S: int) -> list[str]:
+        """The capabilities that these lengths under this mask require."""
         if "any_mask" in self.can:
             shape = []
         elif mask == FULL:
             shape = ["bidirectional"]
         else:
             shape = ["causal"] if mask == Causal() else ["any_mask"]
-        return shape + ["cross"] * (T != S) + [name for name, on in asked.items() if on]
+        return shape + ["cross"] * (T != S)
 
-    def check(
-        self,
-        mask: Mask,
-        T: int,
-        S: int,
-        *,
-        key_padding: bool = False,
-        packing: bool = False,
-        bias: bool = False,
-        scale: bool = False,
-        lse: bool = False,
-    ) -> None:
-        """Raises `UserError` naming the first thing asked that it cannot do."""
-        asked = {
-            "key_padding": key_padding,
-            "packing": packing,
-            "bias": bias,
-            "scale": scale,
-            "lse": lse,
-        }
-        for name in self.needs(mask, T, S, **asked):
+    def check(self, mask: Mask, T: int, S: int, asked: Collection[str] = ()) -> None:
+        """Raises `UserError` naming the first of `CAPABILITIES` that it lacks.
+
+        Args:
+            asked: what the call asks beyond its mask and its lengths.
+        """
+        for name in [*self.needs(mask, T, S), *sorted(asked)]:
             if name not in self.can:
                 raise UserError(
                     f"kernel {self.name!r} cannot do {name!r} (a kernel that can "

@@ -1,10 +1,12 @@
 """Softmax attention by its definition: every score is held in memory."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.masks import Mask
+from attn.masks import FULL, Mask
+from attn.positions import RelativeBias
 
 
 def dense_attention(
@@ -14,44 +16,79 @@ def dense_attention(
     *,
     mask: Mask,
     scale: float | None = None,
-    bias: Float[Array, "T S"] | None = None,
+    softcap: float | None = None,
+    bias: Float[Array, "T S"] | RelativeBias | None = None,
+    sink: Float[Array, ""] | None = None,
     q_ids: Int[Array, "T"] | None = None,
     kv_ids: Int[Array, "S"] | None = None,
+    q_positions: Int[Array, "T"] | None = None,
+    kv_positions: Int[Array, "S"] | None = None,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
     """softmax(q k^T scale + bias) v over the keys that a query sees.
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Scores, softmax and their sums
-    are float32 whatever the inputs are. O(T S) time and memory.
+    are at least float32 whatever the inputs are. O(T S) time and memory.
 
     Args:
         q, k, v: queries, keys and values.
         mask: what may be seen.
         scale: of the scores; H ** -0.5 unless given.
+        softcap: c, in c tanh(scores / c), after the bias (Gemma 2, section 2).
         bias: added to the scaled scores.
+        sink: a score that takes its share of the weights and gives no value (gpt-oss).
         q_ids, kv_ids: a query sees the keys that carry its own number.
+        q_positions, kv_positions: where tokens stand, for the mask and the bias; their
+            index unless given.
 
     Returns:
-        The output, in the dtype of `v`, and the float32 log-sum-exp of the scores. A
-        query that sees nothing gives 0 and -inf.
+        The output, in the dtype of `v`, and the log-sum-exp of the scores. A query that
+        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches the
+        queries that see it, and no others.
     """
-    T, S = q.shape[0], k.shape[0]
+    acc = jnp.promote_types(q.dtype, jnp.float32)
+    q_place = jnp.arange(q.shape[0]) if q_positions is None else q_positions
+    k_place = jnp.arange(k.shape[0]) if kv_positions is None else kv_positions
     k, v = clean(k, kv_ids), clean(v, kv_ids)
-    seen = visible(mask, jnp.arange(T), jnp.arange(S), q_ids, kv_ids)
-    scores = jnp.einsum("th,sh->ts", q, k, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("th,sh->ts", q, k, preferred_element_type=acc)
     scores = scores * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if isinstance(bias, RelativeBias):
+        bias = bias.at(k_place[None, :] - q_place[:, None])
     if bias is not None:
-        scores = scores + bias.astype(jnp.float32)
-    scores = jnp.where(seen, scores, -jnp.inf)
-    # A row that sees nothing has the maximum -inf, and -inf - -inf would be NaN.
-    top = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
-    top = jnp.where(top == -jnp.inf, 0.0, top)
-    weights = jnp.exp(scores - top)
-    total = weights.sum(axis=-1, keepdims=True)
-    empty = total == 0
-    weights = (weights / jnp.where(empty, 1.0, total)).astype(v.dtype)
-    out = jnp.einsum("ts,sv->tv", weights, v, preferred_element_type=jnp.float32)
-    lse = jnp.where(empty, -jnp.inf, top + jnp.log(jnp.where(empty, 1.0, total)))
-    return out.astype(v.dtype), lse[:, 0]
+        scores = scores + bias.astype(acc)
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
+    if mask == FULL and kv_ids is None:
+        weights, lse = _softmax(scores, sink)
+        out = _mix(weights, v, acc)
+        return out.astype(v.dtype), lse
+    seen = visible(mask, q_place, k_place, q_ids, kv_ids)
+    weights, lse = _softmax(jnp.where(seen, scores, -jnp.inf), sink)
+    # 0 times inf is NaN, so such values count apart, in a column of their own.
+    bad = ~jnp.isfinite(v)
+    count = bad.any(axis=1, keepdims=True).astype(v.dtype)
+    out = _mix(weights, jnp.concatenate([jnp.where(bad, 0, v), count], axis=1), acc)
+    out = jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1])
+    return out.astype(v.dtype), lse
+
+
+def _mix(weights: Array, v: Array, acc) -> Array:
+    return jnp.einsum(
+        "ts,sv->tv", weights.astype(v.dtype), v, preferred_element_type=acc
+    )
+
+
+def _softmax(
+    scores: Float[Array, "T S"], sink: Float[Array, ""] | None
+) -> tuple[Float[Array, "T S"], Float[Array, "T"]]:
+    """Weights and log-sum-exp; of a row of -inf, 0 and -inf."""
+    S = scores.shape[1]
+    if sink is not None:
+        column = jnp.broadcast_to(sink.astype(scores.dtype), (scores.shape[0], 1))
+        scores = jnp.concatenate([scores, column], axis=1)
+    blind = lax.stop_gradient(scores).max(axis=1, keepdims=True) == -jnp.inf
+    scores = jnp.where(blind, 0.0, scores)
+    weights = jnp.where(blind, 0.0, jax.nn.softmax(scores, axis=1))[:, :S]
+    return weights, jnp.where(blind[:, 0], -jnp.inf, jax.nn.logsumexp(scores, axis=1))
 
 
 def visible(

@@ -9,8 +9,9 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from attn import cost
-from attn.attention import choose_implementation
+from attn.attention import Ask, choose_implementation
 from attn.config import Experiment
+from attn.device import device_kind
 from attn.tasks.base import Dataset
 from attn.train.state import Skeleton, State
 
@@ -50,7 +51,11 @@ def _kernel(experiment: Experiment) -> dict[str, Any] | None:
     kernel = next(kernels, None)
     if kernel is None:
         return None
-    chosen, _ = choose_implementation(kernel, T, T, experiment.model.attention_impl)
+    N, K, H = model.num_heads, model.kv_heads, model.head_width
+    asked = frozenset(["key_padding"] if experiment.task.padded else [])
+    sizes = (experiment.train.batch_size, T, T, N, K, H, H)
+    ask = Ask(*sizes, model.dtype, experiment.mask, asked, device_kind())
+    chosen, _ = choose_implementation(kernel, ask, model.attention_impl)
     return {
         "is": kernel.name,
         "family": kernel.family,

@@ -6,6 +6,7 @@ import naive
 import numpy as np
 import pytest
 
+from attn import kernels
 from attn.kernels import KERNELS
 from attn.kernels.lowrank import features
 from attn.masks import FULL, Causal
@@ -15,6 +16,8 @@ MASKS = {"bidirectional": FULL, "causal": Causal()}
 CASES = [
     (name, shape) for name in KERNELS for shape in MASKS if shape in KERNELS[name].can
 ]
+VARIANTS = {"softmax, capped, with a sink": kernels.Softmax(softcap=1.5, sinks=True)}
+"""Specs beside those of `naive.SPECS`, whose knobs change the definition."""
 REAL = np.arange(S) < S - 2
 
 
@@ -46,10 +49,12 @@ def test_every_mechanism_has_a_definition():
     assert set(naive.DEFINITIONS) == set(naive.SPECS) == set(KERNELS)
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
+@pytest.mark.parametrize(
+    ("name", "shape"), [*CASES, *((name, "causal") for name in VARIANTS)]
+)
 def test_kernel_and_its_gradients_equal_the_definition(name, shape, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 4)
-    spec, mask = naive.SPECS[name], MASKS[shape]
+    spec, mask = (naive.SPECS | VARIANTS)[name], MASKS[shape]
     arrays, weights = inputs(spec)
     cotangent = np.random.default_rng(0).normal(size=(T, HV))
     trained = weights if spec.owns == "weights" else {}

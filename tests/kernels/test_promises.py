@@ -12,10 +12,16 @@ from attn.attention import attend, attend_with_lse
 from attn.errors import UserError
 from attn.kernels import CAPABILITIES, KERNELS
 from attn.masks import FULL, Causal, Chunk, Window
+from attn.positions import Alibi
 
 T, H, HV = 9, 4, 3
 
 KNOBS = {
+    **{
+        (name, knob): case
+        for name in ("softmax", "window", "longformer")
+        for knob, case in {"softcap": (1.5, [0.0, -1.0]), "sinks": (True, [])}.items()
+    },
     ("window", "width"): (5, [0, -1]),
     ("longformer", "width"): (5, [0]),
     ("longformer", "num_global"): (3, [0]),
@@ -46,7 +52,9 @@ def asks(capability, S=T):
         "any_mask": {"mask": Chunk(3)},
         "key_padding": {"kv_mask": jnp.arange(S)[None] < S - 2},
         "packing": {"q_segment_ids": segments[0], "kv_segment_ids": segments[1] + 1},
+        "positions": {"q_positions": 2 * jnp.arange(T)[None]},
         "bias": {"bias": jnp.ones((1, 1, T, S))},
+        "relative_bias": {"bias": Alibi(jnp.ones(2))},
         "scale": {"scale": 2.0},
     }[capability]
 
@@ -94,7 +102,8 @@ def test_what_a_kernel_cannot_do_is_refused_by_name_before_compiling(name, capab
 ABLE = [
     (name, capability)
     for name in KERNELS
-    for capability in ("any_mask", "key_padding", "packing", "bias", "scale")
+    for capability in sorted(CAPABILITIES)
+    if capability not in ("causal", "bidirectional", "cross", "lse", "exact")
     if capability in KERNELS[name].can
 ]
 
@@ -104,6 +113,8 @@ def test_what_a_kernel_can_do_changes_its_output(name, capability):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec)
     options = asks(capability)
+    if capability == "positions":
+        options |= {"mask": Causal()}
     if capability == "bias":
         options = {"bias": jnp.cos(jnp.arange(T * T)).reshape(1, 1, T, T)}
     plain, asked = (
@@ -235,7 +246,9 @@ def test_weights_are_as_many_as_declared_and_differ_by_seed(name):
         assert not np.array_equal(a[leaf], b[leaf])
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if KERNELS[n].owns != "nothing"])
+@pytest.mark.parametrize(
+    "name", [n for n in KERNELS if naive.SPECS[n].owns != "nothing"]
+)
 def test_every_head_computes_with_its_own_weights(name):
     spec = naive.SPECS[name]
     (q, k, v), weights = inputs(spec)
@@ -247,7 +260,9 @@ def test_every_head_computes_with_its_own_weights(name):
     np.testing.assert_allclose(turned, out[:, :, ::-1], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if KERNELS[n].owns != "nothing"])
+@pytest.mark.parametrize(
+    "name", [n for n in KERNELS if naive.SPECS[n].owns != "nothing"]
+)
 def test_weights_are_asked_for_and_refused_where_none_are_owned(name):
     arrays, weights = inputs(naive.SPECS[name])
     with pytest.raises(UserError, match="weights were not given"):

@@ -23,13 +23,16 @@ class Linformer(Kernel):
 
     name = "linformer"
     family = "lowrank"
-    owns = "weights"
     can: ClassVar[frozenset[str]] = frozenset(
         {"bidirectional", "cross", "key_padding", "scale"}
     )
 
     rank: int = 32
     """Rows that stand for all keys, R."""
+
+    @property
+    def owns(self):
+        return "weights"
 
     def __post_init__(self):
         if self.rank < 1:

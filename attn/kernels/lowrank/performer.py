@@ -22,10 +22,13 @@ class Performer(FeatureAttention):
     """
 
     name = "performer"
-    owns = "features"
 
     num_features: int = 64
     """Random features of a head, R."""
+
+    @property
+    def owns(self):
+        return "features"
 
     def __post_init__(self):
         if self.num_features < 1:

@@ -23,6 +23,7 @@ class WindowAttention(Softmax):
     both ways."""
 
     def __post_init__(self):
+        super().__post_init__()
         if self.width < 1:
             raise bad_knob(self, "width", "it must be at least 1")
 

@@ -1,0 +1,84 @@
+"""The machine, and how fast it multiplies matrices: what a share is a share of."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from attn.bench.measure import seconds, settle
+from attn.train.environment import environment
+
+SIZES = (1024, 2048)
+"""Sides of the square products; the best rate counts."""
+REPEATS = 5
+EXTRA_PACKAGES = ("torch", "attnax", "tokamax")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def matmul_gflops(dtype: str, sizes: Sequence[int] = SIZES) -> float:
+    """The best rate of a square product of `dtype`, in GFLOP/s.
+
+    Over sizes, repeats, and the libraries installed; JAX's gives float32 out.
+    """
+    rates = [_jax_gflops(dtype, size) for size in sizes]
+    with contextlib.suppress(ImportError):
+        rates += [_torch_gflops(dtype, size) for size in sizes]
+    return max(rates)
+
+
+def _best(call, size: int) -> float:
+    call()
+    settle()
+    return 2e-9 * size**3 / min(seconds(call) for _ in range(REPEATS))
+
+
+def _jax_gflops(dtype: str, size: int) -> float:
+    x = jnp.ones((size, size), dtype)
+    product = jax.jit(lambda a, b: jnp.dot(a, b, preferred_element_type=jnp.float32))
+    compiled = product.lower(x, x).compile()
+    return _best(lambda: jax.block_until_ready(compiled(x, x)), size)
+
+
+def _torch_gflops(dtype: str, size: int) -> float:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(cores())
+    x = torch.ones(size, size, dtype=getattr(torch, dtype))
+    return _best(lambda: x @ x, size)
+
+
+def describe(dtypes: Iterable[str]) -> dict[str, Any]:
+    """Where and with what a record was made, as JSON values; rates of `dtypes`."""
+    extra: dict[str, str | None] = {}
+    for name in EXTRA_PACKAGES:
+        try:
+            extra[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            extra[name] = None
+    return {
+        **environment({}),
+        **extra,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
+        "matmul_gflops": {dtype: matmul_gflops(dtype) for dtype in dtypes},
+    }
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """A file name of the machine: `intel-xeon-processor-2-cores`."""
+    kind = machine["cpu"] if machine["platform"] == "cpu" else machine["device_kind"]
+    words = re.sub(r"\((r|tm)\)", " ", (kind or "unknown").lower())
+    count = f"{machine['cores']} cores"
+    return re.sub(r"[^a-z0-9]+", "-", f"{words} {count}").strip("-")

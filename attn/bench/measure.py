@@ -1,0 +1,133 @@
+"""Clocks: everybody in turn, round after round, and the ratio within each round."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+LEAST_CALL = 5e-3
+"""Seconds below which a sample is of several calls."""
+LEAST_SAMPLE = 20e-3
+"""Seconds that such a sample takes."""
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of some samples."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Spread":
+        return cls(median(samples), min(samples), max(samples))
+
+    def times(self, factor: float) -> "Spread":
+        return Spread(self.median * factor, self.low * factor, self.high * factor)
+
+
+def paired(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
+    """The ratio of times within each round, over the rounds."""
+    return Spread.of([their / our for their, our in zip(theirs, ours, strict=True)])
+
+
+def seconds(call: Call, calls: int = 1) -> float:
+    """Wall time of one of `calls` calls."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - start) / calls
+
+
+def calls_a_sample(once: float) -> int:
+    """How many calls of `once` seconds a sample holds."""
+    if once >= LEAST_CALL:
+        return 1
+    return math.ceil(LEAST_SAMPLE / max(once, 1e-6))
+
+
+def rotated(names: Sequence[str], turn: int) -> list[str]:
+    """The order of a round, so that nobody always follows the same one."""
+    turn %= len(names)
+    return [*names[turn:], *names[:turn]]
+
+
+def settle(limit: float = 0.5, nap: float = 4e-3) -> float:
+    """Waits until the threads of this process are quiet; gives the seconds it took.
+
+    OpenMP's threads go on spinning for some milliseconds after a call of torch, and
+    would take a core from whoever is measured next.
+    """
+    start = time.perf_counter()
+    while time.perf_counter() - start < limit:
+        busy, begin = time.process_time(), time.perf_counter()
+        time.sleep(nap)
+        slept = time.perf_counter() - begin
+        if time.process_time() - busy < 0.1 * slept:
+            return begin - start
+    return limit
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A call that has run before, and the seconds that it took then."""
+
+    call: Call
+    once: float
+
+    @classmethod
+    def up(cls, call: Call) -> "Warm":
+        """Runs `call` once, when all is quiet."""
+        settle()
+        return cls(call, seconds(call))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Of one entrant: seconds a call in each round, and how long its threads spun."""
+
+    seconds: tuple[float, ...]
+    spun: float
+    """Longest wait, in seconds, for its threads to be quiet after a sample."""
+
+
+def measure(
+    entrants: Mapping[str, Warm], rounds: int, each: Callable[[], None] = lambda: None
+) -> dict[str, Samples]:
+    """Runs every entrant once a round, in rotated order.
+
+    A call too short for the clock is repeated within its sample, and called once
+    before it, since the others have emptied the caches.
+
+    Args:
+        each: called after every sample, as by a progress bar.
+    """
+    names = list(entrants)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    spun = dict.fromkeys(names, 0.0)
+    settle()
+    for turn in range(rounds if names else 0):
+        for name in rotated(names, turn):
+            call, calls = entrants[name].call, calls_a_sample(entrants[name].once)
+            if calls > 1:
+                call()
+            found[name].append(seconds(call, calls))
+            spun[name] = max(spun[name], settle())
+            each()
+    return {name: Samples(tuple(found[name]), spun[name]) for name in names}
+
+
+def free_memory() -> float:
+    """Bytes that a process may still take; infinite where the system does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return math.inf
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
+    return 1024.0 * int(found[1]) if found else math.inf

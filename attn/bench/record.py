@@ -1,0 +1,134 @@
+"""What a benchmark found, as data: everything that its tables are made from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from attn.bench.measure import Spread
+
+Status = Literal["ok", "refused", "wrong", "failed", "slow"]
+Verdict = Literal["aim met", "met", "missed", "not measured"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rival in one case."""
+
+    rival: str
+    status: Status
+    reason: str = ""
+    """Why there are no times, or what is to be known about them."""
+    samples_ms: tuple[float, ...] = ()
+    """Milliseconds a call in each round; `slow`: of its only call."""
+    ms: Spread | None = None
+    ratio: Spread | None = None
+    """Its time over ours, paired within each round."""
+    error: float | None = None
+    """Largest difference from the definition, over the definition's largest value."""
+    temp_bytes: int | None = None
+    compile_seconds: float | None = None
+    spun_ms: float | None = None
+    """Longest that its threads went on spinning after a sample."""
+    gflops: float | None = None
+    """Useful: over visible pairs only, at the median time."""
+    share: float | None = None
+    """Of this machine's matmul rate in the same type."""
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One case and everyone who ran it."""
+
+    name: str
+    mask: str
+    dtype: str
+    shape: str
+    backward: bool
+    tokens: int
+    density: float
+    useful_flops: float
+    heads_checked: int
+    rows: tuple[Row, ...]
+
+    def row(self, rival: str) -> Row | None:
+        return next((row for row in self.rows if row.rival == rival), None)
+
+
+@dataclass(frozen=True)
+class DensityRecord:
+    """Our blockwise kernel under a mask, beside itself under none."""
+
+    name: str
+    density: float
+    samples_ms: tuple[float, ...]
+    ms: Spread
+    excess: Spread
+    """Time over density x own dense time, paired within each round; 1 is ideal."""
+
+
+@dataclass(frozen=True)
+class CompileRecord:
+    """Our kernel at one length, compiled and not run."""
+
+    name: str
+    tokens: int
+    samples_seconds: tuple[float, ...]
+    """Tracing, lowering and compiling, each time anew."""
+    temp_bytes: int | None
+    """Where the backend tells it."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A target, and the verdict of the numbers."""
+
+    title: str
+    against: str
+    bound: float
+    aim: float
+    higher_is_better: bool
+    found: Spread | None
+    where: str
+    """The case that decided, or why there is no number."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of one suite on one machine."""
+
+    suite: str
+    rounds: int
+    machine: dict[str, Any]
+    cases: tuple[CaseRecord, ...]
+    density: tuple[DensityRecord, ...]
+    compiling: tuple[CompileRecord, ...]
+    targets: tuple[Judgement, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Record":
+        """The record that `to_json` gave."""
+        return cls(
+            suite=value["suite"],
+            rounds=value["rounds"],
+            machine=dict(value["machine"]),
+            cases=tuple(_case(x) for x in value["cases"]),
+            density=tuple(DensityRecord(**_typed(x)) for x in value["density"]),
+            compiling=tuple(CompileRecord(**_typed(x)) for x in value["compiling"]),
+            targets=tuple(Judgement(**_typed(x)) for x in value["targets"]),
+        )
+
+
+def _case(value: Mapping[str, Any]) -> CaseRecord:
+    rows = tuple(Row(**_typed(row)) for row in value["rows"])
+    return CaseRecord(**{**value, "rows": rows})
+
+
+def _typed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as tuples, and objects as spreads."""
+    kinds = {list: tuple, dict: lambda spread: Spread(**spread)}
+    return {name: kinds.get(type(x), lambda y: y)(x) for name, x in value.items()}

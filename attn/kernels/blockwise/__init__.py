@@ -1,0 +1,13 @@
+"""Softmax attention in O(T) memory: tile by tile over a mask's schedule.
+
+The forward pass keeps a running maximum and sum for each query (Milakov and
+Gimelshein 2018; Rabe and Staats 2021). The backward pass computes the scores again
+from the log-sum-exp, and gives all gradients in one walk over the tiles (Dao et al.
+2022, algorithm 4). Tiles that the mask hides are never visited, and tiles that it
+shows whole are not masked. A step works on a few heads, so scratch memory is a few
+tiles whatever the batch is.
+"""
+
+from attn.kernels.blockwise.call import blockwise_attention
+
+__all__ = ["blockwise_attention"]

@@ -1,0 +1,125 @@
+"""Backward: columns of tiles, and all gradients in one walk.
+
+A tile is laid out [b, k, D, g, C], keys first: then four of its five products have
+the contracted axis last on the left, and the fifth gives the queries' gradient
+transposed, which is small.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from attn.kernels.blockwise.bias import bias_tile, no_gradient
+from attn.kernels.blockwise.forward import finish, product
+from attn.kernels.blockwise.plan import Plan
+from attn.kernels.blockwise.tiles import (
+    Block,
+    Line,
+    add,
+    cut,
+    put,
+    read,
+    unread,
+    visible,
+    walk,
+)
+
+
+def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Array, bias_moves: bool):  # fmt: skip
+    """Gradients of q, k, v, of the bias (None unless it moves) and of the sinks.
+
+    Args:
+        inputs: q, k, v, bias, sinks, marks as `forward` takes them.
+        out, lse: what it gave.
+        d_out, d_lse: cotangents of both.
+        bias_moves: whether anyone asks for the gradient of the bias.
+    """
+    q, k, v, bias, sinks, _ = inputs
+    B, _, K, _, _ = q.shape
+    delta = (d_out.astype(plan.acc) * out.astype(plan.acc)).sum(axis=-1)
+    # Not `finite(out)`, which XLA would hold.
+    delta = finite(jnp.moveaxis(delta, 1, -1))
+    # d lse / d score is the weight itself, so its cotangent joins the row's own sum.
+    delta = delta - jnp.where(lse == -jnp.inf, 0.0, d_lse)
+    d_sinks = None if sinks is None else _sinks(sinks, lse, delta)
+    rows = lse, delta, d_out
+    steps = (B // plan.batch) * (K // plan.heads) * plan.columns
+
+    def column(step, grads):
+        line = Line.of(plan, step, plan.columns, K)
+        at = line.keys(plan, line.index)
+        k_tile, v_tile = (finite(read(x, at)).astype(plan.dots) for x in (k, v))
+
+        def tile(carry, i, masked):
+            return _tile(plan, inputs, rows, (k_tile, v_tile), line.queries(plan, i), at, carry, masked)  # fmt: skip
+
+        d_q, d_k, d_v, d_bias = grads
+        zeros = (jnp.zeros_like(x, plan.acc) for x in (k_tile, v_tile))
+        d_q, d_k_tile, d_v_tile, d_bias = walk(
+            plan, plan.schedule.columns, line.index, tile, (d_q, *zeros, d_bias)
+        )
+        parts = at.parts(0, 1, 2)
+        d_k = put(d_k, unread(d_k_tile * plan.of_scores), parts)
+        return d_q, d_k, put(d_v, unread(d_v_tile), parts), d_bias
+
+    d_bias = no_gradient(plan, bias) if bias_moves else None
+    zeros = jnp.zeros_like(q, plan.acc), jnp.zeros_like(k), jnp.zeros_like(v), d_bias
+    d_q, d_k, d_v, d_bias = lax.fori_loop(0, steps, column, zeros)
+    if bias_moves:
+        d_bias = jax.tree.map(lambda d, x: d.astype(x.dtype), d_bias, bias)
+    return d_q.astype(q.dtype), d_k, d_v, d_bias, d_sinks
+
+
+def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, masked: bool):  # fmt: skip
+    """One more tile: adds what it gives to the gradients in `carry`."""
+    q, _, _, bias, _, marks = inputs
+    lse, delta, d_out = rows
+    k_tile, v_tile = kv_tiles
+    d_q, d_k, d_v, d_bias = carry
+    q_tile, d_tile = finite(read(q, at_q)).astype(plan.dots) * plan.of_queries, read(d_out, at_q).astype(plan.dots)  # fmt: skip
+    lse, delta = (cut(x, at_q.parts(0, 3, 1))[:, :, None] for x in (lse, delta))
+    scores = product("bkdh,bkgch->bkdgc", plan, k_tile, q_tile)
+    own, add_gradient = None, None
+    if bias is not None:
+        own, add_gradient = bias_tile(plan, bias, at_q, at_k, marks)
+        own = jnp.moveaxis(own, -1, 2)
+    scores = finish(plan, scores, own)
+    # A query that saw nothing has the log-sum-exp -inf, and no weights.
+    weights = jnp.exp(scores - jnp.where(lse == -jnp.inf, jnp.inf, lse))
+    d_weights = product("bkdv,bkgcv->bkdgc", plan, v_tile, d_tile)
+    d_scores = weights * (d_weights - delta)
+    if plan.softcap is not None:
+        d_scores = d_scores * (1.0 - (scores / plan.softcap) ** 2)
+    if masked:
+        seen = visible(plan, at_q, at_k, marks, as_q, as_k)
+        weights, d_scores = (jnp.where(seen, x, 0) for x in (weights, d_scores))
+    if d_bias is not None and add_gradient is not None:
+        d_bias = add_gradient(d_bias, jnp.moveaxis(d_scores, 2, -1))
+    weights, d_scores = weights.astype(plan.dots), d_scores.astype(plan.dots)
+    d_v = d_v + product("bkdgc,bkgcv->bkdv", plan, weights, d_tile)
+    d_k = d_k + product("bkdgc,bkgch->bkdh", plan, d_scores, q_tile)
+    turned = product("bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores)
+    gain = jnp.moveaxis(turned, (2, 4), (4, 1)) * plan.scale
+    return add(d_q, gain, at_q.parts(0, 1, 2)), d_k, d_v, d_bias
+
+
+def _sinks(sinks: Array, lse: Array, delta: Array) -> Array:
+    """A sink takes its weight and gives no value."""
+    weights = jnp.exp(sinks[None, ..., None].astype(lse.dtype) - lse)
+    return -(weights * delta).sum(axis=(0, 3)).astype(sinks.dtype)
+
+
+def finite(x: Array) -> Array:
+    """inf and NaN as 0; a pair that sees them has NaN weights without that."""
+    return jnp.where(jnp.isfinite(x), x, 0)
+
+
+def as_q(x: Array) -> Array:
+    """[b, C] along the queries of [b, k, D, g, C]."""
+    return x[:, None, None, None, :]
+
+
+def as_k(x: Array) -> Array:
+    """[b, D] along the keys of [b, k, D, g, C]."""
+    return x[:, None, :, None, None]

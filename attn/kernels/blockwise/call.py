@@ -1,0 +1,100 @@
+"""The call: its plan, and its two passes bound into one differentiable function."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
+from jaxtyping import Array, Float, Int
+
+from attn.kernels.blockwise.backward import backward
+from attn.kernels.blockwise.bias import Bias
+from attn.kernels.blockwise.forward import forward
+from attn.kernels.blockwise.plan import Plan, choose_blocks, choose_heads, product_dtype
+from attn.kernels.blockwise.tiles import Marks
+from attn.masks import Mask
+
+
+def blockwise_attention(
+    q: Float[Array, "B T K G H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K Hv"],
+    *,
+    mask: Mask,
+    scale: float | None = None,
+    softcap: float | None = None,
+    bias: Bias | None = None,
+    sinks: Float[Array, "K G"] | None = None,
+    q_ids: Int[Array, "B T"] | None = None,
+    kv_ids: Int[Array, "B S"] | None = None,
+    q_positions: Int[Array, "B T"] | None = None,
+    kv_positions: Int[Array, "B S"] | None = None,
+    blocks: tuple[int, int] | None = None,
+    whole: bool = False,
+) -> tuple[Float[Array, "B T K G Hv"], Float[Array, "B T K G"]]:
+    """`dense_attention` of every head, in O(T + S) memory.
+
+    The G query heads of a group share a key/value head, which is never copied. The
+    gradient of a bias [#B, #K, #G, T, S] is computed only where it is asked for.
+
+    Args:
+        bias, sinks, q_ids, kv_ids, q_positions, kv_positions: as `attn.attend`.
+        blocks: queries and keys a tile, at most T and S; chosen by the mask unless
+            given.
+        whole: works on all sequences and heads in each step, which arrays that are
+            divided over devices need. Otherwise on a few, in turn.
+
+    Returns:
+        The output, in the dtype of `v`, and the log-sum-exp of the scores, float32 (of
+        float64, float64), both differentiable. A query that sees nothing gives 0 and
+        -inf; a value of inf or NaN reaches the queries that see it, and no others.
+    """
+    (B, T, K, G, H), S = q.shape, k.shape[1]
+    moved = q_positions is not None or kv_positions is not None
+    if blocks is None:
+        blocks = choose_blocks(mask, T, S)
+    q_block, k_block = min(blocks[0], T), min(blocks[1], S)
+    few = (B, K) if whole else choose_heads(B, K, G * q_block * k_block)
+    plan = Plan(
+        mask,
+        float(H**-0.5 if scale is None else scale),
+        softcap,
+        T,
+        S,
+        q_block,
+        k_block,
+        *few,
+        dots=product_dtype(q.dtype),
+        acc=str(jnp.promote_types(q.dtype, jnp.float32)),
+        marked=moved or kv_ids is not None,
+        moved=moved,
+    )
+    marks = Marks(q_ids, kv_ids, q_positions, kv_positions)
+    out, lse = _attention(plan, q, k, v, bias, sinks, marks)  # pyright: ignore[reportGeneralTypeIssues]
+    return out, jnp.moveaxis(lse, -1, 1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attention(plan: Plan, q, k, v, bias, sinks, marks):
+    return forward(plan, q, k, v, bias, sinks, marks)
+
+
+def _forward(plan: Plan, *primals: Any):
+    inputs = custom_vjp_primal_tree_values(primals)
+    moves = any(leaf.perturbed for leaf in jax.tree.leaves(primals[3]))
+    out, lse = forward(plan, *inputs)
+    return (out, lse), (inputs, out, lse, () if moves else None)
+
+
+def _backward(plan: Plan, saved, cotangents):
+    inputs, out, lse, moves = saved
+    d_out, d_lse = (
+        jnp.zeros_like(x) if isinstance(d, SymbolicZero) else d
+        for x, d in zip((out, lse), cotangents)
+    )
+    grads = backward(plan, inputs, out, lse, d_out, d_lse, moves is not None)
+    return *grads, None
+
+
+_attention.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -1,0 +1,125 @@
+"""Forward: rows of tiles, with a running maximum and sum for each query."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from attn.kernels.blockwise.bias import Bias, bias_tile
+from attn.kernels.blockwise.plan import Plan
+from attn.kernels.blockwise.tiles import (
+    Block,
+    Line,
+    Marks,
+    cut,
+    put,
+    read,
+    unread,
+    visible,
+    walk,
+)
+
+
+def forward(
+    plan: Plan,
+    q: Float[Array, "B T K G H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K Hv"],
+    bias: Bias | None,
+    sinks: Float[Array, "K G"] | None,
+    marks: Marks,
+) -> tuple[Float[Array, "B T K G Hv"], Float[Array, "B K G T"]]:
+    """The output, in the dtype of `v`, and the log-sum-exp."""
+    B, _, K, _, _ = q.shape
+
+    def row(step, carry):
+        out, lse = carry
+        line = Line.of(plan, step, plan.rows, K)
+        at = line.queries(plan, line.index)
+        q_tile = read(q, at).astype(plan.dots) * plan.of_queries
+
+        def tile(carry, j, masked):
+            return _tile(plan, q_tile, k, v, bias, marks, at, line.keys(plan, j), carry, masked)  # fmt: skip
+
+        zero = jnp.zeros_like(q_tile[..., 0], plan.acc)
+        wide = jnp.broadcast_to(zero[..., None], (*zero.shape, v.shape[-1]))
+        sums = walk(plan, plan.schedule.rows, line.index, tile, (zero - jnp.inf, zero, wide))  # fmt: skip
+        share, own = _finish(sums, None if sinks is None else cut(sinks, at.parts(None, None, 0)))  # fmt: skip
+        return (
+            put(out, unread(share), at.parts(0, 1, 2)),
+            put(lse, own, at.parts(0, 3, 1)),
+        )
+
+    start = jnp.zeros_like(q[..., :1], v.dtype)
+    out = jnp.broadcast_to(start, (*q.shape[:-1], v.shape[-1]))
+    lse = jnp.moveaxis(jnp.zeros_like(q[..., 0], plan.acc), 1, -1)
+    steps = (B // plan.batch) * (K // plan.heads) * plan.rows
+    return lax.fori_loop(0, steps, row, (out, lse))
+
+
+def _tile(plan: Plan, q_tile, k, v, bias, marks, rows: Block, columns: Block, carry, masked: bool):  # fmt: skip
+    """One more tile: running maximum, sum of weights, weighted sum of values."""
+    top, total, out = carry
+    k_tile, v_tile = (read(x, columns).astype(plan.dots) for x in (k, v))
+    scores = product("bkgch,bkdh->bkgcd", plan, q_tile, k_tile)
+    own = None if bias is None else bias_tile(plan, bias, rows, columns, marks)[0]
+    scores = finish(plan, scores, own)
+    hit = None
+    if masked:
+        seen = visible(plan, rows, columns, marks, as_q, as_k)
+        scores = jnp.where(seen, scores, -jnp.inf)
+        v_tile, hit = hide_infinite(v_tile, seen)
+    new_top = jnp.maximum(top, scores.max(axis=-1))
+    shift = jnp.where(new_top == -jnp.inf, 0.0, new_top)
+    weights = jnp.exp(scores - shift[..., None])
+    fade = jnp.exp(top - shift)
+    gain = product("bkgcd,bkdv->bkgcv", plan, weights.astype(plan.dots), v_tile)
+    if hit is not None:
+        gain = jnp.where(hit[..., None], jnp.nan, gain)
+    total = total * fade + weights.sum(axis=-1)
+    return new_top, total, out * fade[..., None] + gain
+
+
+def _finish(sums, sinks):
+    """Output and log-sum-exp of a row of tiles."""
+    top, total, out = sums
+    if sinks is not None:
+        sinks = sinks[None, ..., None].astype(top.dtype)
+        new_top = jnp.maximum(top, sinks)
+        fade = jnp.exp(top - new_top)
+        total = total * fade + jnp.exp(sinks - new_top)
+        top, out = new_top, out * fade[..., None]
+    empty = total == 0
+    total = jnp.where(empty, 1.0, total)
+    return out / total[..., None], jnp.where(empty, -jnp.inf, top + jnp.log(total))
+
+
+def product(equation: str, plan: Plan, a: Array, b: Array) -> Array:
+    """A matrix product with sums in `plan.acc`."""
+    return jnp.einsum(equation, a, b, preferred_element_type=plan.acc)
+
+
+def finish(plan: Plan, products: Array, bias: Array | None) -> Array:
+    """Scores of products of queries and keys: scaled, biased, capped."""
+    scores = products if plan.of_scores == 1.0 else products * plan.of_scores
+    if bias is not None:
+        scores = scores + bias
+    if plan.softcap is not None:
+        scores = plan.softcap * jnp.tanh(scores / plan.softcap)
+    return scores
+
+
+def as_q(x: Array) -> Array:
+    """[b, C] along the queries of [b, k, g, C, D]."""
+    return x[:, None, None, :, None]
+
+
+def as_k(x: Array) -> Array:
+    """[b, D] along the keys of [b, k, g, C, D]."""
+    return x[:, None, None, None, :]
+
+
+def hide_infinite(v_tile: Array, seen: Array) -> tuple[Array, Array]:
+    """Values without inf and NaN, and which queries see one: 0 times inf is NaN."""
+    bad = ~jnp.isfinite(v_tile)
+    hit = seen & bad.any(axis=-1)[:, :, None, None, :]
+    return jnp.where(bad, 0, v_tile), hit.any(axis=-1)

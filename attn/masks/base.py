@@ -1,0 +1,236 @@
+"""The mask itself, and the three operators that make masks of masks."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from attn.masks.fields import typed
+from attn.masks.runs import Runs, complement, merge
+
+Index = Any
+"""Integers, or integer arrays of NumPy or JAX that broadcast against each other."""
+
+
+class Tile(IntEnum):
+    """What a rectangle of the map holds; ordered, so that `&` is min and `|` is max."""
+
+    EMPTY = 0
+    PARTIAL = 1
+    FULL = 2
+
+
+class Mask:
+    """What a query may see. A pattern gives `predicate` and `tile`, and `runs` if it can."""
+
+    diagonal = False
+    """Whether the predicate depends on `k - q` alone."""
+
+    elementwise = False
+    """Whether the operators go to each of several masks (`PerHead`)."""
+
+    def predicate(self, q: Index, k: Index) -> Any:
+        """Whether query `q` sees key `k`, elementwise.
+
+        For integers, NumPy arrays and JAX arrays (also traced), which broadcast.
+        """
+        raise NotImplementedError
+
+    def tile(self, q0: Index, q1: Index, k0: Index, k1: Index) -> np.ndarray:
+        """The verdicts on queries q0..q1-1 and keys k0..k1-1, as `Tile` values.
+
+        Exact for a single pattern. For a composition EMPTY and FULL are certain, and
+        PARTIAL stands also for what cannot be told from its parts.
+        """
+        raise NotImplementedError
+
+    def runs(self, q: np.ndarray, S: int) -> Runs | None:
+        """The intervals of keys 0..S-1 that each query of `q` [n] sees.
+
+        Starts and ends [n, R], in order and apart; None where a row of one pattern
+        may hold more than `attn.masks.runs.MOST`.
+        """
+        return None
+
+    def check(self, T: int, S: int) -> None:
+        """Raises `UserError` if the mask was made for other lengths than T × S."""
+
+    def __and__(self, other: "Mask") -> "Mask":
+        if other.elementwise and not self.elementwise:
+            return NotImplemented
+        if self in (FULL, other):
+            return other
+        return self if other == FULL else And(self, other)
+
+    def __or__(self, other: "Mask") -> "Mask":
+        if other.elementwise and not self.elementwise:
+            return NotImplemented
+        if FULL in (self, other):
+            return FULL
+        return self if self == other else Or(self, other)
+
+    def __invert__(self) -> "Mask":
+        return Not(self)
+
+    def __repr__(self) -> str:
+        """The pattern as one would type it: fields in order, defaults left out."""
+        return typed(self)
+
+    def dense(self, T: int, S: int | None = None) -> Bool[np.ndarray, "..."]:
+        """The whole map, bool [T, S], from `predicate` alone: the oracle of the rest."""
+        S = T if S is None else S
+        self.check(T, S)
+        seen = self.predicate(np.arange(T)[:, None], np.arange(S)[None, :])
+        return np.broadcast_to(seen, (T, S))
+
+    def count(self, T: int, S: int | None = None) -> int:
+        """How many pairs of a query and a key are visible on T × S; exact, kept."""
+        from attn.masks.intervals import count
+
+        return count(self, T, T if S is None else S)
+
+    def density(self, T: int, S: int | None = None) -> float:
+        """The share of the T × S map that is seen."""
+        S = T if S is None else S
+        return self.count(T, S) / (T * S)
+
+    def row_interval(
+        self, T: int, S: int | None = None
+    ) -> tuple[Int32[np.ndarray, "..."], Int32[np.ndarray, "..."]] | None:
+        """Start and end [T] of the one interval of keys that each query sees.
+
+        Empty rows have start == end. None where some query sees two intervals, or where
+        `runs` is None. Whatever the mask is made of: only the map on T × S counts.
+        """
+        from attn.masks.intervals import row_interval
+
+        return row_interval(self, T, T if S is None else S)
+
+    def band(
+        self, T: int, S: int | None = None
+    ) -> tuple[int | None, int | None] | None:
+        """(left, right) if on T × S the mask is `t - left <= s <= t + right`, else None.
+
+        A side that hides nothing is None; a number may be negative.
+        """
+        from attn.masks.intervals import band
+
+        return band(self, T, T if S is None else S)
+
+    def picture(self, T: int, S: int | None = None, *, width: int = 32) -> str:
+        """The map in characters, one a tile, at most `width` tiles a side.
+
+        `·` is hidden, `▒` partly seen, `█` seen; queries go down, keys across.
+        """
+        from attn.masks.picture import picture
+
+        return picture(self, T, T if S is None else S, width)
+
+
+@dataclass(frozen=True, repr=False)
+class Full(Mask):
+    """Every query sees every key."""
+
+    diagonal = True
+
+    def predicate(self, q, k):
+        return np.True_
+
+    def tile(self, q0, q1, k0, k1):
+        return np.full(np.broadcast(q0, k0).shape, Tile.FULL)
+
+    def runs(self, q, S):
+        return np.zeros((len(q), 1), np.int64), np.full((len(q), 1), S)
+
+
+FULL = Full()
+
+
+@dataclass(frozen=True, repr=False)
+class Pair(Mask):
+    """Two masks under one operator."""
+
+    a: Mask
+    b: Mask
+
+    @property
+    def diagonal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.a.diagonal and self.b.diagonal
+
+    def check(self, T, S):
+        self.a.check(T, S)
+        self.b.check(T, S)
+
+    def _runs(self, q, S, depth: int) -> Runs | None:
+        a, b = self.a.runs(q, S), self.b.runs(q, S)
+        return None if a is None or b is None else merge(a, b, depth)
+
+
+@dataclass(frozen=True, repr=False)
+class And(Pair):
+    """What both sides show."""
+
+    def predicate(self, q, k):
+        return self.a.predicate(q, k) & self.b.predicate(q, k)
+
+    def tile(self, q0, q1, k0, k1):
+        return np.minimum(self.a.tile(q0, q1, k0, k1), self.b.tile(q0, q1, k0, k1))
+
+    def runs(self, q, S):
+        return self._runs(q, S, depth=2)
+
+    def __repr__(self):
+        left = f"({self.a!r})" if isinstance(self.a, Or) else repr(self.a)
+        right = f"({self.b!r})" if isinstance(self.b, Pair) else repr(self.b)
+        return f"{left} & {right}"
+
+
+@dataclass(frozen=True, repr=False)
+class Or(Pair):
+    """What either side shows."""
+
+    def predicate(self, q, k):
+        return self.a.predicate(q, k) | self.b.predicate(q, k)
+
+    def tile(self, q0, q1, k0, k1):
+        return np.maximum(self.a.tile(q0, q1, k0, k1), self.b.tile(q0, q1, k0, k1))
+
+    def runs(self, q, S):
+        return self._runs(q, S, depth=1)
+
+    def __repr__(self):
+        right = f"({self.b!r})" if isinstance(self.b, Or) else repr(self.b)
+        return f"{self.a!r} | {right}"
+
+
+@dataclass(frozen=True, repr=False)
+class Not(Mask):
+    """What the other hides."""
+
+    a: Mask
+
+    @property
+    def diagonal(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.a.diagonal
+
+    def predicate(self, q, k):
+        # Not `~`, which of Python's own True makes -2.
+        return True ^ self.a.predicate(q, k)
+
+    def tile(self, q0, q1, k0, k1):
+        return Tile.FULL - self.a.tile(q0, q1, k0, k1)
+
+    def runs(self, q, S):
+        inner = self.a.runs(q, S)
+        return None if inner is None else complement(inner, S)
+
+    def check(self, T, S):
+        self.a.check(T, S)
+
+    def __invert__(self):
+        return self.a
+
+    def __repr__(self):
+        return f"~({self.a!r})" if isinstance(self.a, Pair) else f"~{self.a!r}"
