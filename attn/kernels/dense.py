@@ -52,7 +52,8 @@ def dense_attention(
     scores = jnp.einsum("th,sh->ts", q, k, preferred_element_type=acc)
     scores = scores * (q.shape[-1] ** -0.5 if scale is None else scale)
     if isinstance(bias, RelativeBias):
-        bias = bias.at(k_place[None, :] - q_place[:, None])
+        bias = jax.tree.map(lambda x: x.astype(acc), bias)
+        bias = bias.at(k_place[None, :] - q_place[:, None])  # pyright: ignore
     if bias is not None:
         scores = scores + bias.astype(acc)
     if softcap is not None:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attn.kernels.blockwise import blockwise_attention
-from attn.kernels.blockwise.plan import choose_blocks, choose_heads
+from attn.kernels.blockwise.plan import choose_heads
+from attn.kernels.blockwise.walks import Cut, choose_cut, fit, make_walk
 from attn.kernels.dense import dense_attention
 from attn.masks import (
     FULL,
@@ -44,7 +45,7 @@ class Call:
     K: int = 2
     G: int = 2
     Hv: int = 3
-    blocks: tuple[int, int] = (4, 4)
+    blocks: tuple[int, int] | None = (4, 4)
     whole: bool = False
     size: float = 1.0
     dtype: str = "float64"
@@ -399,8 +400,46 @@ def test_scratch_memory_is_small_and_grows_no_faster_than_the_text():
     assert long / short <= 4.5
 
 
-def test_narrow_masks_get_narrow_tiles():
-    assert choose_blocks(FULL, 16_384, 16_384) == (512, 512)
-    narrow = choose_blocks(Causal() & Window(255, 0), 16_384, 16_384)
-    assert max(narrow) < 512
-    assert choose_blocks(FULL, 100, 60) == (100, 60)
+def test_narrow_masks_get_tiles_that_fit_them():
+    wide, narrow = Cut(512, 512), Causal() & Window(255, 0)
+    assert choose_cut(FULL, 16_384, 16_384, True) == wide
+    assert choose_cut(Causal(), 16_384, 16_384, False) == wide
+    for of_rows in (True, False):
+        cut = choose_cut(narrow, 16_384, 16_384, of_rows)
+        shown = narrow.density(16_384) * 16_384**2
+        fitted, plain = (
+            c.line * c.tile * make_walk(narrow, 16_384, 16_384, c, of_rows).tiles
+            for c in (cut, wide)
+        )
+        assert fitted < 2.1 * shown
+        assert plain > 1.5 * fitted
+    assert choose_cut(FULL, 100, 60, True) == (100, 60, True)
+
+
+@pytest.mark.parametrize("of_rows", [True, False])
+@pytest.mark.parametrize(
+    "mask",
+    [Causal(), Window(7, 2), Causal(-9) & Window(30, 0), Chunk(10), Prefix(5), ~FULL],
+    ids=str,
+)
+def test_tiles_off_the_grid_hold_all_that_is_seen_and_nothing_twice(mask, of_rows):
+    T, S = 53, 41
+    width, length = (T, S) if of_rows else (S, T)
+    walk = make_walk(mask, T, S, fit(Cut(8, 11, on_grid=False), width, length), of_rows)
+    visits = np.zeros((width, length), int)
+    for pointers, first in zip(walk.pointers.values(), walk.first.values()):
+        for line in range(walk.lines):
+            for start in first[pointers[line] : pointers[line + 1]]:
+                visits[line * 8 : line * 8 + 8, start : start + 11] += 1
+    seen = mask.dense(T, S) if of_rows else mask.dense(T, S).T
+    assert visits.max() <= 1
+    assert (visits[seen] == 1).all()
+
+
+def test_tiles_off_the_grid_equal_the_definition(monkeypatch):
+    monkeypatch.setattr("attn.kernels.blockwise.walks.BLOCKS", (4, 2))
+    monkeypatch.setattr("attn.kernels.blockwise.walks.SPANS", (5, 3))
+    mask = Causal() & Window(3, 0)
+    assert not choose_cut(mask, 14, 14, True).on_grid
+    assert not choose_cut(mask, 14, 14, False).on_grid
+    assert_equal_to_the_definition(Call(T=14, S=14, mask=mask, blocks=None))

@@ -18,11 +18,11 @@ from attn.kernels.blockwise.tiles import (
     Line,
     add,
     cut,
+    fold,
     put,
     read,
     unread,
     visible,
-    walk,
 )
 
 
@@ -43,21 +43,25 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
     # d lse / d score is the weight itself, so its cotangent joins the row's own sum.
     delta = delta - jnp.where(lse == -jnp.inf, 0.0, d_lse)
     d_sinks = None if sinks is None else _sinks(sinks, lse, delta)
-    rows = lse, delta, d_out
-    steps = (B // plan.batch) * (K // plan.heads) * plan.columns
+    of_rows = lse, delta, d_out
+    steps = (B // plan.batch) * (K // plan.heads) * plan.columns.lines
 
     def column(step, grads):
-        line = Line.of(plan, step, plan.columns, K)
-        at = line.keys(plan, line.index)
+        line = Line.of(plan, step, plan.columns.lines, K)
+        width, length, _ = plan.backward
+        at = line.keys(plan, line.index * width, width)
         k_tile, v_tile = (finite(read(x, at)).astype(plan.dots) for x in (k, v))
 
-        def tile(carry, i, masked):
-            return _tile(plan, inputs, rows, (k_tile, v_tile), line.queries(plan, i), at, carry, masked)  # fmt: skip
+        def tile(carry, first, masked):
+            rows = line.queries(plan, first, length)
+            return _tile(
+                plan, inputs, of_rows, (k_tile, v_tile), rows, at, carry, masked
+            )
 
         d_q, d_k, d_v, d_bias = grads
         zeros = (jnp.zeros_like(x, plan.acc) for x in (k_tile, v_tile))
-        d_q, d_k_tile, d_v_tile, d_bias = walk(
-            plan, plan.schedule.columns, line.index, tile, (d_q, *zeros, d_bias)
+        d_q, d_k_tile, d_v_tile, d_bias = fold(
+            plan, plan.columns, line.index, tile, (d_q, *zeros, d_bias)
         )
         parts = at.parts(0, 1, 2)
         d_k = put(d_k, unread(d_k_tile * plan.of_scores), parts)

@@ -37,15 +37,16 @@ def _computed(plan, bias, rows, columns, marks):
     parts = rows.parts(None, None, 0)
 
     def compute(bias):
+        bias = jax.tree.map(lambda x: x.astype(plan.acc), bias)
         if marks.q_positions is None and marks.kv_positions is None:
             (q, C), (k, D) = rows.tokens, columns.tokens
-            return bias.tile(k - q, C, D)[None].astype(plan.acc)
+            return bias.tile(k - q, C, D)[None]
         q, k = (
             at.places if x is None else cut(x, at.parts(0, 1, None))
             for x, at in ((marks.q_positions, rows), (marks.kv_positions, columns))
         )
         distances = k[:, None, :] - q[:, :, None]
-        return jax.vmap(bias.at)(distances).astype(plan.acc)
+        return jax.vmap(bias.at)(distances)
 
     tile, pull = jax.vjp(compute, jax.tree.map(lambda x: cut(x, parts), bias))
 

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.blockwise.backward import backward
+from attn.kernels.blockwise import backward as backward_pass
+from attn.kernels.blockwise import forward as forward_pass
 from attn.kernels.blockwise.bias import Bias
-from attn.kernels.blockwise.forward import forward
-from attn.kernels.blockwise.plan import Plan, choose_blocks, choose_heads, product_dtype
+from attn.kernels.blockwise.plan import Plan, choose_heads, product_dtype
 from attn.kernels.blockwise.tiles import Marks
-from attn.masks import Mask
+from attn.kernels.blockwise.walks import Cut, choose_cut, fit
+from attn.masks import FULL, Mask
 
 
 def blockwise_attention(
@@ -53,17 +54,23 @@ def blockwise_attention(
     (B, T, K, G, H), S = q.shape, k.shape[1]
     moved = q_positions is not None or kv_positions is not None
     if blocks is None:
-        blocks = choose_blocks(mask, T, S)
-    q_block, k_block = min(blocks[0], T), min(blocks[1], S)
-    few = (B, K) if whole else choose_heads(B, K, G * q_block * k_block)
+        forward, backward = (
+            choose_cut(FULL if moved else mask, T, S, of_rows)
+            for of_rows in (True, False)
+        )
+    else:
+        forward = fit(Cut(blocks[0], blocks[1]), T, S)
+        backward = fit(Cut(blocks[1], blocks[0]), S, T)
+    scores = max(forward.line * forward.tile, backward.line * backward.tile)
+    few = (B, K) if whole else choose_heads(B, K, G * scores)
     plan = Plan(
         mask,
         float(H**-0.5 if scale is None else scale),
         softcap,
         T,
         S,
-        q_block,
-        k_block,
+        forward,
+        backward,
         *few,
         dots=product_dtype(q.dtype),
         acc=str(jnp.promote_types(q.dtype, jnp.float32)),
@@ -77,13 +84,13 @@ def blockwise_attention(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attention(plan: Plan, q, k, v, bias, sinks, marks):
-    return forward(plan, q, k, v, bias, sinks, marks)
+    return forward_pass.forward(plan, q, k, v, bias, sinks, marks)
 
 
 def _forward(plan: Plan, *primals: Any):
     inputs = custom_vjp_primal_tree_values(primals)
     moves = any(leaf.perturbed for leaf in jax.tree.leaves(primals[3]))
-    out, lse = forward(plan, *inputs)
+    out, lse = forward_pass.forward(plan, *inputs)
     return (out, lse), (inputs, out, lse, () if moves else None)
 
 
@@ -93,7 +100,9 @@ def _backward(plan: Plan, saved, cotangents):
         jnp.zeros_like(x) if isinstance(d, SymbolicZero) else d
         for x, d in zip((out, lse), cotangents)
     )
-    grads = backward(plan, inputs, out, lse, d_out, d_lse, moves is not None)
+    grads = backward_pass.backward(
+        plan, inputs, out, lse, d_out, d_lse, moves is not None
+    )
     return *grads, None
 
 

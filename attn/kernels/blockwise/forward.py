@@ -11,11 +11,11 @@ from attn.kernels.blockwise.tiles import (
     Line,
     Marks,
     cut,
+    fold,
     put,
     read,
     unread,
     visible,
-    walk,
 )
 
 
@@ -33,16 +33,18 @@ def forward(
 
     def row(step, carry):
         out, lse = carry
-        line = Line.of(plan, step, plan.rows, K)
-        at = line.queries(plan, line.index)
+        line = Line.of(plan, step, plan.rows.lines, K)
+        width, length, _ = plan.forward
+        at = line.queries(plan, line.index * width, width)
         q_tile = read(q, at).astype(plan.dots) * plan.of_queries
 
-        def tile(carry, j, masked):
-            return _tile(plan, q_tile, k, v, bias, marks, at, line.keys(plan, j), carry, masked)  # fmt: skip
+        def tile(carry, first, masked):
+            columns = line.keys(plan, first, length)
+            return _tile(plan, q_tile, k, v, bias, marks, at, columns, carry, masked)
 
         zero = jnp.zeros_like(q_tile[..., 0], plan.acc)
         wide = jnp.broadcast_to(zero[..., None], (*zero.shape, v.shape[-1]))
-        sums = walk(plan, plan.schedule.rows, line.index, tile, (zero - jnp.inf, zero, wide))  # fmt: skip
+        sums = fold(plan, plan.rows, line.index, tile, (zero - jnp.inf, zero, wide))  # fmt: skip
         share, own = _finish(sums, None if sinks is None else cut(sinks, at.parts(None, None, 0)))  # fmt: skip
         return (
             put(out, unread(share), at.parts(0, 1, 2)),
@@ -52,7 +54,7 @@ def forward(
     start = jnp.zeros_like(q[..., :1], v.dtype)
     out = jnp.broadcast_to(start, (*q.shape[:-1], v.shape[-1]))
     lse = jnp.moveaxis(jnp.zeros_like(q[..., 0], plan.acc), 1, -1)
-    steps = (B // plan.batch) * (K // plan.heads) * plan.rows
+    steps = (B // plan.batch) * (K // plan.heads) * plan.rows.lines
     return lax.fori_loop(0, steps, row, (out, lse))
 
 

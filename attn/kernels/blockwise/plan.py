@@ -1,17 +1,12 @@
-"""What a blockwise call knows before any array: its tiles, and how many at a time."""
+"""What a blockwise call knows before any array."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
 from typing import Any
 
 from attn.device import cpu_multiplies, device_kind
-from attn.masks import FULL, Mask, Schedule, mask_schedule
+from attn.kernels.blockwise.walks import Cut, Walk, make_walk
+from attn.masks import FULL, Mask
 
-BLOCKS = (512, 256, 128)
-"""Queries or keys a tile."""
-LOAD = 128
-"""What reading one query or key of a tile costs, in scores of that tile."""
 SCORES_AT_ONCE = 2**20
 """Scores that a step holds, over all its heads: 4 MB in float32."""
 
@@ -25,8 +20,10 @@ class Plan:
     softcap: float | None
     T: int
     S: int
-    q_block: int
-    k_block: int
+    forward: Cut
+    """Rows of tiles."""
+    backward: Cut
+    """Columns of tiles."""
     batch: int
     """Sequences that a step works on."""
     heads: int
@@ -52,38 +49,20 @@ class Plan:
         return 1.0 if self.dots == self.acc else self.scale
 
     @property
-    def ragged(self) -> bool:
-        """Whether a last block reaches back over tokens of the block before it."""
-        return bool(self.T % self.q_block or self.S % self.k_block)
+    def rows(self) -> Walk:
+        """The tiles of the forward pass."""
+        return self._walk(self.forward, of_rows=True)
 
     @property
-    def rows(self) -> int:
-        """Blocks of queries."""
-        return -(-self.T // self.q_block)
+    def columns(self) -> Walk:
+        """The tiles of the backward pass."""
+        return self._walk(self.backward, of_rows=False)
 
-    @property
-    def columns(self) -> int:
-        """Blocks of keys."""
-        return -(-self.S // self.k_block)
-
-    @property
-    def schedule(self) -> Schedule:
-        """The tiles to visit."""
+    def _walk(self, cut: Cut, of_rows: bool) -> Walk:
         mask = FULL if self.moved else self.mask
-        return mask_schedule(mask, self.T, self.S, self.q_block, self.k_block)
-
-
-@lru_cache(maxsize=256)
-def choose_blocks(mask: Mask, T: int, S: int) -> tuple[int, int]:
-    """Queries and keys a tile for which visiting the mask's tiles costs least."""
-
-    def cost(blocks: tuple[int, int]) -> int:
-        q_block, k_block = min(blocks[0], T), min(blocks[1], S)
-        tiles = mask_schedule(mask, T, S, q_block, k_block).kind.size
-        return tiles * (q_block * k_block + LOAD * (q_block + k_block))
-
-    q_block, k_block = min(product(BLOCKS, BLOCKS), key=cost)
-    return min(q_block, T), min(k_block, S)
+        walk = make_walk(mask, self.T, self.S, cut, of_rows)
+        assert walk is not None, "cuts are chosen where they exist"
+        return walk
 
 
 def choose_heads(B: int, K: int, scores: int) -> tuple[int, int]:

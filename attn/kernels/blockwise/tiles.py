@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from attn.device import device_kind
 from attn.kernels.blockwise.plan import Plan
+from attn.kernels.blockwise.walks import Walk
 from attn.masks import Tile
 
 Part = tuple[int, Array, int]
@@ -34,7 +35,7 @@ class Block(NamedTuple):
     heads: tuple[Array, int]
     """First key/value head, and how many."""
     fresh: Array
-    """First token that the block before it does not hold."""
+    """First token that no block before it holds."""
 
     def parts(
         self, batch: int | None, tokens: int | None, heads: int | None
@@ -69,18 +70,18 @@ class Line(NamedTuple):
         batch, head = group // groups * plan.batch, group % groups * plan.heads
         return cls(batch, head, index)
 
-    def queries(self, plan: Plan, i: Array) -> Block:
-        """Block i of the queries."""
-        return self._block(plan, i, plan.T, plan.q_block)
+    def queries(self, plan: Plan, first: Array, size: int) -> Block:
+        """A block of queries of these sequences and heads."""
+        return self._block(plan, first, plan.T, size)
 
-    def keys(self, plan: Plan, j: Array) -> Block:
-        """Block j of the keys."""
-        return self._block(plan, j, plan.S, plan.k_block)
+    def keys(self, plan: Plan, first: Array, size: int) -> Block:
+        """A block of keys of these sequences and heads."""
+        return self._block(plan, first, plan.S, size)
 
-    def _block(self, plan: Plan, i: Array, length: int, size: int) -> Block:
-        tokens = (jnp.minimum(i * size, length - size), size)
+    def _block(self, plan: Plan, first: Array, length: int, size: int) -> Block:
+        tokens = (jnp.minimum(first, length - size), size)
         batch, heads = (self.batch, plan.batch), (self.head, plan.heads)
-        return Block(batch, tokens, heads, i * size)
+        return Block(batch, tokens, heads, first)
 
 
 def cut(x: Array, parts: Iterable[Part]) -> Array:
@@ -150,32 +151,30 @@ def visible(
         as_q(rows.places if q_places is None else q_places),
         as_k(columns.places if k_places is None else k_places),
     )
-    if plan.ragged:
-        seen = seen & as_q(rows.places >= rows.fresh)
-        seen = seen & as_k(columns.places >= columns.fresh)
+    seen = seen & as_q(rows.places >= rows.fresh)
+    seen = seen & as_k(columns.places >= columns.fresh)
     q_ids, kv_ids = own(marks.q_ids, rows), own(marks.kv_ids, columns)
     if kv_ids is not None:
         seen = seen & ((0 if q_ids is None else as_q(q_ids)) == as_k(kv_ids))
     return seen
 
 
-def walk(plan: Plan, tiles, line: Array, body, carry):
-    """Folds `body(carry, other, masked)` over the tiles of a row or of a column.
+def fold(plan: Plan, walk: Walk, line: Array, body, carry):
+    """Folds `body(carry, first, masked)` over the tiles of a line.
 
     Args:
-        tiles: `Schedule.rows` or `.columns`.
-        line: which of them.
-        body: takes the other index of a tile, and whether it must be masked.
+        body: takes the first token of a tile along the line, and whether to mask it.
     """
-    kinds = (None,) if plan.marked else (Tile.FULL, Tile.PARTIAL)
-    for kind in kinds:
-        pointers, indices = tiles(kind)
-        if indices.size == 0:
+    for kind in (Tile.FULL, Tile.PARTIAL):
+        if walk.first[kind].size == 0:
             continue
-        pointers, indices = jnp.asarray(pointers), jnp.asarray(indices)
+        pointers, first = (
+            jnp.asarray(walk.pointers[kind]),
+            jnp.asarray(walk.first[kind]),
+        )
 
-        def visit(n, carry, indices=indices, masked=kind is not Tile.FULL):
-            return body(carry, indices[n], masked)
+        def visit(n, carry, first=first, masked=kind is Tile.PARTIAL or plan.marked):
+            return body(carry, first[n], masked)
 
         carry = lax.fori_loop(pointers[line], pointers[line + 1], visit, carry)
     return carry
