@@ -74,7 +74,7 @@ class Alibi(RelativeBias):
         return self.at(distance + jnp.arange(D)[None, :] - jnp.arange(C)[:, None])
 
 
-def alibi_slopes(N: int) -> Float[np.ndarray, "N"]:
+def alibi_slopes(N: int) -> Float[Array, "N"]:
     """Slopes of N heads: Press et al. 2022, section 3 and footnote 10.
 
     The geometric sequence from 2^(-8/N); where N is no power of two, that of the power
@@ -83,7 +83,7 @@ def alibi_slopes(N: int) -> Float[np.ndarray, "N"]:
     power = 2 ** int(np.log2(N))
     slopes = 2.0 ** (-8 * np.arange(1, power + 1) / power)
     above = 2.0 ** (-8 * np.arange(1, 2 * power + 1, 2) / (2 * power))
-    return np.concatenate([slopes, above[: N - power]]).astype(np.float32)
+    return jnp.asarray(np.concatenate([slopes, above[: N - power]]), jnp.float32)
 
 
 @jax.tree_util.register_dataclass

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType
 from jaxtyping import Array, Float, Int
 
@@ -64,7 +65,7 @@ def blockwise(
 def _grouped(bias: Any, groups: tuple[int, int]) -> Any:
     """The heads of a bias as key/value heads and groups."""
     if isinstance(bias, RelativeBias):
-        return jax.tree.map(lambda x: x.reshape(*groups, *x.shape[1:]), bias)
+        return jax.tree.map(lambda x: jnp.reshape(x, (*groups, *x.shape[1:])), bias)
     if bias is None:
         return None
     heads = (1, 1) if bias.shape[1] == 1 else groups
