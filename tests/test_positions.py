@@ -1,11 +1,13 @@
 """Positions: what each scheme promises, by values."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attn.positions import rotary, sinusoidal
+from attn.positions import Alibi, T5Bias, alibi_slopes, rotary, sinusoidal
 
 
 @pytest.mark.parametrize("D", [8, 7])
@@ -55,3 +57,43 @@ def test_rotary_keeps_norms_dtype_and_the_first_token():
     )
     np.testing.assert_array_equal(out[:, 0], x[:, 0])
     assert rotary(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_alibi_slopes_are_those_of_the_paper():
+    np.testing.assert_allclose(alibi_slopes(8), 0.5 ** np.arange(1, 9))
+    between = [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
+    np.testing.assert_allclose(alibi_slopes(12)[8:], between, rtol=1e-6)
+
+
+def t5_bucket(distance, bidirectional, buckets, max_distance):
+    """As the authors' code says it (mesh_tensorflow, transformer_layers.py)."""
+    first, behind = 0, -distance
+    if bidirectional:
+        buckets //= 2
+        first = buckets * (behind < 0)
+        behind = abs(behind)
+    else:
+        behind = max(behind, 0)
+    exact = buckets // 2
+    if behind < exact:
+        return first + behind
+    far = math.log(behind / exact) / math.log(max_distance / exact)
+    return first + min(exact + int(far * (buckets - exact)), buckets - 1)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_t5_buckets_are_those_of_its_authors(bidirectional):
+    bias = T5Bias(jnp.zeros(32), bidirectional, 128)
+    distances = np.arange(-300, 301)
+    expected = [t5_bucket(int(d), bidirectional, 32, 128) for d in distances]
+    np.testing.assert_array_equal(bias.bucket(jnp.asarray(distances)), expected)
+
+
+@pytest.mark.parametrize(
+    "bias", [Alibi(jnp.asarray([0.5, 2.0])), T5Bias(jnp.arange(16.0).reshape(2, 8))]
+)
+def test_a_tile_of_a_bias_is_the_bias_at_its_distances(bias):
+    for start, C, D in ((0, 3, 5), (-4, 5, 2), (7, 1, 1)):
+        distance = start + np.arange(D)[None] - np.arange(C)[:, None]
+        tile = bias.tile(jnp.asarray(start), C, D)
+        np.testing.assert_array_equal(tile, bias.at(jnp.asarray(distance)))
