@@ -264,7 +264,7 @@ def explain(
         kernel.name,
         chosen,
         refused,
-        float(np.mean([kernel.pattern(one).density(T, S) for one in masks])),
+        float(np.mean([kernel.pattern(one, T, S).density(T, S) for one in masks])),
         B * sum(kernel.flops(T, S, H, v.shape[-1], one) for one in masks),
         memory.temp_size_in_bytes if memory else None,
     )

@@ -54,12 +54,12 @@ def _row(item: Any) -> dict[str, Any]:
 
 def details(experiment: Experiment) -> dict[str, Any]:
     """The resolved config and what follows from it without compiling."""
-    model = experiment.model
+    model, T = experiment.model, experiment.task.seq_len
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),
         "family": model.kernel.family,
         "layers": list(model.layers),
-        "mask": repr(model.kernel.pattern(experiment.mask)),
+        "mask": repr(model.kernel.pattern(experiment.mask, T, T)),
         "params": cost.count_params(experiment),
         "param_bytes": 4 * cost.count_params(experiment),
         "forward_flops_per_sequence": cost.forward_flops(experiment),

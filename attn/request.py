@@ -46,6 +46,11 @@ class Request:
         return self.q_positions is not None or self.kv_positions is not None
 
     @property
+    def pattern(self) -> Mask:
+        """What a query sees, by the mask and by the kernel."""
+        return self.kernel.pattern(self.mask, self.q.shape[1], self.k.shape[1])
+
+    @property
     def asked(self) -> frozenset[str]:
         """What is asked beyond mask and lengths, by names as in `CAPABILITIES`."""
         relative = isinstance(self.bias, RelativeBias)
@@ -163,7 +168,7 @@ def choose_implementation(
     names = (*own, *kernel.fused)
     if impl not in ("auto", *names):
         raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
-    ask = replace(ask, mask=kernel.pattern(ask.mask))
+    ask = replace(ask, mask=kernel.pattern(ask.mask, ask.T, ask.S))
     refused = {name: FUSED[name].refuse(ask) for name in kernel.fused}
     if refused.get(impl):
         raise UserError(

@@ -2,7 +2,7 @@
 
 `DEFINITIONS[name](spec, q, k, v, seen, weights)` gives the output [T, Hv] of one head.
 `seen` [T, S] is what mask, padding and segments leave; what the mechanism hides on top
-is its own `PATTERNS[name](spec, t, s, causal)`, and written without `attn.masks`.
+is its own `PATTERNS[name](spec, t, s, T, causal)`, and written without `attn.masks`.
 A new mechanism adds its definition here, and its short-text spec to `SPECS`.
 """
 
@@ -17,7 +17,15 @@ from attn import kernels
 SPECS = {
     "softmax": kernels.Softmax(),
     "window": kernels.WindowAttention(width=3),
+    "dilated": kernels.DilatedAttention(width=3, dilation=2),
+    "local": kernels.LocalAttention(block=4),
+    "strided": kernels.StridedAttention(stride=3),
+    "fixed": kernels.FixedAttention(stride=3, columns=1),
     "longformer": kernels.Longformer(width=3, num_global=2),
+    "bigbird": kernels.BigBirdAttention(
+        block=2, num_window=1, num_global=1, num_random=1
+    ),
+    "streaming": kernels.StreamingAttention(width=3, num_first=2),
     "linear": kernels.Linear(),
     "performer": kernels.Performer(num_features=6),
     "linformer": kernels.Linformer(rank=3),
@@ -55,26 +63,73 @@ def softmax(q, k, v, seen, scale=None, bias=None, softcap=None, sink=None):
     return out, lse
 
 
-def window_shows(spec, t, s, causal):
-    if causal:
-        return t - spec.width < s <= t
-    return abs(t - s) <= spec.width // 2
+def near(width, t, s, causal):
+    return t - width < s <= t if causal else abs(t - s) <= width // 2
 
 
-def longformer_shows(spec, t, s, causal):
-    if causal and s > t:
-        return False
+def window_shows(spec, t, s, T, causal):
+    return near(spec.width, t, s, causal)
+
+
+def dilated_shows(spec, t, s, T, causal):
+    """Beltagy et al. 2020, section 3.1: gaps of size dilation in the window."""
+    apart, steps = abs(t - s) % spec.dilation, abs(t - s) // spec.dilation
+    return apart == 0 and near(spec.width, 0, steps if s > t else -steps, causal)
+
+
+def local_shows(spec, t, s, T, causal):
+    start = t - t % spec.block
+    return start <= s < start + spec.block
+
+
+def strided_shows(spec, t, s, T, causal):
+    """Child et al. 2019, section 4.3, A1 and A2 together."""
+    return near(spec.stride, t, s, causal) or (t - s) % spec.stride == 0
+
+
+def fixed_shows(spec, t, s, T, causal):
+    """Child et al. 2019, section 4.3: floor(s / l) = floor(t / l), or s mod l >= l - c."""
+    stride, kept = spec.stride, spec.stride - spec.columns
+    return s // stride == t // stride or s % stride >= kept
+
+
+def longformer_shows(spec, t, s, T, causal):
     first = t < spec.num_global or s < spec.num_global
-    return first or window_shows(spec, t, s, causal)
+    return first or near(spec.width, t, s, causal)
 
 
-PATTERNS = {"window": window_shows, "longformer": longformer_shows}
+def bigbird_shows(spec, t, s, T, causal):
+    """Zaheer et al. 2020, section 2; the random blocks are those that the spec drew."""
+    i, j = t // spec.block, s // spec.block
+    first = i < spec.num_global or j < spec.num_global
+    drawn = spec.shown(T, T, ahead=not causal).picks[i]
+    return abs(i - j) <= spec.num_window // 2 or first or j in drawn
+
+
+def streaming_shows(spec, t, s, T, causal):
+    """Xiao et al. 2023, figure 1d, which never looks ahead."""
+    return s <= t and (s < spec.num_first or t - s < spec.width)
+
+
+PATTERNS = {
+    "window": window_shows,
+    "dilated": dilated_shows,
+    "local": local_shows,
+    "strided": strided_shows,
+    "fixed": fixed_shows,
+    "longformer": longformer_shows,
+    "bigbird": bigbird_shows,
+    "streaming": streaming_shows,
+}
 
 
 def visible(spec, T, S, causal, real=None):
     """What each query sees, bool [T, S]; `real` tells keys from padding."""
-    shows = PATTERNS.get(spec.name, lambda spec, t, s, causal: not causal or s <= t)
-    seen = [[shows(spec, t, s, causal) for s in range(S)] for t in range(T)]
+    shows = PATTERNS.get(spec.name, lambda spec, t, s, T, causal: True)
+    seen = [
+        [(s <= t or not causal) and shows(spec, t, s, T, causal) for s in range(S)]
+        for t in range(T)
+    ]
     return np.array(seen) & (True if real is None else np.asarray(real)[None, :])
 
 
@@ -119,9 +174,7 @@ def by_projection(spec, q, k, v, seen, weights):
 
 
 DEFINITIONS = {
-    "softmax": by_softmax,
-    "window": by_softmax,
-    "longformer": by_softmax,
+    **dict.fromkeys(("softmax", *PATTERNS), by_softmax),
     "linear": by_elu,
     "performer": by_random_features,
     "linformer": by_projection,

@@ -11,7 +11,19 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.kernels import KERNELS, Linformer, Longformer, Performer, WindowAttention
+from attn.kernels import (
+    KERNELS,
+    BigBirdAttention,
+    DilatedAttention,
+    FixedAttention,
+    Linformer,
+    LocalAttention,
+    Longformer,
+    Performer,
+    StreamingAttention,
+    StridedAttention,
+    WindowAttention,
+)
 from attn.tasks import MQAR, ListOps
 
 RECALL = MQAR(
@@ -24,11 +36,18 @@ TRAIN = TrainConfig(
 )
 SMALL = {
     "window": WindowAttention(width=5),
+    "dilated": DilatedAttention(width=5, dilation=2),
+    "local": LocalAttention(block=4),
+    "strided": StridedAttention(stride=4),
+    "fixed": FixedAttention(stride=4, columns=1),
     "longformer": Longformer(width=3, num_global=2),
+    "bigbird": BigBirdAttention(block=2, num_global=1, num_random=1),
+    "streaming": StreamingAttention(width=3, num_first=2),
     "performer": Performer(num_features=16),
     "linformer": Linformer(rank=8),
 }
 DECODERS = [name for name in KERNELS if "causal" in KERNELS[name].can]
+ENCODERS = [name for name in KERNELS if "bidirectional" in KERNELS[name].can]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from attn.errors import require_positive
-from attn.masks import FULL, Causal, Global, Mask, Window
+from attn.masks import FULL, BigBird, Causal, Global, Mask, Window
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -23,8 +23,9 @@ MASKS: Mapping[str, Mask] = {
     "causal & window 1024": Causal() & Window(1023, 1023),
     "global 64 | window 256": Global(64) | Window(127, 128),
     "causal & (global 64 | window 1024)": Causal() & (Global(64) | Window(1023, 0)),
+    "bigbird, blocks of 64": BigBird(16_384),
 }
-"""Masks by the name that a table gives them."""
+"""Masks by the name that a table gives them; the last is made for 16,384 tokens."""
 
 
 @dataclass(frozen=True)

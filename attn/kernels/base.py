@@ -57,8 +57,8 @@ class Kernel:
         """Trained numbers of one head, as `init` makes them."""
         return 0
 
-    def pattern(self, mask: Mask) -> Mask:
-        """What a query sees when the caller allows `mask`."""
+    def pattern(self, mask: Mask, T: int, S: int) -> Mask:
+        """What a query sees on T × S when the caller allows `mask`."""
         return mask
 
     def flops(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:

@@ -19,7 +19,7 @@ class Softmax(Kernel):
     Vaswani et al. 2017, section 3.2.1, equation 1. Time O(T S density); memory O(T S)
     by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's kernel
     (`cudnn`, `tokamax`, `splash`). A subclass that overrides `pattern` is softmax
-    attention under that mask, and nothing else.
+    attention under that mask, and nothing else (`attn.kernels.sparse.base`).
     """
 
     name = "softmax"
@@ -52,7 +52,7 @@ class Softmax(Kernel):
         return int(self.sinks)
 
     def flops(self, T, S, H, Hv, mask):
-        return matmul_flops(T, S, H + Hv) * self.pattern(mask).density(T, S)
+        return matmul_flops(T, S, H + Hv) * self.pattern(mask, T, S).density(T, S)
 
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
@@ -107,7 +107,7 @@ class Softmax(Kernel):
             q,
             k,
             v,
-            mask=self.pattern(mask),
+            mask=self.pattern(mask, len(q), len(k)),
             scale=scale,
             softcap=self.softcap,
             bias=bias,

@@ -60,7 +60,7 @@ def _kernel(experiment: Experiment) -> dict[str, Any] | None:
         "is": kernel.name,
         "family": kernel.family,
         "impl": chosen,
-        "density": kernel.pattern(experiment.mask).density(T),
+        "density": kernel.pattern(experiment.mask, T, T).density(T),
         "exact": "exact" in kernel.can,
     }
 

@@ -23,10 +23,16 @@ REAL = np.arange(S) < S - 2
 
 def inputs(spec, T=T, S=S):
     """q, k, v of one head and the kernel's own weights."""
+    T = queries(spec, T, S)
     random = np.random.default_rng(3)
     shapes = {"q": (T, H), "k": (S, H), "v": (S, HV)}
     arrays = {n: random.normal(size=s).astype(np.float32) for n, s in shapes.items()}
     return {n: jnp.asarray(x) for n, x in arrays.items()}, naive.own_weights(spec, H, S)
+
+
+def queries(spec, T=T, S=S):
+    """How many, of a kernel that may be made for as many keys."""
+    return T if "cross" in spec.can else S
 
 
 def call(spec, arrays, weights, **options):
@@ -36,6 +42,7 @@ def call(spec, arrays, weights, **options):
 
 def definition(spec, mask, weights, T=T, S=S, real=None):
     """The slow kernel as a function of q, k, v and of what it may train."""
+    T = queries(spec, T, S)
     seen = naive.visible(spec, T, S, mask == Causal(), real)
     fixed = {name: np.asarray(w, np.float64) for name, w in weights.items()}
 
@@ -56,7 +63,7 @@ def test_kernel_and_its_gradients_equal_the_definition(name, shape, monkeypatch)
     monkeypatch.setattr(features, "CHUNK", 4)
     spec, mask = (naive.SPECS | VARIANTS)[name], MASKS[shape]
     arrays, weights = inputs(spec)
-    cotangent = np.random.default_rng(0).normal(size=(T, HV))
+    cotangent = np.random.default_rng(0).normal(size=(queries(spec), HV))
     trained = weights if spec.owns == "weights" else {}
     kv_ids = jnp.where(jnp.asarray(REAL), 0, -1)
 
@@ -128,11 +135,12 @@ def test_scale_is_the_factor_of_the_scores(name):
 def test_bias_and_log_sum_exp_equal_the_definition(name):
     spec = naive.SPECS[name]
     arrays, _ = inputs(spec)
-    bias = np.random.default_rng(1).normal(size=(T, S)).astype(np.float32)
+    shape = queries(spec), S
+    bias = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     out, lse = jax.jit(
         lambda a, b: spec.with_lse(a["q"], a["k"], a["v"], mask=FULL, bias=b)
     )(arrays, bias)
-    seen = naive.visible(spec, T, S, causal=False)
+    seen = naive.visible(spec, *shape, causal=False)
     expected = naive.softmax(*arrays.values(), seen, bias=bias)
     np.testing.assert_allclose(out, expected[0], rtol=2e-5, atol=2e-5)
     np.testing.assert_allclose(lse, expected[1], rtol=2e-5, atol=2e-5)

@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from tiny import (
     DECODERS,
+    ENCODERS,
     RECALL,
     TREES,
     experiment_for,
@@ -74,7 +75,7 @@ def test_no_logit_of_a_decoder_depends_on_a_later_token(name):
         assert np.abs(after[:, t + 1] - before[:, t + 1]).min(axis=-1).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", list(KERNELS))
+@pytest.mark.parametrize("name", ENCODERS)
 def test_padding_changes_nothing_of_an_encoder(name):
     experiment = encoder_for(name)
     batch = random_batch(TREES, (4,))
@@ -85,14 +86,16 @@ def test_padding_changes_nothing_of_an_encoder(name):
     np.testing.assert_array_equal(
         logits_of(experiment, batch | {"tokens": tokens}), padded
     )
-    short = {"tokens": batch["tokens"][:, :16], "targets": batch["targets"]}
-    np.testing.assert_allclose(logits_of(experiment, short), padded, atol=2e-6)
+    if "cross" in KERNELS[name].can:
+        # What is made for one length means another thing on a shorter text.
+        short = {"tokens": batch["tokens"][:, :16], "targets": batch["targets"]}
+        np.testing.assert_allclose(logits_of(experiment, short), padded, atol=2e-6)
     tokens[:, 15] = (tokens[:, 15] + 5) % TREES.vocab_size
     assert largest_gap(logits_of(experiment, batch | {"tokens": tokens}), padded) > 1e-4
 
 
 @pytest.mark.parametrize(
-    ("name", "positions"), [("softmax", "learned"), *[(n, "rotary") for n in KERNELS]]
+    ("name", "positions"), [("softmax", "learned"), *[(n, "rotary") for n in ENCODERS]]
 )
 def test_a_gradient_reaches_every_parameter_and_no_feature(name, positions):
     experiment = encoder_for(name, positions=positions, num_kv_heads=1)
@@ -122,7 +125,7 @@ def test_features_are_drawn_anew_for_every_seed_and_head():
     assert np.abs(drawn[0][0] - drawn[0][1]).min() > 0
 
 
-@pytest.mark.parametrize("name", list(KERNELS))
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_map_is_what_mixes_the_values(name):
     experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
     params, features, _ = parts(experiment)
@@ -144,7 +147,7 @@ def test_a_map_is_what_mixes_the_values(name):
     np.testing.assert_allclose(mixed, out, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", list(KERNELS))
+@pytest.mark.parametrize("name", ENCODERS)
 def test_bfloat16_stays_near_float32(name):
     experiment = encoder_for(name)
     batch = random_batch(TREES, (4,))

@@ -1,0 +1,62 @@
+"""Softmax attention under a mask of its own: the base of the mechanisms here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from attn.kernels.base import bad_knob
+from attn.kernels.softmax import Softmax
+from attn.masks import Causal, Mask
+
+
+@dataclass(frozen=True)
+class SparseSoftmax(Softmax):
+    """Softmax over the keys that both the caller's mask and `shown` show.
+
+    A subclass is its knobs and its mask; the rest is `Softmax`, so tiles that the mask
+    hides cost nothing in `blockwise` and in the libraries' kernels that take the mask.
+    Where the caller's mask hides every later key, the whole reach lies behind the query.
+    """
+
+    family = "sparse"
+    least: ClassVar[Mapping[str, int]] = {}
+    """The smallest value of each knob."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for field, low in self.least.items():
+            if getattr(self, field) < low:
+                raise bad_knob(self, field, f"it must be at least {low}")
+
+    def shown(self, T: int, S: int, ahead: bool) -> Mask:
+        """What this mechanism shows of T × S.
+
+        Args:
+            ahead: whether some query may see a later key.
+        """
+        raise NotImplementedError
+
+    def pattern(self, mask: Mask, T: int, S: int) -> Mask:
+        return mask & self.shown(T, S, looks_ahead(mask, T, S))
+
+    def check_length(self, T: int) -> None:
+        for field in self.least:
+            if getattr(self, field) > T:
+                raise bad_knob(self, field, f"the text has {T} tokens")
+
+    def kept(self, S: int) -> int:
+        """Of S keys, how many a later query may still see; all, unless told otherwise."""
+        return S
+
+    def state_size(self, S, H, Hv):
+        return min(S, self.kept(S)) * (H + Hv)
+
+
+def looks_ahead(mask: Mask, T: int, S: int) -> bool:
+    """Whether some query of T × S sees a key after it."""
+    return (mask & ~Causal()).count(T, S) > 0
+
+
+def sides(width: int, ahead: bool) -> tuple[int, int]:
+    """Keys before and after a query in a window of `width`, which counts its own place."""
+    return (width // 2, width // 2) if ahead else (width - 1, 0)
