@@ -58,38 +58,32 @@ def dense_attention(
         scores = scores + bias.astype(acc)
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
-    if mask == FULL and kv_ids is None:
-        weights, lse = _softmax(scores, sink)
-        out = _mix(weights, v, acc)
-        return out.astype(v.dtype), lse
-    seen = visible(mask, q_place, k_place, q_ids, kv_ids)
-    weights, lse = _softmax(jnp.where(seen, scores, -jnp.inf), sink)
-    # 0 times inf is NaN, so such values count apart, in a column of their own.
-    bad = ~jnp.isfinite(v)
-    count = bad.any(axis=1, keepdims=True).astype(v.dtype)
-    out = _mix(weights, jnp.concatenate([jnp.where(bad, 0, v), count], axis=1), acc)
-    out = jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1])
-    return out.astype(v.dtype), lse
-
-
-def _mix(weights: Array, v: Array, acc) -> Array:
-    return jnp.einsum(
-        "ts,sv->tv", weights.astype(v.dtype), v, preferred_element_type=acc
-    )
+    if mask != FULL or kv_ids is not None:
+        seen = visible(mask, q_place, k_place, q_ids, kv_ids)
+        scores = jnp.where(seen, scores, -jnp.inf)
+        # 0 times inf is NaN, so such values count apart, in a column of their own.
+        bad = ~jnp.isfinite(v)
+        count = bad.any(axis=1, keepdims=True).astype(v.dtype)
+        v = jnp.concatenate([jnp.where(bad, 0, v), count], axis=1)
+    weights, lse, blind = _softmax(scores, sink)
+    out = jnp.einsum("ts,sv->tv", weights.astype(v.dtype), v, preferred_element_type=acc)  # fmt: skip
+    if mask != FULL or kv_ids is not None:
+        out = jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1])
+    return jnp.where(blind[:, None], 0, out).astype(v.dtype), lse
 
 
 def _softmax(
     scores: Float[Array, "T S"], sink: Float[Array, ""] | None
-) -> tuple[Float[Array, "T S"], Float[Array, "T"]]:
-    """Weights and log-sum-exp; of a row of -inf, 0 and -inf."""
+) -> tuple[Float[Array, "T S"], Float[Array, "T"], Bool[Array, "T"]]:
+    """Weights, log-sum-exp and which rows are all -inf: their weights mean nothing."""
     S = scores.shape[1]
     if sink is not None:
         column = jnp.broadcast_to(sink.astype(scores.dtype), (scores.shape[0], 1))
         scores = jnp.concatenate([scores, column], axis=1)
-    blind = lax.stop_gradient(scores).max(axis=1, keepdims=True) == -jnp.inf
-    scores = jnp.where(blind, 0.0, scores)
-    weights = jnp.where(blind, 0.0, jax.nn.softmax(scores, axis=1))[:, :S]
-    return weights, jnp.where(blind[:, 0], -jnp.inf, jax.nn.logsumexp(scores, axis=1))
+    blind = lax.stop_gradient(scores).max(axis=1) == -jnp.inf
+    scores = jnp.where(blind[:, None], 0.0, scores)
+    lse = jnp.where(blind, -jnp.inf, jax.nn.logsumexp(scores, axis=1))
+    return jax.nn.softmax(scores, axis=1)[:, :S], lse, blind
 
 
 def visible(

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType
 
+from attn.attention import attend
+from attn.kernels import Softmax
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.blockwise.plan import choose_heads
 from attn.kernels.blockwise.walks import Cut, choose_cut, fit, make_walk
@@ -28,6 +31,7 @@ from attn.masks import (
     Strided,
     Window,
 )
+from attn.mesh import AXES
 from attn.positions import Alibi, RelativeBias, T5Bias
 
 HIDDEN = -1
@@ -383,14 +387,16 @@ def test_outputs_over_disjoint_keys_merge_by_their_log_sum_exps():
 
 def scratch(T, mask=Causal(), dtype="float32"):
     """Bytes beyond inputs, outputs and gradients of a compiled forward and backward."""
-    x = jax.ShapeDtypeStruct((1, T, 8, 1, 64), dtype)
-    kv = jax.ShapeDtypeStruct((1, T, 8, 64), dtype)
+    x = jax.ShapeDtypeStruct((1, T, 8, 64), dtype)
 
     def both(q, k, v, cotangent):
-        out, pull = jax.vjp(lambda *a: blockwise_attention(*a, mask=mask)[0], q, k, v)
+        out, pull = jax.vjp(lambda *a: attend(Softmax(), *a, mask=mask), q, k, v)
         return out, pull(cotangent)
 
-    compiled = jax.jit(both).lower(x, kv, kv, x).compile()
+    # One device: over several, a step takes all heads.
+    mesh = jax.make_mesh((1, 1), AXES, axis_types=(AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        compiled = jax.jit(both).lower(x, x, x, x).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 

@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array
 
 from attn.kernels.blockwise.bias import bias_tile, no_gradient
-from attn.kernels.blockwise.forward import finish, product
+from attn.kernels.blockwise.forward import by_groups, finish, product
 from attn.kernels.blockwise.plan import Plan
 from attn.kernels.blockwise.tiles import (
     Block,
@@ -21,6 +21,7 @@ from attn.kernels.blockwise.tiles import (
     fold,
     put,
     read,
+    read_groups,
     unread,
     visible,
 )
@@ -36,10 +37,10 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
         bias_moves: whether anyone asks for the gradient of the bias.
     """
     q, k, v, bias, sinks, _ = inputs
-    B, _, K, _, _ = q.shape
+    B, K = q.shape[0], k.shape[2]
     delta = (d_out.astype(plan.acc) * out.astype(plan.acc)).sum(axis=-1)
     # Not `finite(out)`, which XLA would hold.
-    delta = finite(jnp.moveaxis(delta, 1, -1))
+    delta = finite(by_groups(delta, K))
     # d lse / d score is the weight itself, so its cotangent joins the row's own sum.
     delta = delta - jnp.where(lse == -jnp.inf, 0.0, d_lse)
     d_sinks = None if sinks is None else _sinks(sinks, lse, delta)
@@ -78,10 +79,11 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
 def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, masked: bool):  # fmt: skip
     """One more tile: adds what it gives to the gradients in `carry`."""
     q, _, _, bias, _, marks = inputs
+    G = q.shape[2] // inputs[1].shape[2]
     lse, delta, d_out = rows
     k_tile, v_tile = kv_tiles
     d_q, d_k, d_v, d_bias = carry
-    q_tile, d_tile = finite(read(q, at_q)).astype(plan.dots) * plan.of_queries, read(d_out, at_q).astype(plan.dots)  # fmt: skip
+    q_tile, d_tile = finite(read_groups(q, at_q, G)).astype(plan.dots) * plan.of_queries, read_groups(d_out, at_q, G).astype(plan.dots)  # fmt: skip
     lse, delta = (cut(x, at_q.parts(0, 3, 1))[:, :, None] for x in (lse, delta))
     scores = product("bkdh,bkgch->bkdgc", plan, k_tile, q_tile)
     own, add_gradient = None, None
@@ -104,8 +106,9 @@ def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, m
     d_v = d_v + product("bkdgc,bkgcv->bkdv", plan, weights, d_tile)
     d_k = d_k + product("bkdgc,bkgch->bkdh", plan, d_scores, q_tile)
     turned = product("bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores)
-    gain = jnp.moveaxis(turned, (2, 4), (4, 1)) * plan.scale
-    return add(d_q, gain, at_q.parts(0, 1, 2)), d_k, d_v, d_bias
+    # [b, k, H, g, C] to [b, k, g, C, H].
+    gain = unread(jnp.moveaxis(turned, 2, -1) * plan.scale)
+    return add(d_q, gain, at_q.parts(0, 1, 2, G)), d_k, d_v, d_bias
 
 
 def _sinks(sinks: Array, lse: Array, delta: Array) -> Array:

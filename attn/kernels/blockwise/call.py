@@ -78,8 +78,9 @@ def blockwise_attention(
         moved=moved,
     )
     marks = Marks(q_ids, kv_ids, q_positions, kv_positions)
-    out, lse = _attention(plan, q, k, v, bias, sinks, marks)  # pyright: ignore[reportGeneralTypeIssues]
-    return out, jnp.moveaxis(lse, -1, 1)
+    heads = q.reshape(B, T, K * G, H)
+    out, lse = _attention(plan, heads, k, v, bias, sinks, marks)  # pyright: ignore[reportGeneralTypeIssues]
+    return out.reshape(B, T, K, G, -1), jnp.moveaxis(lse, -1, 1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -14,6 +14,7 @@ from attn.kernels.blockwise.tiles import (
     fold,
     put,
     read,
+    read_groups,
     unread,
     visible,
 )
@@ -21,22 +22,23 @@ from attn.kernels.blockwise.tiles import (
 
 def forward(
     plan: Plan,
-    q: Float[Array, "B T K G H"],
+    q: Float[Array, "B T N H"],
     k: Float[Array, "B S K H"],
     v: Float[Array, "B S K Hv"],
     bias: Bias | None,
     sinks: Float[Array, "K G"] | None,
     marks: Marks,
-) -> tuple[Float[Array, "B T K G Hv"], Float[Array, "B K G T"]]:
+) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B K G T"]]:
     """The output, in the dtype of `v`, and the log-sum-exp."""
-    B, _, K, _, _ = q.shape
+    B, K = q.shape[0], k.shape[2]
+    G = q.shape[2] // K
 
     def row(step, carry):
         out, lse = carry
         line = Line.of(plan, step, plan.rows.lines, K)
         width, length, _ = plan.forward
         at = line.queries(plan, line.index * width, width)
-        q_tile = read(q, at).astype(plan.dots) * plan.of_queries
+        q_tile = read_groups(q, at, G).astype(plan.dots) * plan.of_queries
 
         def tile(carry, first, masked):
             columns = line.keys(plan, first, length)
@@ -47,13 +49,13 @@ def forward(
         sums = fold(plan, plan.rows, line.index, tile, (zero - jnp.inf, zero, wide))  # fmt: skip
         share, own = _finish(sums, None if sinks is None else cut(sinks, at.parts(None, None, 0)))  # fmt: skip
         return (
-            put(out, unread(share), at.parts(0, 1, 2)),
+            put(out, unread(share), at.parts(0, 1, 2, G)),
             put(lse, own, at.parts(0, 3, 1)),
         )
 
     start = jnp.zeros_like(q[..., :1], v.dtype)
     out = jnp.broadcast_to(start, (*q.shape[:-1], v.shape[-1]))
-    lse = jnp.moveaxis(jnp.zeros_like(q[..., 0], plan.acc), 1, -1)
+    lse = by_groups(jnp.zeros_like(q[..., 0], plan.acc), K)
     steps = (B // plan.batch) * (K // plan.heads) * plan.rows.lines
     return lax.fori_loop(0, steps, row, (out, lse))
 
@@ -93,6 +95,12 @@ def _finish(sums, sinks):
     empty = total == 0
     total = jnp.where(empty, 1.0, total)
     return out / total[..., None], jnp.where(empty, -jnp.inf, top + jnp.log(total))
+
+
+def by_groups(x: Array, K: int) -> Array:
+    """[B, T, N] to [B, K, G, T]."""
+    B, T, N = x.shape
+    return jnp.moveaxis(x.reshape(B, T, K, N // K), 1, -1)
 
 
 def product(equation: str, plan: Plan, a: Array, b: Array) -> Array:

@@ -38,10 +38,16 @@ class Block(NamedTuple):
     """First token that no block before it holds."""
 
     def parts(
-        self, batch: int | None, tokens: int | None, heads: int | None
+        self, batch: int | None, tokens: int | None, heads: int | None, G: int = 1
     ) -> list[Part]:
-        """The block on these axes of an array; None where the array has none."""
-        pairs = zip((batch, tokens, heads), (self.batch, self.tokens, self.heads))
+        """The block on these axes of an array; None where the array has none.
+
+        Args:
+            G: heads of the array for each key/value head.
+        """
+        head, count = self.heads
+        ranges = self.batch, self.tokens, (head * G, count * G)
+        pairs = zip((batch, tokens, heads), ranges)
         return [(axis, *pair) for axis, pair in pairs if axis is not None]
 
     @property
@@ -124,13 +130,25 @@ def add(x: Array, value: Array, parts: list[Part]) -> Array:
 
 
 def read(x: Array, at: Block) -> Array:
-    """[B, T, K, ..., H] to [b, k, ..., C, H]: heads in front, as products want them."""
+    """[B, S, K, H] to [b, k, C, H]: heads in front, as products want them."""
     return jnp.moveaxis(cut(x, at.parts(0, 1, 2)), 1, -2)
 
 
+def read_groups(x: Array, at: Block, G: int) -> Array:
+    """[B, T, N, H] to [b, k, G, C, H].
+
+    Query heads are split in the tile: split in the whole array, which XLA may lay out
+    anew, they would cost a copy of it.
+    """
+    tile = cut(x, at.parts(0, 1, 2, G))
+    b, C, heads, H = tile.shape
+    return jnp.moveaxis(tile.reshape(b, C, heads // G, G, H), 1, -2)
+
+
 def unread(x: Array) -> Array:
-    """[b, k, ..., C, H] to [b, C, k, ..., H]."""
-    return jnp.moveaxis(x, -2, 1)
+    """[b, k, C, H] to [b, C, k, H], and [b, k, G, C, H] to [b, C, k G, H]."""
+    x = jnp.moveaxis(x, -2, 1)
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
 
 
 def visible(
