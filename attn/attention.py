@@ -15,8 +15,9 @@ from jax.sharding import reshard
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.fused import Ask
+from attn.fused.sharded import explicit_spec
 from attn.kernels.base import Kernel, Weights
-from attn.lift import explicit_spec, run
+from attn.lift import run
 from attn.masks import FULL, Mask, PerHead
 from attn.positions import RelativeBias
 from attn.request import Request, choose_implementation

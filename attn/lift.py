@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, reshard
 from jax.sharding import PartitionSpec as P
+from jax.sharding import reshard
 from jaxtyping import Array
 
 from attn.errors import UserError
 from attn.fused import FUSED
 from attn.fused.blockwise import blockwise
+from attn.fused.sharded import explicit_spec
 from attn.masks import Mask, PerHead
 from attn.positions import RelativeBias
 from attn.request import Request
@@ -264,12 +265,3 @@ def _plain(x: Array, axis: int) -> Array:
     if spec is None or x.shape[axis] > 1 or spec[axis] is None:
         return x
     return reshard(x, P(*spec[:axis], None, *spec[axis + 1 :]))
-
-
-def explicit_spec(x: Array) -> P | None:
-    """The sharding in the type of `x`; None off an Explicit mesh."""
-    sharding = jax.typeof(x).sharding
-    explicit = AxisType.Explicit in sharding.mesh.axis_types
-    return (
-        P(*sharding.spec, *[None] * (x.ndim - len(sharding.spec))) if explicit else None
-    )

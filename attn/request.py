@@ -13,8 +13,7 @@ from attn.masks import FULL, Mask, PerHead
 from attn.positions import RelativeBias
 
 DENSE_SCORES = {"cpu": 128 * 128}
-"""Scores of one head up to which `auto` holds them all at once, by the kind of device
-(`launch.py bench` measures it)."""
+"""Scores of one head up to which `auto` holds them all at once, by the kind of device."""
 DENSE_SCORES_ELSEWHERE = 1024 * 1024
 """On an accelerator, where one large product is faster than many small ones."""
 
@@ -28,7 +27,7 @@ class Request:
     q: Any
     k: Any
     v: Any
-    mask: Mask = field(default=FULL, metadata={"static": True})
+    mask: Any = field(default=FULL, metadata={"static": True})
     bias: Any = None
     kv_mask: Any = None
     q_segment_ids: Any = None
@@ -70,6 +69,7 @@ class Request:
 
     def check(self, lse: bool = False) -> None:
         """Raises `UserError` where arguments disagree or the kernel cannot serve."""
+        self._check_kinds()
         self._check_heads()
         self._check_marks()
         self._check_bias()
@@ -84,6 +84,19 @@ class Request:
                 mask.check(T, S)
             self.kernel.check(mask, T, S, asked)
         self._check_weights()
+
+    def _check_kinds(self):
+        for name, x in (("q", self.q), ("k", self.k), ("v", self.v)):
+            if len(x.shape) != 4 or 0 in x.shape:
+                raise UserError(
+                    f"{name} is {tuple(x.shape)}; it must be (batch, tokens, heads, "
+                    "head dim), none of them 0"
+                )
+        if not isinstance(self.mask, Mask):
+            raise UserError(
+                f"mask is {type(self.mask).__name__}; it must be one of attn.masks: an "
+                "array goes into Blocks(array, 1), padding into kv_mask"
+            )
 
     def _check_heads(self):
         (B, _, N, H), (Bk, _, K, Hk) = self.q.shape, self.k.shape

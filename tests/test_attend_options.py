@@ -169,6 +169,15 @@ WRONG = {
         r"bias is \(2, 6, 7, 7\); it must be \(1 or 2, 1 or 6, 7, 9\)",
     ),
     "heads of a bias": ({"bias": Alibi(jnp.ones(4))}, "bias is of 4 heads; q has 6"),
+    "ranks": ({"q": jnp.ones((T, N, H))}, r"q is \(7, 6, 4\); it must be \(batch"),
+    "no keys": (
+        {"k": jnp.ones((B, 0, K, H)), "v": jnp.ones((B, 0, K, HV))},
+        r"k is \(2, 0, 2, 4\); it must be .* none of them 0",
+    ),
+    "an array for a mask": (
+        {"mask": np.ones((T, S), bool)},
+        "mask is ndarray; it must",
+    ),
     "lengths": ({"kv_lengths": jnp.ones(3, int)}, r"kv_lengths is \(3,\); it must be"),
     "positions": ({"q_positions": jnp.ones((B, S), int)}, "q_positions is"),
 }

@@ -17,7 +17,7 @@ BLOCKS = (512, 256, 128, 64)
 """Tokens along one side of a tile on a grid."""
 SPANS = (1024, 768, 512, 384, 256)
 """Tokens of a tile along its line, off the grid."""
-# Costs in scores of a tile that is whole and large, as measured on two CPU cores.
+# Costs in scores of a tile that is whole and large, fitted to times on two CPU cores.
 LOAD = 32
 """Of reading one token of a tile."""
 MASKED = 1.4
@@ -61,7 +61,6 @@ def make_walk(mask: Mask, T: int, S: int, cut: Cut, of_rows: bool) -> Walk | Non
         if not of_rows:
             order = np.argsort(other, kind="stable")
             line, other = other[order], line[order]
-            return _sorted(mask, T, S, cut, of_rows, line, other * cut.tile)
         return _sorted(mask, T, S, cut, of_rows, line, other * cut.tile)
     spans = _row_spans(mask, T, S, cut.line) if of_rows else _column_spans(mask, T, S, cut.line)  # fmt: skip
     if spans is None:
