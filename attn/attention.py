@@ -180,9 +180,15 @@ def effective_map(
 ) -> Float[Array, "B N T S"]:
     """The T x S map by which the kernel mixes the values, whatever its algorithm.
 
-    Every kernel is linear in v, so applied to the identity it returns its own map:
-    `einsum("bnts,bsnv->btnv", map, v)` is `attend(...)`. Memory is O(T S).
+    A kernel that is linear in v and treats its channels alike returns its own map where
+    v is the identity: `einsum("bnts,bsnv->btnv", map, v)` is `attend(...)`. Memory is
+    O(T S).
+
+    Raises:
+        UserError: the kernel has another map for each channel.
     """
+    if "map" not in kernel.can:
+        raise kernel.unable("map", "asked for its effective map")
     B, S, K, _ = k.shape
     q, k = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k))
     identity = jnp.broadcast_to(

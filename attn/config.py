@@ -203,6 +203,7 @@ class Experiment:
                     {"key_padding"} if self.task.padded else (),
                 )
                 kernel.check_length(self.task.seq_len)
+                kernel.check_head(self.model.head_width, self.model.head_width)
 
     @property
     def mask(self) -> Mask:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from attn.config import Experiment
 from attn.errors import UserError, unknown
-from attn.kernels.base import matmul_flops
+from attn.kernels.base import Kernel, matmul_flops
 
 Match = Literal["params", "flops", "kv_cache", "none"]
 
@@ -29,7 +29,9 @@ def count_params(experiment: Experiment) -> int:
     for layer in model.layers:
         kernel = model.kernel_of(layer)
         if kernel is not None:
-            total += 2 * (N + K) * D * H + N * kernel.num_weights(H, task.seq_len)
+            total += D * H * _made_heads(kernel, N, K) + N * D * H
+            total += N * kernel.num_weights(H, task.seq_len)
+            total += N * H * kernel.head_norm
         elif layer == "short_conv":
             total += model.conv_width * D + D * D
         else:
@@ -47,13 +49,18 @@ def forward_flops(experiment: Experiment) -> float:
     for layer in model.layers:
         kernel = model.kernel_of(layer)
         if kernel is not None:
-            total += matmul_flops(T, D, 2 * (N + K), H)
+            total += matmul_flops(T, D, _made_heads(kernel, N, K) + N, H)
             total += N * kernel.flops(T, T, H, H, experiment.mask)
         elif layer == "short_conv":
             total += matmul_flops(T, D, D + model.conv_width)
         else:
             total += 2 * matmul_flops(T, D, model.hidden_width)
     return total
+
+
+def _made_heads(kernel: Kernel, N: int, K: int) -> int:
+    """Heads of queries, keys and values that a layer makes for the kernel to read."""
+    return sum({"q": N, "k": K, "v": K}[name] for name in kernel.reads)
 
 
 def train_flops(experiment: Experiment) -> float:

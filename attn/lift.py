@@ -31,7 +31,10 @@ def run(request: Request, impl: str, lse: bool = False) -> Any:
     if chosen in FUSED:
         return _fused(request, chosen)
     request = _spread(request)
-    out = _tiles(request, lse) if chosen == "blockwise" else _one_head(request, lse)
+    if request.kernel.lifted and chosen == "blockwise":
+        out = _tiles(request, lse)
+    else:
+        out = _one_head(request, chosen, lse)
     if request.q_lengths is None:
         return out
     real = jnp.arange(request.q.shape[1])[None] < request.q_lengths[:, None]
@@ -147,13 +150,15 @@ def _tiles(request: Request, lse: bool) -> Any:
     return out if lse else out[0]
 
 
-def _one_head(request: Request, lse: bool) -> Any:
+def _one_head(request: Request, form: str, lse: bool) -> Any:
     """The kernel on each head, by vmap over batch, key/value heads and groups."""
     kernel, (N, K) = request.kernel, (request.q.shape[2], request.k.shape[2])
     groups = (K, N // K)
     static: dict[str, Any] = {"mask": request.mask}
     if request.scale is not None:
         static["scale"] = request.scale
+    if len(kernel.implementations) > 1 and not kernel.lifted:
+        static["form"] = form
     call: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
 
     def split(axis: int):

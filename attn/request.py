@@ -83,6 +83,7 @@ class Request:
             if not self.moved:
                 mask.check(T, S)
             self.kernel.check(mask, T, S, asked)
+        self.kernel.check_head(self.q.shape[-1], self.v.shape[-1])
         self._check_weights()
 
     def _check_kinds(self):

@@ -6,24 +6,13 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import naive
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.kernels import (
-    KERNELS,
-    BigBirdAttention,
-    DilatedAttention,
-    FixedAttention,
-    Linformer,
-    LocalAttention,
-    Longformer,
-    Performer,
-    StreamingAttention,
-    StridedAttention,
-    WindowAttention,
-)
+from attn.kernels import KERNELS
 from attn.tasks import MQAR, ListOps
 
 RECALL = MQAR(
@@ -34,18 +23,6 @@ MODEL = ModelConfig(d_model=16, num_heads=2, repeats=1, d_ff=32)
 TRAIN = TrainConfig(
     steps=12, batch_size=8, warmup_steps=2, eval_every=6, save_every=4, peak_lr=1e-2
 )
-SMALL = {
-    "window": WindowAttention(width=5),
-    "dilated": DilatedAttention(width=5, dilation=2),
-    "local": LocalAttention(block=4),
-    "strided": StridedAttention(stride=4),
-    "fixed": FixedAttention(stride=4, columns=1),
-    "longformer": Longformer(width=3, num_global=2),
-    "bigbird": BigBirdAttention(block=2, num_global=1, num_random=1),
-    "streaming": StreamingAttention(width=3, num_first=2),
-    "performer": Performer(num_features=16),
-    "linformer": Linformer(rank=8),
-}
 DECODERS = [name for name in KERNELS if "causal" in KERNELS[name].can]
 ENCODERS = [name for name in KERNELS if "bidirectional" in KERNELS[name].can]
 
@@ -61,10 +38,6 @@ def quick_compiles() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", before)
 
 
-def kernel_named(name):
-    return SMALL.get(name) or KERNELS[name]()
-
-
 def experiment_of(task=RECALL, seeds=1, train=TRAIN, **model):
     return Experiment(
         "tiny", "It is small.", task, replace(MODEL, **model), train, seeds
@@ -74,7 +47,7 @@ def experiment_of(task=RECALL, seeds=1, train=TRAIN, **model):
 def experiment_for(name, **model):
     """A decoder where the kernel can be one, else an encoder of padded rows."""
     task = RECALL if name in DECODERS else TREES
-    return experiment_of(task, kernel=kernel_named(name), **model)
+    return experiment_of(task, kernel=naive.SPECS[name], **model)
 
 
 def random_batch(task, shape, seed=0):

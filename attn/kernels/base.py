@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import jax
 from jaxtyping import Array
 
 from attn.errors import UserError
@@ -28,8 +29,13 @@ CAPABILITIES = {
     "relative_bias": "takes a bias computed from distances: ALiBi, T5",
     "scale": "takes a scale of the scores",
     "lse": "gives the log-sum-exp of the scores",
+    "map": "applies one T x S map to every channel of the values",
+    "decoding": "takes one token at a time, with a state of `state_size` numbers",
     "exact": "is softmax attention under its mask, not an approximation of it",
+    "normalised": "has a map whose rows sum to 1 where a query sees anything",
 }
+TRAITS = frozenset({"exact", "normalised"})
+"""Of these, what a kernel is and no call can ask for."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,23 @@ class Kernel:
     family: ClassVar[Family]
     can: ClassVar[frozenset[str]]
     implementations: ClassVar[tuple[str, ...]] = ("direct",)
-    """Ways to compute the same thing on every device. The first is one head's."""
+    """Ways to compute the same thing on every device: the first is what `auto` takes on
+    short texts, the last what it takes on long ones. Where there are several, and they
+    are one head's (not `lifted`), the call takes `form`, which is one of them."""
+    lifted: ClassVar[bool] = False
+    """Whether "blockwise" is of all heads at once, in `attn.fused.blockwise`."""
     fused: ClassVar[tuple[str, ...]] = ()
     """Libraries' kernels that compute it too, on some devices: `attn.fused`."""
+
+    rotates: ClassVar[bool] = True
+    """Whether it compares queries with keys, so that turning both tells their distance."""
+    head_norm: ClassVar[bool] = False
+    """Whether its paper divides each head's output by its own size, which the layer does."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Which of q, k and v it looks at; of the others a layer makes none."""
+        return frozenset("qkv")
 
     @property
     def owns(self) -> Literal["nothing", "weights", "features"]:
@@ -52,6 +72,16 @@ class Kernel:
     def init(self, key: Array, *, head_dim: int, kv_len: int) -> dict[str, Array]:
         """Weights of one head, if it has any: learned, or random features."""
         return {}
+
+    def init_heads(
+        self, key: Array, num_heads: int, *, head_dim: int, kv_len: int
+    ) -> dict[str, Array]:
+        """`init` of every head, stacked; overridden where heads differ by design."""
+
+        def one(key: Array) -> dict[str, Array]:
+            return self.init(key, head_dim=head_dim, kv_len=kv_len)
+
+        return jax.vmap(one)(jax.random.split(key, num_heads))
 
     def num_weights(self, H: int, S: int) -> int:
         """Trained numbers of one head, as `init` makes them."""
@@ -65,12 +95,38 @@ class Kernel:
         """Multiplications and additions of one head, forward, counting matmuls."""
         raise NotImplementedError
 
+    def scratch_size(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:
+        """Numbers held beside inputs and output, forward, of one head, on long texts.
+
+        To within a factor of 2 of what the compiler takes for `implementations[-1]`.
+        """
+        raise NotImplementedError
+
     def state_size(self, S: int, H: int, Hv: int) -> int:
         """Numbers kept of S keys of one key/value head to decode the next token."""
         raise NotImplementedError
 
+    def begin(self, H: int, Hv: int) -> Any:
+        """The state of a head before the first token, float32."""
+        raise self.unable("decoding", "asked to decode")
+
+    def step(
+        self,
+        state: Any,
+        q: Array,
+        k: Array,
+        v: Array,
+        *,
+        weights: Weights | None = None,
+    ) -> tuple[Any, Array]:
+        """One token more, q [H], k [H], v [Hv]: the new state, and its output [Hv]."""
+        raise self.unable("decoding", "asked to decode")
+
     def check_length(self, T: int) -> None:
         """Raises `UserError` if a text of T tokens makes a knob meaningless."""
+
+    def check_head(self, H: int, Hv: int) -> None:
+        """Raises `UserError` if it has no meaning on heads of these widths."""
 
     def needs(self, mask: Mask, T: int, S: int) -> list[str]:
         """The capabilities that these lengths under this mask require."""
@@ -90,11 +146,15 @@ class Kernel:
         """
         for name in [*self.needs(mask, T, S), *sorted(asked)]:
             if name not in self.can:
-                raise UserError(
-                    f"kernel {self.name!r} cannot do {name!r} (a kernel that can "
-                    f"{CAPABILITIES[name]}); asked with mask {mask}, T = {T}, S = {S}; "
-                    f"it can: {', '.join(sorted(self.can))}"
-                )
+                raise self.unable(name, f"asked with mask {mask}, T = {T}, S = {S}")
+
+    def unable(self, capability: str, asked: str) -> UserError:
+        """The error for a call that needs what the kernel lacks."""
+        return UserError(
+            f"kernel {self.name!r} cannot do {capability!r} (a kernel that can "
+            f"{CAPABILITIES[capability]}); {asked}; "
+            f"it can: {', '.join(sorted(self.can))}"
+        )
 
     def __call__(self, q: Array, k: Array, v: Array, *, mask: Mask) -> Array:
         """Attends: q [T, H], k [S, H], v [S, Hv] to [T, Hv]."""

@@ -26,9 +26,11 @@ class Softmax(Kernel):
     family = "dense"
     can: ClassVar[frozenset[str]] = frozenset(
         {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
-        | {"positions", "bias", "relative_bias", "scale", "lse", "exact"}
+        | {"positions", "bias", "relative_bias", "scale", "lse", "map", "exact"}
+        | {"normalised"}
     )
     implementations = ("dense", "blockwise")
+    lifted = True
     fused = ("cudnn", "tokamax", "splash")
 
     softcap: float | None = None

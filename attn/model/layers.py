@@ -45,31 +45,41 @@ class Attention(nnx.Module):
             config.kv_heads,
             config.head_width,
         )
-        self.kernel, self.mask, self.positions = kernel, mask, config.positions
-        self.impl = config.attention_impl
-        self.q = weight(rngs, mesh.DNH, D, N, H, fan_in=D)
-        self.k = weight(rngs, mesh.DNH, D, K, H, fan_in=D)
-        self.v = weight(rngs, mesh.DNH, D, K, H, fan_in=D)
+        self.kernel, self.mask, self.impl = kernel, mask, config.attention_impl
+        self.rotary = config.positions == "rotary" and kernel.rotates
+        self.made = {"q": (N, H), "k": (K, H), "v": (K, H)}
+
+        def make(name: str):
+            if name not in kernel.reads:
+                return nnx.data(None)
+            return weight(rngs, mesh.DNH, D, *self.made[name], fan_in=D)
+
+        self.q, self.k, self.v = map(make, self.made)
         self.o = weight(rngs, mesh.NHD, N, H, D, fan_in=N * H)
         self.own = nnx.data(None)
         if kernel.owns != "nothing":
-
-            def init(key):
-                return kernel.init(key, head_dim=H, kv_len=seq_len)
-
             kind = nnx.Param if kernel.owns == "weights" else Features
-            drawn = jax.vmap(init)(jax.random.split(rngs.params(), N))
+            drawn = kernel.init_heads(rngs.params(), N, head_dim=H, kv_len=seq_len)
             self.own = nnx.data(
                 {k: kind(reshard(w, mesh.N_)) for k, w in drawn.items()}
             )
+        self.norm = nnx.data(None)
+        if kernel.head_norm:
+            self.norm = nnx.Param(reshard(jnp.ones((N, H)), mesh.N_))
 
     def project(self, x: Float[Array, "B T D"]) -> tuple[Array, Array, Array]:
-        """Queries [B, T, N, H], keys and values [B, T, K, H], turned if rotary."""
-        q, k, v = (
-            jnp.einsum("btd,dnh->btnh", x, w[...].astype(x.dtype))
-            for w in (self.q, self.k, self.v)
-        )
-        if self.positions == "rotary":
+        """Queries [B, T, N, H], keys and values [B, T, K, H], turned if rotary.
+
+        What the kernel does not read is 0.
+        """
+
+        def one(w: nnx.Param | None, shape: tuple[int, int]) -> Array:
+            if w is None:
+                return reshard(jnp.zeros((*x.shape[:2], *shape), x.dtype), mesh.BTNH)
+            return jnp.einsum("btd,dnh->btnh", x, w[...].astype(x.dtype))
+
+        q, k, v = map(one, (self.q, self.k, self.v), self.made.values())
+        if self.rotary:
             q, k = rotary(q), rotary(k)
         return q, k, v
 
@@ -92,6 +102,8 @@ class Attention(nnx.Module):
             weights=self.weights,
             impl=self.impl,
         )
+        if self.norm is not None:
+            out = _rms(out, self.norm[...])
         o = self.o[...].astype(x.dtype)
         return jnp.einsum("btnh,nhd->btd", out, o, out_sharding=mesh.BTD)
 
@@ -103,6 +115,15 @@ class Attention(nnx.Module):
         return effective_map(
             self.kernel, q, k, mask=self.mask, kv_mask=kv_mask, weights=self.weights
         )
+
+
+def _rms(
+    x: Float[Array, "B T N H"], scale: Float[Array, "N H"]
+) -> Float[Array, "B T N H"]:
+    """Each head's output over its root mean square, times a weight a channel."""
+    wide = x.astype(jnp.float32)
+    size = jnp.square(wide).mean(axis=-1, keepdims=True)
+    return (wide * jax.lax.rsqrt(size + 1e-6) * scale[None, None]).astype(x.dtype)
 
 
 class ShortConv(nnx.Module):

@@ -1,4 +1,4 @@
-"""Every kernel equals its slow definition in `tests/naive.py`."""
+"""Every kernel equals its slow definition in `tests/naive`."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,6 @@ import naive
 import numpy as np
 import pytest
 
-from attn import kernels
 from attn.kernels import KERNELS
 from attn.kernels.lowrank import features
 from attn.masks import FULL, Causal
@@ -16,7 +15,11 @@ MASKS = {"bidirectional": FULL, "causal": Causal()}
 CASES = [
     (name, shape) for name in KERNELS for shape in MASKS if shape in KERNELS[name].can
 ]
-VARIANTS = {"softmax, capped, with a sink": kernels.Softmax(softcap=1.5, sinks=True)}
+VARIANTS = {
+    f"{name}, {title}": spec
+    for name, oracle in naive.ORACLES.items()
+    for title, spec in oracle.variants.items()
+}
 """Specs beside those of `naive.SPECS`, whose knobs change the definition."""
 REAL = np.arange(S) < S - 2
 
@@ -47,17 +50,24 @@ def definition(spec, mask, weights, T=T, S=S, real=None):
     fixed = {name: np.asarray(w, np.float64) for name, w in weights.items()}
 
     def run(q, k, v, **trained):
-        return naive.DEFINITIONS[spec.name](spec, q, k, v, seen, fixed | trained)
+        return naive.define(spec, q, k, v, seen, fixed | trained)
 
     return run
 
 
 def test_every_mechanism_has_a_definition():
-    assert set(naive.DEFINITIONS) == set(naive.SPECS) == set(KERNELS)
+    assert set(naive.ORACLES) == set(KERNELS)
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [*CASES, *((name, "causal") for name in VARIANTS)]
+    ("name", "shape"),
+    CASES
+    + [
+        (name, shape)
+        for name, spec in VARIANTS.items()
+        for shape in ("causal", "bidirectional")
+        if shape in spec.can
+    ],
 )
 def test_kernel_and_its_gradients_equal_the_definition(name, shape, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 4)

@@ -1,4 +1,4 @@
-"""What each sparse pattern is made of, beyond its definition in `tests/naive.py`."""
+"""What each sparse pattern is made of, beyond its definition in `tests/naive`."""
 
 from dataclasses import replace
 

@@ -5,6 +5,7 @@ from functools import cache
 
 import jax
 import jax.numpy as jnp
+import naive
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
@@ -86,7 +87,7 @@ def test_padding_changes_nothing_of_an_encoder(name):
     np.testing.assert_array_equal(
         logits_of(experiment, batch | {"tokens": tokens}), padded
     )
-    if "cross" in KERNELS[name].can:
+    if naive.ORACLES[name].length_free and "cross" in KERNELS[name].can:
         # What is made for one length means another thing on a shorter text.
         short = {"tokens": batch["tokens"][:, :16], "targets": batch["targets"]}
         np.testing.assert_allclose(logits_of(experiment, short), padded, atol=2e-6)
@@ -114,7 +115,7 @@ def test_a_gradient_reaches_every_parameter_and_no_feature(name, positions):
     assert not dead
     owns = KERNELS[name]().owns
     assert bool(features) == (owns == "features")
-    assert ("layers/1/layer/own/E" in params) == (owns == "weights")
+    assert any("layers/1/layer/own/" in p for p in params) == (owns == "weights")
 
 
 def test_features_are_drawn_anew_for_every_seed_and_head():
@@ -125,7 +126,7 @@ def test_features_are_drawn_anew_for_every_seed_and_head():
     assert np.abs(drawn[0][0] - drawn[0][1]).min() > 0
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", [n for n in ENCODERS if "map" in KERNELS[n].can])
 def test_a_map_is_what_mixes_the_values(name):
     experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
     params, features, _ = parts(experiment)

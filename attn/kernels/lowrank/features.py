@@ -25,7 +25,7 @@ class FeatureAttention(Kernel):
 
     family = "lowrank"
     can: ClassVar[frozenset[str]] = frozenset(
-        {"causal", "bidirectional", "cross", "key_padding"}
+        {"causal", "bidirectional", "cross", "key_padding", "map", "normalised"}
     )
 
     def rank(self, H: int) -> int:

@@ -24,7 +24,7 @@ class Linformer(Kernel):
     name = "linformer"
     family = "lowrank"
     can: ClassVar[frozenset[str]] = frozenset(
-        {"bidirectional", "cross", "key_padding", "scale"}
+        {"bidirectional", "cross", "key_padding", "scale", "map"}
     )
 
     rank: int = 32
