@@ -2,7 +2,7 @@
 
     python launch.py list [--json]             names, claims, minutes
     python launch.py show NAME [overrides]     config, parameters, FLOPs, bytes
-    python launch.py compare                   dense, sparse and low-rank in one table
+    python launch.py compare [--all]           dense, sparse and low-rank in one table
     python launch.py run NAME [overrides]      an experiment or a study, resumed by itself
     python launch.py sweep NAME --over model.num_heads=1,2,4 --match params
     python launch.py report DIR                tables, plots and a page from run folders
@@ -59,8 +59,10 @@ def run(words: Sequence[str]) -> int:
 
 
 def compare(words: Sequence[str]) -> int:
-    """The main job: dense, sparse and low-rank attention in one table."""
-    experiments, where, study = _choose(["families", *words], "compare")
+    """The main job: dense, sparse and low-rank attention in one table; or --all."""
+    named = "mechanisms" if "--all" in words else "families"
+    rest = [word for word in words if word != "--all"]
+    experiments, where, study = _choose([named, *rest], "compare")
     return _train(experiments, where, study)
 
 

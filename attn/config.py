@@ -45,6 +45,8 @@ class ModelConfig:
     """What `attention` layers run."""
     positions: Positions = "rotary"
     """How a token knows its place."""
+    causal: bool = False
+    """Whether an encoder's tokens see only those before them, as recurrences must."""
     attention_impl: str = "auto"
     """Of the kernel's implementations; a named one never falls back."""
     conv_width: int = 3
@@ -193,6 +195,11 @@ class Experiment:
             raise UserError(
                 f"experiment {self.name!r} makes no claim; write the sentence"
             )
+        if self.model.causal and self.task.kind == "decoder":
+            raise UserError(
+                f"ModelConfig.causal = True: {self.task.name!r} makes a decoder, which is "
+                "causal without it"
+            )
         for layer in self.model.pattern:
             kernel = self.model.kernel_of(layer)
             if kernel is not None:
@@ -208,7 +215,8 @@ class Experiment:
     @property
     def mask(self) -> Mask:
         """What a query may see before the kernel has its say."""
-        return Causal() if self.task.kind == "decoder" else FULL
+        causal = self.task.kind == "decoder" or self.model.causal
+        return Causal() if causal else FULL
 
 
 def to_json(config: Any) -> Any:

@@ -15,6 +15,7 @@ from attn.kernels import (
     Performer,
     WindowAttention,
 )
+from attn.masks import FULL, Causal
 from attn.tasks import MQAR, TASKS, Digits
 
 BASE = Experiment("base", "It is so.", MQAR())
@@ -167,7 +168,7 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
         seen[print_] = label
 
     for name, model in variants(BASE.model):
-        if name != "kernel":
+        if name not in ("kernel", "causal"):
             put(name, replace(BASE, model=model))
     for name, train in variants(BASE.train):
         put(name, replace(BASE, train=train))
@@ -176,12 +177,22 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
     put("name", replace(BASE, name="other"))
     put("seeds", replace(BASE, seeds=4))
     put("other task", replace(BASE, task=Digits()))
+    put("causal", replace(BASE, task=Digits(), model=ModelConfig(causal=True)))
     put("kernel is window", replace(BASE, model=ModelConfig(kernel=WindowAttention())))
     for kernel in (WindowAttention(), Longformer(), Performer()):
         for name, changed in variants(kernel):
             label = f"{kernel.name}.{name}"
             put(label, replace(BASE, model=ModelConfig(kernel=changed)))
     assert fingerprint(replace(BASE, claim="It is not so.")) == fingerprint(BASE)
+
+
+def test_an_encoder_may_be_causal_and_a_decoder_is_without_being_told():
+    encoder = replace(BASE, task=Digits())
+    assert (encoder.mask, BASE.mask) == (FULL, Causal())
+    causal = ModelConfig(causal=True)
+    assert replace(encoder, model=causal).mask == Causal()
+    with pytest.raises(UserError, match="'mqar' makes a decoder, which is causal"):
+        replace(BASE, model=causal)
 
 
 def test_two_kernels_or_tasks_with_equal_fields_differ():

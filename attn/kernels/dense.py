@@ -58,32 +58,28 @@ def dense_attention(
         scores = scores + bias.astype(acc)
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
+    highest = scores
     if mask != FULL or kv_ids is not None:
         seen = visible(mask, q_place, k_place, q_ids, kv_ids)
+        # 0 times inf is NaN: such a value is 0, and NaN is the top of who sees it.
+        flag = (lax.stop_gradient(v).astype(acc) * 0).sum(axis=1)
+        highest = jnp.where(seen, scores + flag[None, :], -jnp.inf)
         scores = jnp.where(seen, scores, -jnp.inf)
-        # 0 times inf is NaN, so such values count apart, in a column of their own.
-        bad = ~jnp.isfinite(v)
-        count = bad.any(axis=1, keepdims=True).astype(v.dtype)
-        v = jnp.concatenate([jnp.where(bad, 0, v), count], axis=1)
-    weights, lse, blind = _softmax(scores, sink)
-    out = jnp.einsum("ts,sv->tv", weights.astype(v.dtype), v, preferred_element_type=acc)  # fmt: skip
-    if mask != FULL or kv_ids is not None:
-        out = jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1])
-    return jnp.where(blind[:, None], 0, out).astype(v.dtype), lse
-
-
-def _softmax(
-    scores: Float[Array, "T S"], sink: Float[Array, ""] | None
-) -> tuple[Float[Array, "T S"], Float[Array, "T"], Bool[Array, "T"]]:
-    """Weights, log-sum-exp and which rows are all -inf: their weights mean nothing."""
-    S = scores.shape[1]
+        v = jnp.where(jnp.isfinite(v), v, 0)
+    top = lax.stop_gradient(highest).max(axis=1)
     if sink is not None:
-        column = jnp.broadcast_to(sink.astype(scores.dtype), (scores.shape[0], 1))
-        scores = jnp.concatenate([scores, column], axis=1)
-    blind = lax.stop_gradient(scores).max(axis=1) == -jnp.inf
-    scores = jnp.where(blind[:, None], 0.0, scores)
-    lse = jnp.where(blind, -jnp.inf, jax.nn.logsumexp(scores, axis=1))
-    return jax.nn.softmax(scores, axis=1)[:, :S], lse, blind
+        top = jnp.maximum(top, lax.stop_gradient(sink.astype(acc)))
+    hit, top = jnp.isnan(top), jnp.where(jnp.isfinite(top), top, 0.0)
+    weights = jnp.exp(scores - top[:, None])
+    total = weights.sum(axis=1)
+    if sink is not None:
+        total = total + jnp.exp(sink.astype(acc) - top)
+    # Divided after the product, on T rows and not on T x S weights.
+    out = jnp.einsum("ts,sv->tv", weights.astype(v.dtype), v, preferred_element_type=acc)  # fmt: skip
+    blind = total == 0
+    total = jnp.where(blind, 1.0, total)
+    lse = jnp.where(blind, -jnp.inf, top + jnp.log(total))
+    return jnp.where(hit[:, None], jnp.nan, out / total[:, None]).astype(v.dtype), lse
 
 
 def visible(
