@@ -6,6 +6,7 @@
     python launch.py run NAME [overrides]      an experiment or a study, resumed by itself
     python launch.py sweep NAME --over model.num_heads=1,2,4 --match params
     python launch.py report DIR                tables, plots and a page from run folders
+    python launch.py inspect NAME              how far cheaper attention is from softmax
     python launch.py bench [--json]            our kernels beside other libraries', by ratio
 
 Each has --help. An override names a field: --model.num-heads 8, --train.steps 2000,
@@ -107,6 +108,22 @@ def bench(words: Sequence[str]) -> int:
     return 0
 
 
+def inspect(words: Sequence[str]) -> int:
+    """How far cheaper attention is from a trained softmax, along each one's knob."""
+    from attn.inspect import command
+
+    experiments, where, study = _choose(words, "inspect")
+    if study is not None:
+        from attn.errors import UserError
+
+        raise UserError(f"{study!r} is a study; inspect one of its experiments")
+    folder = where.workdir or Path("runs") / experiments[0].name
+    console = _console()
+    for path in command.inspect(experiments[0], folder, folder, console.print):
+        console.print(str(path), highlight=False, soft_wrap=True)
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": list_,
     "show": show,
@@ -115,6 +132,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "sweep": sweep,
     "report": report,
     "bench": bench,
+    "inspect": inspect,
 }
 
 

@@ -30,6 +30,7 @@ LEVELS = {
     "train": 7,
     "report": 7,
     "bench": 7,
+    "inspect": 8,
 }
 """Every room of `attn`; a module may import rooms on its own level or below."""
 

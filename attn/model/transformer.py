@@ -1,5 +1,7 @@
 """Embed, a stack of residual layers, read out: encoder or decoder, by its mask."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -82,17 +84,30 @@ class Transformer(nnx.Module):
             x = layer(x, kv_mask, None if key is None else jax.random.fold_in(key, i))
         return self.norm(x).astype(self.dtype)
 
+    def attention_inputs(
+        self, tokens: Int[Array, "B T"], kv_mask: Bool[Array, "B T"] | None = None
+    ) -> Iterator[tuple[str, Attention, Float[Array, "B T D"]]]:
+        """Every attention layer by its place in the stack, and what it is given."""
+        x = self.embed(tokens)
+        for i, block in enumerate(self.layers):
+            if isinstance(block.layer, Attention):
+                yield f"layer_{i}", block.layer, block.norm(x).astype(x.dtype)
+            x = block(x, kv_mask, None)
+
     def maps(
         self, tokens: Int[Array, "B T"], kv_mask: Bool[Array, "B T"] | None = None
     ) -> dict[str, Float[Array, "B N T T"]]:
-        """The effective map of every attention layer, by its place in the stack."""
-        x, maps = self.embed(tokens), {}
-        for i, block in enumerate(self.layers):
-            if isinstance(block.layer, Attention):
-                inputs = block.norm(x).astype(x.dtype)
-                maps[f"layer_{i}"] = block.layer.map(inputs, kv_mask)
-            x = block(x, kv_mask, None)
-        return maps
+        """The effective map of every attention layer that has one, by its place."""
+        return {
+            name: layer.map(x, kv_mask)
+            for name, layer, x in self.attention_inputs(tokens, kv_mask)
+            if "map" in layer.kernel.can
+        }
+
+    def heads(self, tokens: Int[Array, "B T"]) -> dict[str, tuple[Array, Array, Array]]:
+        """Queries [B, T, N, H], keys and values [B, T, K, H] of every attention layer."""
+        inputs = self.attention_inputs(tokens)
+        return {name: layer.project(x) for name, layer, x in inputs}
 
     def __call__(
         self, batch: dict[str, Array], key: Array | None = None

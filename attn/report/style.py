@@ -4,7 +4,7 @@ The hues are Okabe and Ito's (2008), told apart with any colour vision; the mark
 says the family a second time, and every line and point is labelled where it is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,7 +114,7 @@ def dress(
     axes.yaxis.label.set(color=theme.soft, fontsize=8.5)
 
 
-def end_labels(axes: Axes, ends: list[tuple[float, str, object]]) -> None:
+def end_labels(axes: Axes, ends: Sequence[tuple[float, str, object]]) -> None:
     """Writes each line's name right of the frame, level with its end, none overlapping.
 
     Args:

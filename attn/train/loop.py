@@ -23,6 +23,7 @@ from attn.tasks.pipeline import Batches, cut_steps
 from attn.train.checkpoint import Checkpoints
 from attn.train.evaluate import Evaluator
 from attn.train.record import RunFolder, environment
+from attn.train.restore import restore_state
 from attn.train.result import make_result, save_maps
 from attn.train.signals import StopSignal
 from attn.train.state import State, init_state, skeleton
@@ -118,8 +119,7 @@ class Training:
 
     def _start(self) -> tuple[State, int]:
         """The newest good checkpoint and its step, or a new state and 0."""
-        fresh = jax.eval_shape(lambda: init_state(self.experiment, self.seeds))
-        restored = self.checkpoints.restore(jax.tree.map(self._on_mesh, vars(fresh)))
+        restored = restore_state(self.experiment, self.checkpoints, self.mesh)
         if restored is None:
             self.folder.truncate(-1)
             return init_state(self.experiment, self.seeds), 0
@@ -128,12 +128,6 @@ class Training:
         self.watcher.note(f"resumed after step {restored.step}")
         self.folder.truncate(restored.step)
         return State(**restored.state), restored.step
-
-    def _on_mesh(self, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        """An abstract array's sharding on the devices there are."""
-        spec = P() if leaf.sharding is None else leaf.sharding.spec
-        sharding = NamedSharding(self.mesh, spec)
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     def go(self) -> None:
         """Trains to the last step, or until a signal or a step that is not finite."""

@@ -1,0 +1,1 @@
+"""What a trained model computes, looked at from outside."""

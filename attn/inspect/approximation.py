@@ -1,0 +1,132 @@
+"""How far cheaper attention is from softmax, on the queries and keys of a trained model.
+
+Each mechanism here approximates softmax attention by one knob: keys that a query sees,
+random features, landmarks. What learns its own weights (Linformer, Based) approximates
+nothing before it is trained, and is not here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from attn.attention import attend
+from attn.errors import UserError
+from attn.kernels import KERNELS, Kernel, Softmax
+from attn.masks import FULL, Mask
+
+Heads = Mapping[str, tuple[Array, Array, Array]]
+"""q [B, T, N, H], k and v [B, T, K, H] of each attention layer."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A mechanism, and the knob along which it comes nearer to softmax."""
+
+    kernel: str
+    knob: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Its other knobs, where the defaults are made for longer texts."""
+
+    def at(self, value: int) -> Kernel:
+        """The mechanism with the knob at this value."""
+        return KERNELS[self.kernel](**{**self.fixed, self.knob: value})
+
+
+CURVES = (
+    Curve("window", "width"),
+    Curve("streaming", "width", {"num_first": 4}),
+    Curve("topk", "num_keys"),
+    Curve("moba", "num_blocks", {"block": 16}),
+    Curve("reformer", "num_rounds", {"num_buckets": 8, "chunk": 32}),
+    Curve("performer", "num_features"),
+    Curve("nystrom", "num_landmarks"),
+)
+DRAWS = 8
+"""Draws of random features, each its own estimate."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The error of one mechanism at one value of its knob."""
+
+    kernel: str
+    family: str
+    knob: str
+    value: int
+    keys: str
+    """Keys that were compared: "earlier", or "all" where the mechanism is not causal."""
+    errors: tuple[float, ...]
+    """|out - softmax| / |softmax| (Frobenius, over tokens and channels), the mean over
+    heads and texts, of each draw."""
+
+    @property
+    def mean(self) -> float:
+        """Of the draws."""
+        return float(np.mean(self.errors))
+
+
+def measure(
+    heads: Heads,
+    mask: Mask,
+    curves: Sequence[Curve] = CURVES,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Point]:
+    """Every curve on these heads, at powers of 2 up to the length of the text."""
+    points = []
+    for curve in curves:
+        for value in _values(curve, next(iter(heads.values()))[0].shape[1]):
+            points.append(_point(curve, value, heads, mask))
+            say(f"{curve.kernel}, {curve.knob} = {value}: {points[-1].mean:.3f}")
+    return points
+
+
+def _values(curve: Curve, T: int) -> list[int]:
+    """Powers of 2 that mean something on T tokens."""
+    found = []
+    for value in (2**i for i in range(T.bit_length())):
+        try:
+            curve.at(value).check_length(T)
+        except UserError:
+            continue
+        found.append(value)
+    return found
+
+
+def _point(curve: Curve, value: int, heads: Heads, mask: Mask) -> Point:
+    kernel = curve.at(value)
+    causal = mask == FULL or "causal" in kernel.can
+    own_mask = mask if causal else FULL
+
+    @jax.jit
+    def one(heads: Heads, key: Array) -> Array:
+        errors = []
+        for i, (q, k, v) in enumerate(heads.values()):
+            drawn = kernel.init_heads(
+                jax.random.fold_in(key, i),
+                q.shape[2],
+                head_dim=q.shape[3],
+                kv_len=k.shape[1],
+            )
+            exact = attend(Softmax(), q, k, v, mask=own_mask)
+            out = attend(kernel, q, k, v, mask=own_mask, weights=drawn or None)
+            errors.append(relative_error(out, exact))
+        return jnp.stack(errors).mean()
+
+    draws = DRAWS if kernel.owns == "features" else 1
+    errors = tuple(float(one(heads, jax.random.key(i))) for i in range(draws))
+    keys = "earlier" if own_mask != FULL else "all"
+    return Point(kernel.name, kernel.family, curve.knob, value, keys, errors)
+
+
+def relative_error(out: Array, exact: Array) -> Array:
+    """|out - exact| / |exact| of each head of each text [B, N]; of [B, T, N, H]."""
+
+    def size(x: Array) -> Array:
+        return jnp.sqrt(jnp.square(x.astype(jnp.float32)).sum(axis=(1, 3)))
+
+    return size(out - exact) / size(exact)

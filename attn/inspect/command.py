@@ -1,0 +1,88 @@
+"""What `launch.py inspect` does: a finished run in, pictures and numbers out."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from attn.config import Experiment
+from attn.errors import UserError
+from attn.inspect.approximation import Heads, Point, measure
+from attn.inspect.draw import draw, to_markdown
+from attn.kernels import Softmax
+from attn.mesh import make_mesh
+from attn.report.style import LIGHT
+from attn.tasks.build import prepare
+from attn.train.checkpoint import Checkpoints
+from attn.train.record import RunFolder, environment
+from attn.train.restore import restore_state
+from attn.train.state import skeleton
+
+TEXTS = 8
+"""Rows of the test split that are looked at."""
+
+
+def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
+    """Writes `approximation.json`, `.md` and `.png` of a finished run of softmax.
+
+    Raises:
+        UserError: the run is of another mechanism or experiment, or has not finished.
+    """
+    run = RunFolder(folder)
+    if type(experiment.model.kernel) is not Softmax:
+        raise UserError(
+            f"{experiment.name!r} runs {experiment.model.kernel.name!r}; inspect compares "
+            "with softmax: choose an experiment of softmax"
+        )
+    run.check(experiment)
+    if not run.is_finished(experiment):
+        raise UserError(
+            f"{folder} holds no finished run of {experiment.name!r}; "
+            f"`launch.py run {experiment.name}` with the same options makes it"
+        )
+    with jax.set_mesh(make_mesh()):
+        points = measure(trained_heads(experiment, run), experiment.mask, say=say)
+    return _write(points, experiment, out)
+
+
+def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
+    """Queries, keys and values of the first seed on texts of the test split."""
+    mesh = make_mesh()
+    restored = restore_state(experiment, Checkpoints(run.checkpoints), mesh)
+    if restored is None:
+        raise UserError(f"{run.checkpoints} holds no checkpoint; run it again")
+    model = skeleton(experiment)
+    rows = prepare(experiment.task).splits["test"]["tokens"][:TEXTS]
+    tokens = jax.device_put(np.asarray(rows, np.int32), P("data"))
+    params, features = (
+        jax.tree.map(lambda x: x[0], restored.state[name])
+        for name in ("params", "features")
+    )
+    return jax.jit(lambda p, f, t: model.merge(p, f).heads(t))(params, features, tokens)
+
+
+def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
+    task, env = experiment.task, environment({"data": 1, "heads": 1})
+    title = f"Distance to softmax: {task.name}, {task.seq_len} tokens, trained model"
+    commit = f"{env['git_commit'][:10]}{' (dirty)' if env['git_dirty'] else ''}"
+    made_by = (
+        f"`{experiment.name}`, seed 0, {TEXTS} texts of the test split, percent of the "
+        f"size of softmax's output · jax {env['jax']} · {env['cpu']} · commit {commit}"
+    )
+    record = {
+        "experiment": experiment.name,
+        "task": task.name,
+        "tokens": task.seq_len,
+        "texts": TEXTS,
+        "environment": env,
+        "points": [asdict(point) for point in points],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    names = [out / f"approximation.{kind}" for kind in ("json", "md", "png")]
+    names[0].write_text(json.dumps(record, indent=2) + "\n")
+    names[1].write_text(to_markdown(points, title, made_by))
+    draw(points, title, LIGHT).savefig(names[2])
+    return names

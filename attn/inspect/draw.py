@@ -1,0 +1,78 @@
+"""The error of each approximation over its knob: a curve a mechanism, and a table."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
+
+from attn.inspect.approximation import Point
+from attn.report.runs import estimate
+from attn.report.style import MARKERS, Theme, dress, end_labels, new_figure
+
+PANELS = {"sparse": "keys, blocks or rounds that a query sees", "lowrank": "features or landmarks"}  # fmt: skip
+"""A panel a family, and what its knobs count."""
+
+
+def lines(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """The points of each mechanism, under the name that the picture gives it."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        aside = ", both ways" if point.keys == "all" else ""
+        found.setdefault(f"{point.kernel} ({point.knob}{aside})", []).append(point)
+    return found
+
+
+def draw(points: Sequence[Point], title: str, theme: Theme) -> Figure:
+    """Small multiples by family, one scale of errors."""
+    figure = new_figure(theme, 3.9)
+    both = figure.subplots(1, len(PANELS), sharey=True)
+    top = max(1.0, max(point.mean for point in points)) * 1.05
+    for axes, (family, counted) in zip(both, PANELS.items()):
+        dress(axes, theme)
+        own = {n: ps for n, ps in lines(points).items() if ps[0].family == family}
+        _panel(axes, theme, own, family)
+        axes.set_ylim(0, top)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_xlabel(counted)
+        axes.set_title(family.replace("low", "low-"), loc="left", size=9, color=theme.ink)  # fmt: skip
+        figure.draw_without_rendering()
+        ends = [
+            (own[name][-1].mean, name, hue)
+            for name, hue in zip(own, theme.shades(family, len(own)))
+        ]
+        end_labels(axes, ends)
+    both[0].set_ylabel("distance to softmax, share of its size")
+    figure.suptitle(title, x=0.01, ha="left", color=theme.ink, size=11, weight="bold")
+    return figure
+
+
+def _panel(axes, theme: Theme, own: dict[str, list[Point]], family: str) -> None:
+    axes.set_xscale("log", base=2)
+    for points, hue in zip(own.values(), theme.shades(family, len(own))):
+        values, means = [p.value for p in points], [p.mean for p in points]
+        axes.plot(values, means, color=hue, marker=MARKERS[family], markersize=4, lw=1.4)  # fmt: skip
+        if len(points[0].errors) > 1:
+            spread = [estimate(p.errors) for p in points]
+            low, high = [s.low for s in spread], [s.high for s in spread]
+            axes.fill_between(values, low, high, color=hue, alpha=0.18, lw=0)
+    ticks = sorted({p.value for points in own.values() for p in points})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def to_markdown(points: Sequence[Point], title: str, made_by: str) -> str:
+    """A row a mechanism, a column a value of its knob."""
+    values = sorted({point.value for point in points})
+    head = ["mechanism", "family", *map(str, values)]
+    rows = [head, ["---", "---", *["---:"] * len(values)]]
+    for name, own in lines(points).items():
+        by = {point.value: estimate(point.errors) for point in own}
+        cells = [_cell(by[value]) if value in by else "" for value in values]
+        rows.append([name, own[0].family, *cells])
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"# {title}\n\n{made_by}\n\n{table}\n"
+
+
+def _cell(error) -> str:
+    half = "" if error.half is None else f" ± {100 * error.half:.1f}"
+    return f"{100 * error.mean:.1f}{half}"

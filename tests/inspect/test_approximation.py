@@ -1,0 +1,97 @@
+"""Distances to softmax: 0 where a mechanism is softmax, and falling along its knob."""
+
+import json
+from dataclasses import fields
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+from tiny import RECALL, experiment_of
+
+from attn.errors import UserError
+from attn.inspect import command
+from attn.inspect.approximation import CURVES, Curve, measure, relative_error
+from attn.inspect.draw import draw, to_markdown
+from attn.kernels import KERNELS, Linear
+from attn.masks import FULL, Causal
+from attn.report.style import LIGHT
+from attn.train.study import run_all
+
+T = 32
+
+
+def heads(seed=0):
+    random = np.random.default_rng(seed)
+    q, k, v = (jnp.asarray(random.normal(size=(2, T, 2, 8)), "float32") for _ in "qkv")
+    return {"layer_1": (q, k, v)}
+
+
+def errors(curve, mask=Causal()):
+    return {point.value: point.mean for point in measure(heads(), mask, [curve])}
+
+
+def test_a_distance_is_a_share_of_the_size_of_each_head():
+    exact = jnp.ones((1, 4, 2, 3))
+    out = exact.at[:, :, 1].multiply(3.0)
+    np.testing.assert_allclose(relative_error(out, exact), [[0.0, 2.0]])
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.kernel)
+def test_a_curve_is_of_a_knob_that_its_mechanism_has(curve):
+    knobs = {f.name for f in fields(KERNELS[curve.kernel])}
+    assert {curve.knob, *curve.fixed} <= knobs
+    assert curve.at(4) != curve.at(8)
+
+
+@pytest.mark.parametrize("mask", [FULL, Causal()], ids=str)
+def test_a_window_as_wide_as_the_text_is_at_no_distance(mask):
+    found = errors(Curve("window", "width"), mask)
+    assert list(found) == [1, 2, 4, 8, 16, 32]
+    assert found[1] > found[8] > found[32] if mask == Causal() else True
+    if mask == Causal():
+        assert found[32] < 1e-6
+
+
+def test_more_random_features_come_nearer_and_every_draw_is_kept():
+    points = measure(heads(), Causal(), [Curve("performer", "num_features")])
+    assert points[0].mean > 1.5 * points[-1].mean
+    assert all(len(set(point.errors)) == 8 for point in points)
+
+
+def test_what_cannot_be_causal_is_compared_on_all_keys():
+    (point, *_) = measure(heads(), Causal(), [Curve("linformer", "rank")])
+    assert point.keys == "all"
+    (point, *_) = measure(heads(), Causal(), [Curve("window", "width")])
+    assert point.keys == "earlier"
+
+
+def test_table_and_picture_hold_every_point():
+    curves = [Curve("window", "width"), Curve("performer", "num_features")]
+    points = measure(heads(), Causal(), curves)
+    text = to_markdown(points, "Distance", "made by a test")
+    assert "| window (width) | sparse |" in text
+    assert f"{100 * points[0].mean:.1f}" in text
+    figure = draw(points, "Distance", LIGHT)
+    drawn = [line.get_ydata() for axes in figure.axes for line in axes.get_lines()]
+    kept = {round(float(y), 6) for ys in drawn for y in ys}
+    assert {round(p.mean, 6) for p in points} <= kept
+
+
+def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match="runs 'linear'; inspect compares with softmax"):
+        command.inspect(experiment_of(kernel=Linear()), tmp_path, tmp_path, print)
+    with pytest.raises(UserError, match="holds no finished run of 'tiny'"):
+        command.inspect(experiment_of(), tmp_path / "none", tmp_path, print)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
+    run = tmp_path / "run"
+    assert not run_all([experiment_of()], [run], console=Console(quiet=True))
+    written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
+    record = json.loads(written[0].read_text())
+    assert record["tokens"] == RECALL.seq_len
+    assert {p["kernel"] for p in record["points"]} == {c.kernel for c in CURVES}
+    assert all(path.stat().st_size > 100 for path in written)
