@@ -73,3 +73,27 @@ def test_every_form_is_the_first_one(name, shape, lengths, dtype):
             np.testing.assert_allclose(
                 other[leaf], expected, rtol=0, atol=bound, err_msg=leaf
             )
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        (n, f)
+        for n in FORMED
+        if "causal" in KERNELS[n].can
+        for f in naive.SPECS[n].implementations
+    ],
+)
+def test_large_later_tokens_do_not_round_an_earlier_output(name, form):
+    spec, random = naive.SPECS[name], np.random.default_rng(6)
+    T, t = 130, 70
+    q, k, v = (random.normal(size=(T, U)).astype(np.float32) for U in (H, H, HV))
+    weights = naive.own_weights(spec, H, T)
+    own = {"weights": weights} if weights else {}
+    run = jax.jit(lambda *x: spec(*x, mask=Causal(), form=form, **own))
+    before = run(q, k, v)[:t]
+    later = np.arange(T)[:, None] >= t
+    after = run(
+        *(np.where(later, big * x, x) for big, x in ((1, q), (-1, k), (1e8, v)))
+    )
+    np.testing.assert_allclose(after[:t], before, rtol=1e-5, atol=1e-6)
