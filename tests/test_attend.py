@@ -197,8 +197,12 @@ def test_auto_chooses_by_the_number_of_scores_and_says_why():
     assert "128 x 129 scores a head are over 16384" in refused["dense"]
     assert set(refused) == {"dense", *SOFTMAX.fused}
     assert "device 'cpu'; it takes TPU devices" in refused["splash"]
-    linear = choose_implementation(naive.SPECS["linear"], ask(9999, 9999))
-    assert linear == ("direct", {})
+    linformer = choose_implementation(naive.SPECS["linformer"], ask(9999, 9999))
+    assert linformer == ("direct", {})
+    linear = [
+        choose_implementation(KERNELS["linear"](), ask(T, T))[0] for T in (9, 999)
+    ]
+    assert linear == ["parallel", "chunked"]
 
 
 @pytest.mark.parametrize(

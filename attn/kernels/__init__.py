@@ -1,6 +1,7 @@
 """Mechanisms of attention, one file each. To add one: its file, and a line here."""
 
 from attn.kernels.base import CAPABILITIES, Family, Kernel
+from attn.kernels.lowrank.based import Based
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
@@ -28,6 +29,7 @@ KERNELS: dict[str, type[Kernel]] = {
         StreamingAttention,
         Linear,
         Performer,
+        Based,
         Linformer,
     )
 }
@@ -36,6 +38,7 @@ KERNELS: dict[str, type[Kernel]] = {
 __all__ = [
     "CAPABILITIES",
     "KERNELS",
+    "Based",
     "BigBirdAttention",
     "DilatedAttention",
     "Family",

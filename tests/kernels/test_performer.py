@@ -36,23 +36,47 @@ def test_error_falls_as_one_over_the_root_of_the_features():
     run = jax.vmap(runner(Performer(), FULL), in_axes=(None, None, None, 0))
     errors = {}
     for num_features in (32, 512):
-        w = directions(24, 512)[:, :num_features]
+        w = directions(64, 512)[:, :num_features]
         out = run(q, k, v, {"directions": w})
         errors[num_features] = np.sqrt(np.square(out - expected[None]).mean())
     assert errors[512] < 0.03
     assert 3.0 < errors[32] / errors[512] < 5.5  # the root of 16 is 4
 
 
-def test_the_estimate_of_the_weights_is_unbiased():
-    q, k, _ = inputs(4, 8, 0.5)
-    x, y = (np.asarray(a, np.float64) * 8**-0.25 for a in (q, k))
-    w = np.asarray(directions(24, 512), np.float64)
-    phi_q, phi_k = (
-        np.exp(np.einsum("th,nrh->ntr", a, w) - 0.5 * (a * a).sum(1)[:, None])
+def estimates(x, y):
+    """Of exp(x . y), by each block of eight orthogonal features: [blocks, pairs]."""
+    w = np.asarray(directions(64, 512), np.float64).reshape(-1, 8, 8)
+    phi_x, phi_y = (
+        np.exp(np.einsum("bmh,ph->bpm", w, a) - 0.5 * (a * a).sum(1)[:, None])
         for a in (x, y)
     )
-    estimate = np.einsum("ntr,nsr->ts", phi_q, phi_k) / (24 * 512)
-    np.testing.assert_allclose(estimate, np.exp(x @ y.T), rtol=0.1)
+    return (phi_x * phi_y).mean(axis=2)
+
+
+def relative_variance(length, H):
+    """Of the mean of H orthogonal features, over exp(x . y)^2; length is |x + y|^2.
+
+    A feature has exp(length) - 1: lemma 2. Of two, w + w' has any direction and a
+    squared length that is chi-squared of 2 H degrees, so the moment of their product is
+    1F1(H, H / 2, length / 2) / exp(length), which is below the 1 of independent ones.
+    """
+    places = np.arange(40)
+    terms = (H + places) / (H / 2 + places) / (places + 1) * length / 2
+    pair = (1 + np.cumprod(terms).sum()) / np.exp(length)
+    return ((np.exp(length) - 1) + (H - 1) * (pair - 1)) / H
+
+
+@pytest.mark.parametrize("length", [0.25, 0.5, 1.0])
+def test_the_estimate_of_a_weight_has_the_mean_and_variance_of_theory(length):
+    random = np.random.default_rng(0)
+    along, across = random.normal(size=(2, 16, 8))
+    along *= length**0.5 / np.linalg.norm(along, axis=1, keepdims=True)
+    x, y = along / 2 + 0.1 * across, along / 2 - 0.1 * across
+    relative = estimates(x, y) / np.exp((x * y).sum(axis=1))[None]
+    np.testing.assert_allclose(relative.mean(axis=0), 1.0, atol=0.02)
+    variance = np.square(relative - 1).mean()
+    assert variance == pytest.approx(relative_variance(length, 8), rel=0.03)
+    assert variance < 0.95 * (np.exp(length) - 1) / 8  # of independent directions
 
 
 def test_directions_are_orthogonal_in_blocks_with_lengths_of_normal_vectors():

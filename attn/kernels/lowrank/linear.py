@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
-from attn.kernels.lowrank.features import FeatureAttention
+from attn.kernels.lowrank.features import FeatureAttention, wide
 
 
 @dataclass(frozen=True)
@@ -22,5 +21,5 @@ class Linear(FeatureAttention):
         return H
 
     def features(self, q, k, weights):
-        phi_q, phi_k = (jax.nn.elu(x.astype(jnp.float32)) + 1 for x in (q, k))
+        phi_q, phi_k = (jax.nn.elu(wide(x)) + 1 for x in (q, k))
         return phi_q, phi_k

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from attn.kernels.base import bad_knob, matmul_flops
-from attn.kernels.lowrank.features import FeatureAttention
+from attn.kernels.lowrank.features import FeatureAttention, wide
 
 CEILING = 50.0
 """exp(50) is 5e21: a million keys of it still add up in float32."""
@@ -55,8 +55,8 @@ class Performer(FeatureAttention):
         a maximum over them would look into the future; exp(w . k' - |k'|^2 / 2) is at
         most exp(|w|^2 / 2), and what of that exceeds `CEILING` moves to the query.
         """
-        w = weights["directions"].astype(jnp.float32)
-        q, k = (x.astype(jnp.float32) * x.shape[-1] ** -0.25 for x in (q, k))
+        w = wide(weights["directions"])
+        q, k = (wide(x) * x.shape[-1] ** -0.25 for x in (q, k))
         excess = jnp.maximum(0.5 * jnp.square(w).sum(axis=1)[None] - CEILING, 0.0)
         of_q = q @ w.T + excess
         of_k = k @ w.T - excess - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)

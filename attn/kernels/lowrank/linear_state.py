@@ -1,0 +1,101 @@
+"""Products of linear attention: row t is the sum of (phi_q[t] . phi_k[s]) values[s].
+
+Three forms of one sum, over all s or over s <= t. `parallel` holds the T × S map,
+`recurrent` one R × U state that every token changes, and `chunked` one state for each
+chunk of tokens: what came before a chunk arrives in it, what lies in the chunk is
+scored directly, so neither a T × T map nor a scan over tokens exists.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def fold(
+    state: Float[Array, "R U"], phi_k: Float[Array, "R"], value: Float[Array, "U"]
+) -> Float[Array, "R U"]:
+    """The state with one key more: Katharopoulos et al. 2020, equations 18 and 19."""
+    return state + phi_k[:, None] * value[None, :]
+
+
+def parallel(
+    phi_q: Float[Array, "T R"],
+    phi_k: Float[Array, "S R"],
+    values: Float[Array, "S U"],
+    causal: bool,
+) -> Float[Array, "T U"]:
+    """By the map. O(T S) time and memory."""
+    scores = phi_q @ phi_k.T
+    if causal:
+        scores = jnp.where(jnp.tri(*scores.shape, dtype=bool), scores, 0.0)
+    return scores @ values
+
+
+def recurrent(
+    phi_q: Float[Array, "T R"],
+    phi_k: Float[Array, "S R"],
+    values: Float[Array, "S U"],
+    causal: bool,
+) -> Float[Array, "T U"]:
+    """Token by token. Memory does not grow with T, but the gradient keeps every state."""
+    empty = jnp.zeros((phi_k.shape[1], values.shape[1]), values.dtype)
+
+    def step(state, token):
+        phi_q, phi_k, value = token
+        state = fold(state, phi_k, value)
+        return state, phi_q @ state
+
+    def only_fold(state, token):
+        return fold(state, *token), None
+
+    if not causal:
+        return phi_q @ lax.scan(only_fold, empty, (phi_k, values))[0]
+    T = phi_q.shape[0]
+    return lax.scan(step, empty, (phi_q, _fit(phi_k, T), _fit(values, T)))[1]
+
+
+def chunked(
+    phi_q: Float[Array, "T R"],
+    phi_k: Float[Array, "S R"],
+    values: Float[Array, "S U"],
+    causal: bool,
+    size: int,
+) -> Float[Array, "T U"]:
+    """Chunk by chunk, all at once; where every key is seen the text is one chunk."""
+    if not causal:
+        return phi_q @ (phi_k.T @ values)
+    T = phi_q.shape[0]
+    C = min(size, T)
+    M = -(-T // C)
+    phi_q, phi_k, values = (
+        _fit(_fit(x, T), M * C).reshape(M, C, x.shape[1])
+        for x in (phi_q, phi_k, values)
+    )
+    states = jnp.einsum("mcr,mcu->mru", phi_k, values)
+    # Shifted, since a sum less its last term would let large later keys round it.
+    before = jnp.pad(jnp.cumsum(states, axis=0)[:-1], ((1, 0), (0, 0), (0, 0)))
+    scores = jnp.einsum("mcr,mdr->mcd", phi_q, phi_k)
+    scores = jnp.where(jnp.tri(C, dtype=bool)[None], scores, 0.0)
+    sums = jnp.einsum("mcr,mru->mcu", phi_q, before)
+    sums = sums + jnp.einsum("mcd,mdu->mcu", scores, values)
+    return sums.reshape(M * C, -1)[:T]
+
+
+def _fit(x: Float[Array, "S U"], T: int) -> Float[Array, "T U"]:
+    """The first T rows; those that lack are 0. Nobody sees keys behind the last query."""
+    return jnp.pad(x[:T], ((0, max(T - x.shape[0], 0)), (0, 0)))
+
+
+def with_ones(v: Float[Array, "S Hv"]) -> Float[Array, "S U"]:
+    """Values, at least float32, and a column of ones that carries the normaliser."""
+    acc = jnp.promote_types(v.dtype, jnp.float32)
+    return jnp.concatenate([v.astype(acc), jnp.ones_like(v[:, :1], acc)], axis=1)
+
+
+def normalise(sums: Float[Array, "T U"]) -> Float[Array, "T Hv"]:
+    """All columns but the last over the last; 0 where that is 0."""
+    # Divided first by the total as a constant: the quotient is the same, and its
+    # gradient has no 1 / total^2 to overflow where a query's features are small.
+    sums = sums / lax.stop_gradient(jnp.where(sums[:, -1:] == 0, 1.0, sums[:, -1:]))
+    total = sums[:, -1:]
+    return sums[:, :-1] / jnp.where(total == 0, 1.0, total)
