@@ -1,9 +1,11 @@
 """Mechanisms of attention, one file each. To add one: its file, and a line here."""
 
 from attn.kernels.base import CAPABILITIES, Family, Kernel
+from attn.kernels.differential import Differential
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
+from attn.kernels.lowrank.synthesizer import Synthesizer
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
 from attn.kernels.sparse.dilated import DilatedAttention
@@ -18,6 +20,7 @@ KERNELS: dict[str, type[Kernel]] = {
     spec.name: spec
     for spec in (
         Softmax,
+        Differential,
         WindowAttention,
         DilatedAttention,
         LocalAttention,
@@ -29,6 +32,7 @@ KERNELS: dict[str, type[Kernel]] = {
         Linear,
         Performer,
         Linformer,
+        Synthesizer,
     )
 }
 """Every mechanism by its name, in order of family: dense, sparse, lowrank."""
@@ -37,6 +41,7 @@ __all__ = [
     "CAPABILITIES",
     "KERNELS",
     "BigBirdAttention",
+    "Differential",
     "DilatedAttention",
     "Family",
     "FixedAttention",
@@ -49,5 +54,6 @@ __all__ = [
     "Softmax",
     "StreamingAttention",
     "StridedAttention",
+    "Synthesizer",
     "WindowAttention",
 ]
