@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attn.errors import UserError
 from attn.kernels.base import Weights, bad_knob, matmul_flops
 from attn.kernels.composed import Composed, SoftmaxOf, tile_size
 
@@ -35,6 +34,8 @@ class Differential(Composed):
         | {"positions", "scale", "map"}
     )
     head_norm = True
+    # Two halves, each of whole rotary pairs.
+    head_multiple = 4
 
     lambda_init: float = 0.8
     """Where lambda begins. The paper's is 0.8 - 0.6 exp(-0.3 (l - 1)) in layer l, from
@@ -55,13 +56,6 @@ class Differential(Composed):
 
     def num_weights(self, H, S):
         return 2 * H
-
-    def check_head(self, H, Hv):
-        if H % 4:
-            raise UserError(
-                f"head dim {H}; differential splits a head into two of whole rotary "
-                "pairs, so it must be a multiple of 4"
-            )
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + 2 * Hv) * mask.density(T, S)

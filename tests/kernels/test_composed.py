@@ -137,7 +137,7 @@ def test_rotary_turns_pairs_within_one_map_of_differential():
 
 def test_a_head_that_has_no_halves_of_whole_pairs_is_refused():
     arrays = [x[..., :6] for x in inputs()]
-    with pytest.raises(UserError, match=r"head dim 6; .* a multiple of 4"):
+    with pytest.raises(UserError, match=r"head dim 6; .* multiples of 4"):
         attend(Differential(), *arrays, weights=made(Differential()))
 
 
