@@ -8,6 +8,7 @@ passes (Kaplan et al. 2020, section 2.1).
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
+from math import lcm
 from typing import Literal, get_args
 
 from attn.config import Experiment
@@ -97,8 +98,8 @@ _SOLVED: dict[str, tuple[str, Callable[[Experiment], float | None]]] = {
 def match(experiment: Experiment, reference: Experiment, by: Match) -> Experiment:
     """`experiment` with `d_ff` or `head_dim` set so that it costs what `reference` does.
 
-    The nearest whole number is taken, and the nearest even one where rotary positions
-    turn pairs of a head. Shazeer 2019 (Fast Transformer Decoding, section 4) sizes its
+    The nearest whole number is taken; of heads, the nearest even one where rotary
+    positions turn pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast Transformer Decoding, section 4) sizes its
     models so.
 
     Raises:
@@ -110,7 +111,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
     if by == "none":
         return experiment
     field = _SOLVED[by][0]
-    step = 2 if field == "head_dim" and experiment.model.positions == "rotary" else 1
+    step = _head_step(experiment) if field == "head_dim" else 1
 
     def resized(size: int) -> Experiment:
         return replace(experiment, model=replace(experiment.model, **{field: size}))
@@ -118,7 +119,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
     def at(size: int) -> float:
         return _cost(resized(size), by)
 
-    if at(2) == at(4):
+    if at(2 * step) == at(4 * step):
         raise UserError(
             f"match = {by!r} changes {field}, and {experiment.name!r} has no layer that "
             f"uses it: pattern = {experiment.model.pattern}"
@@ -130,6 +131,14 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
             f"with {field} = {step}"
         )
     return resized(size)
+
+
+def _head_step(experiment: Experiment) -> int:
+    """What divides the width of a head, by its positions and by its kernels."""
+    model = experiment.model
+    kernels = (model.kernel_of(layer) for layer in model.layers)
+    each = [kernel.head_multiple for kernel in kernels if kernel is not None]
+    return lcm(2 if model.positions == "rotary" else 1, *each)
 
 
 def _cost(experiment: Experiment, by: str) -> float:

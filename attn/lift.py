@@ -15,6 +15,8 @@ from attn.errors import UserError
 from attn.fused import FUSED
 from attn.fused.blockwise import blockwise
 from attn.fused.sharded import explicit_spec
+from attn.kernels import Softmax
+from attn.kernels.composed import Composed
 from attn.masks import Mask, PerHead
 from attn.positions import RelativeBias
 from attn.request import Request
@@ -31,7 +33,9 @@ def run(request: Request, impl: str, lse: bool = False) -> Any:
     if chosen in FUSED:
         return _fused(request, chosen)
     request = _spread(request)
-    if request.kernel.lifted and chosen == "blockwise":
+    if isinstance(request.kernel, Composed) and chosen == "blockwise":
+        out = _composed(request, request.kernel)
+    elif request.kernel.lifted and chosen == "blockwise":
         out = _tiles(request, lse)
     else:
         out = _one_head(request, chosen, lse)
@@ -148,6 +152,31 @@ def _tiles(request: Request, lse: bool) -> Any:
         kv_positions=request.kv_positions,
     )
     return out if lse else out[0]
+
+
+def _composed(request: Request, kernel: Composed) -> Array:
+    """A mechanism made of softmax attentions: tiles of all heads for each of them."""
+    whole = request.q
+    bare = replace(request, kernel=Softmax(), weights=None)
+
+    def softmax(q: Array, k: Array, v: Array, scale: float | None) -> Array:
+        if k.shape[2] != v.shape[2]:
+            v = _for_all(v, whole)
+        q, k = _for_all(q, whole), _for_all(k, v)
+        return _tiles(replace(bare, q=q, k=k, v=v, scale=scale), lse=False)
+
+    arrays = whole, request.k, request.v
+    return kernel.compose(softmax, *arrays, request.weights, request.scale)
+
+
+def _for_all(x: Array, like: Array) -> Array:
+    """A copy of `x` [#B, L, K, R] for each sequence and each head of `like`."""
+    (b, L, K, R), (B, _, N, _), spec = x.shape, like.shape, explicit_spec(like)
+    if (b, K) == (B, N):
+        return x
+    wide = None if spec is None else P(spec[0], None, spec[2], None, None)
+    x = jnp.broadcast_to(x[:, :, :, None], (B, L, K, N // K, R), out_sharding=wide)
+    return jnp.reshape(x, (B, L, N, R), out_sharding=spec)
 
 
 def _one_head(request: Request, form: str, lse: bool) -> Any:

@@ -1,10 +1,12 @@
 """Mechanisms of attention, one file each. To add one: its file, and a line here."""
 
 from attn.kernels.base import CAPABILITIES, Family, Kernel
+from attn.kernels.differential import Differential
 from attn.kernels.lowrank.based import Based
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
+from attn.kernels.lowrank.synthesizer import Synthesizer
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
 from attn.kernels.sparse.dilated import DilatedAttention
@@ -19,6 +21,7 @@ KERNELS: dict[str, type[Kernel]] = {
     spec.name: spec
     for spec in (
         Softmax,
+        Differential,
         WindowAttention,
         DilatedAttention,
         LocalAttention,
@@ -31,6 +34,7 @@ KERNELS: dict[str, type[Kernel]] = {
         Performer,
         Based,
         Linformer,
+        Synthesizer,
     )
 }
 """Every mechanism by its name, in order of family: dense, sparse, lowrank."""
@@ -40,6 +44,7 @@ __all__ = [
     "KERNELS",
     "Based",
     "BigBirdAttention",
+    "Differential",
     "DilatedAttention",
     "Family",
     "FixedAttention",
@@ -52,5 +57,6 @@ __all__ = [
     "Softmax",
     "StreamingAttention",
     "StridedAttention",
+    "Synthesizer",
     "WindowAttention",
 ]

@@ -59,6 +59,9 @@ class Kernel:
     head_norm: ClassVar[bool] = False
     """Whether its paper divides each head's output by its own size, which the layer does."""
 
+    head_multiple: ClassVar[int] = 1
+    """Divides H."""
+
     @property
     def reads(self) -> frozenset[str]:
         """Which of q, k and v it looks at; of the others a layer makes none."""
@@ -127,6 +130,11 @@ class Kernel:
 
     def check_head(self, H: int, Hv: int) -> None:
         """Raises `UserError` if it has no meaning on heads of these widths."""
+        if H % self.head_multiple:
+            raise UserError(
+                f"head dim {H}; kernel {self.name!r} takes multiples of "
+                f"{self.head_multiple}"
+            )
 
     def needs(self, mask: Mask, T: int, S: int) -> list[str]:
         """The capabilities that these lengths under this mask require."""
