@@ -61,6 +61,8 @@ def _part(ladder: Ladder, only: str) -> Ladder | None:
     """The ladder of the mechanisms whose names hold `only`; None if there are none."""
     from attn.kernels import KERNELS
 
+    if not only:
+        return ladder
     names = tuple(name for name in ladder.mechanisms or KERNELS if only in name)
     return replace(ladder, mechanisms=names) if names else None
 

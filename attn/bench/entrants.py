@@ -31,8 +31,13 @@ KNOBS: Mapping[str, Mapping[str, Knob]] = {
     "longformer": {"width": 256, "num_global": 16},
     "bigbird": {"block": 64},
     "streaming": {"width": 256},
+    "topk": {"num_keys": 64},
+    "reformer": {"num_buckets": 64, "chunk": 64},
+    "sinkhorn": {"block": 64},
+    "nsa": {"width": 256},
     "performer": {"num_features": 256},
     "linformer": {"rank": 256},
+    "nystrom": {"num_landmarks": 64},
 }
 """Knobs that differ from their defaults, which are made for short texts.
 

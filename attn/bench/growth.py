@@ -67,6 +67,7 @@ def _growth(rival, mechanism, family, backward, cases, ladder: Ladder) -> Growth
         if case.backward == backward and row is not None:
             rows[case.tokens] = row
     long = {t: row for t, row in rows.items() if t >= ladder.fit_from}
+    scratch = {t: float(row.temp_bytes) for t, row in long.items() if row.temp_bytes}
     ratios = {t: row.ratio.median for t, row in rows.items() if row.ratio}
     mark = rows.get(ladder.mark)
     return GrowthRecord(
@@ -75,7 +76,7 @@ def _growth(rival, mechanism, family, backward, cases, ladder: Ladder) -> Growth
         rival,
         backward,
         time=fit({t: ms for t, row in long.items() if (ms := milliseconds(row))}),
-        scratch=fit({t: row.temp_bytes for t, row in long.items() if row.temp_bytes}),
+        scratch=fit(scratch),
         ratio=mark.ratio if mark else None,
         crossover=None if rival == OURS else crossover(ratios),
         compile_seconds=mark.compile_seconds if mark else None,

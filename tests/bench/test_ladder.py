@@ -33,7 +33,10 @@ LENGTHS = (1024, 2048, 4096, 8192)
 @pytest.mark.parametrize("power", [0.0, 1.0, 1.5, 2.0])
 def test_a_fit_gives_back_the_exponent(power):
     found = fit({t: 3.0 * t**power for t in LENGTHS})
-    assert found == Fit(pytest.approx(power), pytest.approx(0, abs=1e-7), LENGTHS)
+    assert found is not None
+    assert found.tokens == LENGTHS
+    assert found.exponent == pytest.approx(power, abs=1e-9)
+    assert found.error == pytest.approx(0, abs=1e-7)
 
 
 def test_the_standard_error_is_that_of_a_slope():
@@ -51,8 +54,10 @@ def test_the_standard_error_is_that_of_a_slope():
 def test_a_line_needs_two_lengths_an_error_three_and_no_cost_is_nothing():
     assert fit({}) is None
     assert fit({64: 1.0}) is None
-    assert fit({64: 0, 128: 5}) is None
-    assert fit({64: 1.0, 128: 2.0}) == Fit(pytest.approx(1.0), None, (64, 128))
+    assert fit({64: 0.0, 128: 5.0}) is None
+    found = fit({64: 1.0, 128: 2.0})
+    assert found is not None
+    assert (round(found.exponent, 9), found.error) == (1.0, None)
 
 
 CROSSINGS = {
@@ -170,7 +175,8 @@ def test_the_worst_of_those_named_counts():
     target = Target("t", "time exponent", 1.3, 1.0, who=("a", "f"))
     found = judge(target, [], [], [], records)
     assert (found.verdict, found.where) == ("met", "b, forward + backward")
-    assert found.found == Spread(1.2, pytest.approx(1.1), pytest.approx(1.3))
+    assert found.found is not None
+    assert (found.found.low, found.found.high) == pytest.approx((1.1, 1.3))
     everyone = judge(replace(target, who=()), [], [], [], records)
     assert (everyone.verdict, everyone.where[0]) == ("missed", "c")
     silent = [*records, grown("a", 1.0, backward=False, time=None, note="it broke")]
@@ -238,6 +244,7 @@ def climbed() -> Record:
             return run_suite("mechanisms", suite, 5, watch)
 
 
+@pytest.mark.slow
 def test_everyone_climbs_and_who_cannot_says_why(climbed):
     assert [(case.tokens, case.backward) for case in climbed.cases] == [
         *((256, False), (256, True), (512, False), (512, True))
@@ -259,6 +266,7 @@ def test_everyone_climbs_and_who_cannot_says_why(climbed):
     assert last.row("late").reason == "one call took 1 s at 256 tokens, forward"
 
 
+@pytest.mark.slow
 def test_growth_has_a_line_for_everyone_in_both_directions(climbed):
     assert [one.mechanism for one in climbed.growth[::2]] == [
         *("softmax", "softmax by definition", "window", "linformer"),
@@ -279,6 +287,7 @@ def test_growth_has_a_line_for_everyone_in_both_directions(climbed):
     assert list(verdicts.values()).count("not measured") == 4
 
 
+@pytest.mark.slow
 def test_a_ladder_is_written_as_data_page_and_picture(climbed, tmp_path):
     data, page, picture = write(climbed, tmp_path)
     assert Record.from_json(json.loads(data.read_text())) == climbed
