@@ -30,34 +30,35 @@ def draw_ladder(record: Record, theme: Theme) -> Figure:
 
     A ring is where a mechanism overtakes softmax.
     """
-    by_family: dict[str, list[GrowthRecord]] = {}
+    families: dict[str, list[GrowthRecord]] = {}
     for one in record.growth:
-        by_family.setdefault(one.family, []).append(one)
-    heights = [
-        max(1.7, 0.5 + LABEL * (len(own) // 2 + 1)) for own in by_family.values()
-    ]
-    figure = new_figure(theme, height=0.8 + sum(heights) + 0.25 * len(heights))
-    grid = figure.subplots(
-        len(heights), 2, squeeze=False, sharex=True, sharey=True,
-        gridspec_kw={"height_ratios": heights},
-    )  # fmt: skip
+        families.setdefault(one.family, []).append(one)
+    figure, grid = _grid(theme, [len(own) // 2 for own in families.values()])
     times = {key: line(record, *key) for key in _keys(record)}
-    labels = []
-    for row, (family, own) in zip(grid, by_family.items()):
+    ends = {}
+    for row, (family, own) in zip(grid, families.items()):
         for axes, backward in zip(row, (False, True)):
             mine = [one for one in own if one.backward == backward]
-            labels.append((axes, _panel(axes, theme, family, mine, times)))
+            ends[axes] = _panel(axes, theme, family, mine, times)
             name = FAMILY_NAMES.get(family, family)
-            direction = "forward + backward" if backward else "forward"
-            axes.set_title(
-                f"{name}, {direction}",
-                loc="left", size=9, color=theme.hue(family), weight="bold",
-            )  # fmt: skip
+            title = f"{name}, {'forward + backward' if backward else 'forward'}"
+            hue = theme.hue(family)
+            axes.set_title(title, loc="left", size=9, color=hue, weight="bold")
     _frame(figure, grid, record, theme)
     figure.draw_without_rendering()  # so that panels have their sizes
-    for axes, ends in labels:
-        _label(axes, theme, ends)
+    for axes, own in ends.items():
+        _label(axes, own)
     return figure
+
+
+def _grid(theme: Theme, lines: list[int]):
+    """A row a family, as high as the names of its lines need."""
+    heights = [max(1.7, 0.5 + LABEL * (count + 1)) for count in lines]
+    figure = new_figure(theme, height=0.8 + sum(heights) + 0.25 * len(heights))
+    ratios = {"height_ratios": heights}
+    return figure, figure.subplots(
+        *(len(heights), 2), squeeze=False, sharex=True, sharey=True, gridspec_kw=ratios
+    )
 
 
 def _keys(record: Record) -> list[tuple[str, bool]]:
@@ -139,7 +140,7 @@ def _frame(figure: Figure, grid, record: Record, theme: Theme) -> None:
     )  # fmt: skip
 
 
-def _label(axes: Axes, theme: Theme, ends) -> None:
+def _label(axes: Axes, ends) -> None:
     """Names right of the frame, none overlapping, each with a thin line from its end."""
     (low, high), inches = axes.get_ylim(), axes.bbox.height / DPI
     across = axes.get_xlim()

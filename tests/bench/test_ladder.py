@@ -63,7 +63,7 @@ def test_a_line_needs_two_lengths_an_error_three_and_no_cost_is_nothing():
 CROSSINGS = {
     "half way on the log scale": ((2.0, 0.5, 0.1, 0.1), Crossover("at", 1448)),
     "a third of the way": ((2.0, 0.25, 0.1, 0.1), Crossover("at", 1290)),
-    "the last time counts": ((0.9, 2.0, 0.5, 0.4), Crossover("at", 2896)),
+    "the last time counts": ((2.0, 0.5, 2.0, 0.5), Crossover("at", 5793)),
     "as fast is not faster": ((2.0, 1.0, 0.5, 0.4), Crossover("at", 2048)),
     "always": ((0.9, 0.5, 0.5, 0.4), Crossover("below", 1024)),
     "later": ((8.0, 4.0, 2.0, 1.1), Crossover("beyond", 8192)),
