@@ -148,7 +148,7 @@ def _label(axes: Axes, ends) -> None:
     def place(y: float) -> float:
         return math.log(y / low) / math.log(high / low)
 
-    def along(x: float) -> float:
+    def along(x: int) -> float:
         return math.log(x / across[0]) / math.log(across[1] / across[0])
 
     wanted = [place(y) for _, y, *_ in ends]
