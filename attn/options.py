@@ -65,10 +65,11 @@ class Reporting:
 class Benching:
     """Runs our kernels beside other libraries', in turn, and compares by ratio."""
 
-    suite: Literal["targets", "grid", "quick"] = "targets"
-    """What we hold ourselves to, a wider sweep of shapes, or a minute's look."""
+    suite: Literal["targets", "grid", "quick", "mechanisms"] = "targets"
+    """What we hold ourselves to, a wider sweep of shapes, a minute's look, or how time
+    and scratch memory of every mechanism grow with the text."""
     only: str = ""
-    """A part of the names of cases; others are left out."""
+    """A part of the names of cases, or of mechanisms; others are left out."""
     rounds: int = 5
     """Samples of everybody; at least 5."""
     json: bool = False

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.bench.suites import SUITES, Suite
+from attn.bench.suites import SUITES, Ladder, Suite
 from attn.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ def select(suite: Suite, only: str) -> Suite:
     races = tuple(race for race in suite.races if only in race.case.name)
     density = suite.density if only in "masks" else ()
     lengths = suite.lengths if only in "compiling" else ()
-    if not (races or density or lengths):
-        example = suite.races[0].case.name
+    ladder = suite.ladder and _part(suite.ladder, only)
+    if not (races or density or lengths or ladder):
+        parts = "a mechanism's name, as in 'window'"
+        if suite.races:
+            example = suite.races[0].case.name
+            parts = f"a case's name, as in {example!r}, or 'masks', or 'compiling'"
         raise UserError(
-            f"--only {only!r} is in no name of the suite; a part of a case's name, as in "
-            f"{example!r}, or 'masks', or 'compiling'"
+            f"--only {only!r} is in no name of the suite; a part of {parts}"
         )
     cases = {race.case for race in races}
     alone = {"density": density, "scratch": lengths, "growth": lengths}
@@ -38,11 +41,30 @@ def select(suite: Suite, only: str) -> Suite:
     targets = tuple(
         target
         for target in suite.targets
-        if (cases.issuperset(target.cases) if target.cases else alone[target.kind])
+        if (
+            cases.issuperset(target.cases)
+            if target.cases
+            else alone.get(target.kind, ladder)
+        )
     )
     return replace(
-        suite, races=races, targets=targets, density=density, lengths=lengths
+        suite,
+        races=races,
+        targets=targets,
+        density=density,
+        lengths=lengths,
+        ladder=ladder,
     )
+
+
+def _part(ladder: Ladder, only: str) -> Ladder | None:
+    """The ladder of the mechanisms whose names hold `only`; None if there are none."""
+    from attn.kernels import KERNELS
+
+    if not only:
+        return ladder
+    names = tuple(name for name in ladder.mechanisms or KERNELS if only in name)
+    return replace(ladder, mechanisms=names) if names else None
 
 
 def check(asked: "Benching") -> tuple[Suite, Path | None]:

@@ -13,6 +13,9 @@ LEAST_CALL = 5e-3
 LEAST_SAMPLE = 20e-3
 """Seconds that such a sample takes."""
 
+LEAST_ROUNDS = 3
+"""Of an entrant whose calls are long; a spread needs as many."""
+
 Call = Callable[[], object]
 
 
@@ -50,6 +53,13 @@ def calls_a_sample(once: float) -> int:
     if once >= LEAST_CALL:
         return 1
     return math.ceil(LEAST_SAMPLE / max(once, 1e-6))
+
+
+def rounds_within(budget: float, once: float, rounds: int) -> int:
+    """Of `rounds` samples of `once` seconds, as many as `budget` seconds hold."""
+    if once * rounds <= budget:
+        return rounds
+    return min(rounds, max(LEAST_ROUNDS, int(budget // once)))
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:
@@ -98,7 +108,10 @@ class Samples:
 
 
 def measure(
-    entrants: Mapping[str, Warm], rounds: int, each: Callable[[], None] = lambda: None
+    entrants: Mapping[str, Warm],
+    rounds: int,
+    each: Callable[[], None] = lambda: None,
+    budget: float = math.inf,
 ) -> dict[str, Samples]:
     """Runs every entrant once a round, in rotated order.
 
@@ -107,6 +120,7 @@ def measure(
 
     Args:
         each: called after every sample, as by a progress bar.
+        budget: seconds of samples of one entrant, after which it sits out.
     """
     names = list(entrants)
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -114,7 +128,10 @@ def measure(
     settle()
     for turn in range(rounds if names else 0):
         for name in rotated(names, turn):
-            call, calls = entrants[name].call, calls_a_sample(entrants[name].once)
+            call, once = entrants[name].call, entrants[name].once
+            if turn >= rounds_within(budget, once, rounds):
+                continue
+            calls = calls_a_sample(once)
             if calls > 1:
                 call()
             found[name].append(seconds(call, calls))

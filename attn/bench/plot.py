@@ -5,6 +5,7 @@ from collections import defaultdict
 
 from matplotlib.figure import Figure
 
+from attn.bench.ladder_plot import draw_ladder
 from attn.bench.measure import Spread
 from attn.bench.record import Record
 from attn.report.style import Theme, dress, end_labels, new_figure
@@ -37,6 +38,8 @@ def panels(record: Record) -> dict[str, Lines]:
 
 def draw(record: Record, theme: Theme) -> Figure | None:
     """All panels, log-log; None where no case comes in two lengths."""
+    if record.growth:
+        return draw_ladder(record, theme)
     found = panels(record)
     if not found:
         return None

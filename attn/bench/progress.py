@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from attn.bench.cases import Race
+from attn.bench.entrants import entrants
 from attn.bench.suites import Suite
 
 COMPILATION, PREPARATION = 1.5, 3.0
@@ -22,7 +24,11 @@ PACE = 60e9
 def plan(suite: Suite, rounds: int, rivals: int) -> list[tuple[float, int]]:
     """For each part of a suite in order: seconds by a rough guess, and its samples."""
     parts = [(3 * COMPILATION, 3)] * len(suite.lengths)
-    for race in suite.races:
+    races = list(suite.races)
+    if suite.ladder:
+        names = tuple(one.name for one in entrants(suite.ladder))
+        races += [Race(case, names) for case in suite.ladder.cases]
+    for race in races:
         runners = len(race.rivals) or rivals
         calls = (runners - 1) * (rounds + 3) + 4  # ours counts little
         flops = race.case.useful_flops / race.case.density

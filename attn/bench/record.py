@@ -79,6 +79,46 @@ class CompileRecord:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """A cost as tokens to the power of an exponent."""
+
+    exponent: float
+    error: float | None
+    """Standard error of the exponent; two lengths tell none."""
+    tokens: tuple[int, ...]
+    """The lengths that it was fitted to."""
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """From how many tokens on a mechanism is faster than softmax."""
+
+    kind: Literal["below", "at", "beyond", "never"]
+    """`below` the shortest length measured, `beyond` the longest where its ratio still
+    falls, and `never` where it does not."""
+    tokens: int
+
+
+@dataclass(frozen=True)
+class GrowthRecord:
+    """One mechanism in one direction, over all lengths of a ladder."""
+
+    mechanism: str
+    family: str
+    rival: str
+    """Its name in the rows of the cases."""
+    backward: bool
+    time: Fit | None
+    scratch: Fit | None
+    ratio: Spread | None
+    """Its time over that of softmax at the length where ratios are told."""
+    crossover: Crossover | None
+    compile_seconds: float | None
+    """At the same length."""
+    note: str
+
+
+@dataclass(frozen=True)
 class Judgement:
     """A target, and the verdict of the numbers."""
 
@@ -104,6 +144,9 @@ class Record:
     density: tuple[DensityRecord, ...]
     compiling: tuple[CompileRecord, ...]
     targets: tuple[Judgement, ...]
+    mark: int | None = None
+    """Of a ladder: the length at which ratios and compile times are told."""
+    growth: tuple[GrowthRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -120,12 +163,23 @@ class Record:
             density=tuple(DensityRecord(**_typed(x)) for x in value["density"]),
             compiling=tuple(CompileRecord(**_typed(x)) for x in value["compiling"]),
             targets=tuple(Judgement(**_typed(x)) for x in value["targets"]),
+            mark=value.get("mark"),
+            growth=tuple(_growth(x) for x in value.get("growth", ())),
         )
 
 
 def _case(value: Mapping[str, Any]) -> CaseRecord:
     rows = tuple(Row(**_typed(row)) for row in value["rows"])
     return CaseRecord(**{**value, "rows": rows})
+
+
+def _growth(value: Mapping[str, Any]) -> GrowthRecord:
+    kinds = {"time": Fit, "scratch": Fit, "ratio": Spread, "crossover": Crossover}
+    parts = {
+        name: None if value[name] is None else kind(**_typed(value[name]))
+        for name, kind in kinds.items()
+    }
+    return GrowthRecord(**{**value, **parts})
 
 
 def _typed(value: Mapping[str, Any]) -> dict[str, Any]:

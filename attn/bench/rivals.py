@@ -43,6 +43,8 @@ class Rival:
 
     name: str
     package: ClassVar[str] = "jax"
+    promises: ClassVar[bool] = True
+    """Whether it gives the definition of a case, and not only something finite."""
 
     def refuse(self, case: Case) -> str | None:
         """Why it cannot run `case`, as far as known before building; None if it can."""
@@ -62,8 +64,18 @@ class JaxRival(Rival):
     """Whether it takes [B, N, T, H] in place of [B, T, N, H]."""
 
     def function(self, case: Case) -> Callable[..., jax.Array]:
-        """Of q, k, v, and of the dense mask if it `wants_mask`."""
+        """Of q, k, v, and of what `extras` gives."""
         raise NotImplementedError
+
+    def extras(self, case: Case) -> list[Any]:
+        """What it takes beside q, k and v: the dense mask if it `wants_mask`."""
+        if not self.wants_mask(case):
+            return []
+        return [jnp.asarray(case.mask.dense(case.T, case.S)[None, None])]
+
+    def moves(self, case: Case) -> bool:
+        """Whether the gradients of its extras are asked for too."""
+        return False
 
     def wants_mask(self, case: Case) -> bool:
         """Whether the mask has to be handed over as an array [1, 1, T, S]."""
@@ -79,12 +91,10 @@ class JaxRival(Rival):
     def build(self, case: Case, inputs: Inputs) -> Built:
         dtype = jnp.dtype(case.dtype)
         arrays = [jnp.array(self._turn(x), dtype) for x in inputs.arrays]
-        mask = []
-        if self.wants_mask(case):
-            mask = [jnp.asarray(case.mask.dense(case.T, case.S)[None, None])]
-        args = (arrays if case.backward else arrays[:3], mask)
+        args = (arrays if case.backward else arrays[:3], self.extras(case))
         start = time.perf_counter()
-        compiled = jax.jit(program(self.function(case), case)).lower(*args).compile()
+        run = program(self.function(case), case, self.moves(case))
+        compiled = jax.jit(run).lower(*args).compile()
         took = time.perf_counter() - start
         memory = compiled.memory_analysis()
         temp = memory.temp_size_in_bytes if memory else None
@@ -93,19 +103,27 @@ class JaxRival(Rival):
         def call():
             return jax.block_until_ready(compiled(*args))
 
-        found = [self._turn(np.asarray(x.astype(jnp.float32))) for x in call()]
+        outputs = call()[: len(args[0]) if case.backward else 1]
+        found = [self._turn(np.asarray(x.astype(jnp.float32))) for x in outputs]
         return Built(call, found, took, temp, self.note(case))
 
 
-def program(function: Callable[..., jax.Array], case: Case) -> Callable[..., Any]:
-    """Of ([q, k, v], mask), or of ([q, k, v, g], mask): outputs, and gradients."""
+def program(
+    function: Callable[..., jax.Array], case: Case, moves: bool = False
+) -> Callable[..., Any]:
+    """Of ([q, k, v], extras), or of ([q, k, v, g], extras): outputs, and gradients.
 
-    def forward(arrays, mask):
-        return [function(*arrays, *mask)]
+    Args:
+        moves: whether the gradients of the extras come too, after those of q, k and v.
+    """
 
-    def backward(arrays, mask):
+    def forward(arrays, extras):
+        return [function(*arrays, *extras)]
+
+    def backward(arrays, extras):
         *qkv, g = arrays
-        out, pull = jax.vjp(lambda q, k, v: function(q, k, v, *mask), *qkv)
+        moved, fixed = (extras, []) if moves else ([], extras)
+        out, pull = jax.vjp(lambda *x: function(*x, *fixed), *qkv, *moved)
         return [out, *pull(g)]
 
     return backward if case.backward else forward

@@ -1,11 +1,13 @@
 """Runs a suite: every case with everyone who can, then our own limits."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attn.attention import attend
 from attn.bench.cases import Case, Race
@@ -16,13 +18,16 @@ from attn.bench.check import (
     definition,
     largest_error,
 )
+from attn.bench.entrants import entrants
+from attn.bench.growth import growth
 from attn.bench.machine import describe
 from attn.bench.measure import Samples, Spread, Warm, measure, paired
 from attn.bench.progress import Progress
 from attn.bench.record import CaseRecord, CompileRecord, DensityRecord, Record, Row
-from attn.bench.rivals import OURS, Refused, Rival, all_rivals, program
-from attn.bench.suites import Suite
+from attn.bench.rivals import OURS, Built, Refused, Rival, all_rivals, program
+from attn.bench.suites import Ladder, Suite
 from attn.bench.verdicts import judge
+from attn.errors import UserError
 from attn.kernels import Softmax
 
 PATIENCE = 40.0
@@ -32,7 +37,9 @@ COMPILATIONS = 3
 
 def run_suite(name: str, suite: Suite, rounds: int, watch: Progress) -> Record:
     """Everything that `suite` asks for, and its verdicts."""
-    machine = describe(sorted({race.case.dtype for race in suite.races}))
+    raced = [race.case for race in suite.races]
+    raced += suite.ladder.cases if suite.ladder else ()
+    machine = describe(sorted({case.dtype for case in raced}))
     rates = machine["matmul_gflops"]
     for dtype, rate in rates.items():
         watch.note(f"matmul, {dtype}: {rate:.0f} GFLOP/s")
@@ -43,9 +50,40 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Progress) -> Record:
         run_race(race, rivals, rounds, rates[race.case.dtype], watch)
         for race in suite.races
     )
+    mark, grown = None, ()
+    if suite.ladder:
+        cases += run_ladder(suite.ladder, rounds, rates, watch)
+        mark, grown = suite.ladder.mark, growth(cases, suite.ladder)
     density = run_density(suite.density, rounds, watch)
-    targets = tuple(judge(t, cases, density, compiling) for t in suite.targets)
-    return Record(name, rounds, machine, cases, density, compiling, targets)
+    targets = tuple(judge(t, cases, density, compiling, grown) for t in suite.targets)
+    return Record(
+        name, rounds, machine, cases, density, compiling, targets, mark, grown
+    )
+
+
+def run_ladder(
+    ladder: Ladder, rounds: int, rates: Mapping[str, float], watch: Progress
+) -> tuple[CaseRecord, ...]:
+    """Every mechanism at every length, in turn; who took too long climbs no further."""
+    everyone = {one.name: one for one in entrants(ladder)}
+    gone: dict[str, str] = {}
+    found = []
+    for case in ladder.cases:
+        race = Race(case, tuple(name for name in everyone if name not in gone))
+        rate, limits = rates[case.dtype], (ladder.patience, ladder.budget)
+        record = run_race(race, everyone, rounds, rate, watch, *limits)
+        absent = [Row(name, "refused", why) for name, why in gone.items()]
+        found.append(replace(record, rows=(*record.rows, *absent)))
+        for row in record.rows:
+            where = f"at {case.T:,} tokens, {case.direction}"
+            if row.status == "slow":
+                gone[row.rival] = (
+                    f"one call took {row.samples_ms[0] / 1e3:.0f} s {where}"
+                )
+            elif (row.compile_seconds or 0.0) > PATIENCE:
+                took = f"{row.compile_seconds:.0f} s"
+                gone[row.rival] = f"compiling took {took} {where}"
+    return tuple(found)
 
 
 def run_race(
@@ -54,8 +92,15 @@ def run_race(
     rounds: int,
     rate: float,
     watch: Progress,
+    patience: float = PATIENCE,
+    budget: float = math.inf,
 ) -> CaseRecord:
-    """One case with its rivals, in turn; `rate` is the machine's, in GFLOP/s."""
+    """One case with its rivals, in turn; `rate` is the machine's, in GFLOP/s.
+
+    Args:
+        patience: seconds of a call beyond which it is timed once.
+        budget: seconds of samples of one rival.
+    """
     case = race.case
     watch.begin(case.name)
     inputs = Inputs.make(case)
@@ -64,14 +109,15 @@ def run_race(
     ready: dict[str, Warm] = {}
     for name in race.rivals or rivals:
         watch.stage(f"preparing {name}")
-        rows[name], warm = prepare(rivals[name], case, inputs, expected)
+        rows[name], warm = prepare(rivals[name], case, inputs, expected, patience)
         if warm is not None:
             ready[name] = warm
     watch.stage("measuring")
-    samples = measure(ready, rounds, watch.tick)
+    samples = measure(ready, rounds, watch.tick, budget)
     ours = samples.get(OURS)
     for name, sample in samples.items():
-        rows[name] = timed(rows[name], sample, ours, case.useful_flops, rate)
+        flops = case.useful_flops if rivals[name].promises else None
+        rows[name] = timed(rows[name], sample, ours, flops, rate)
     watch.done(_line(rows))
     return CaseRecord(
         name=case.name,
@@ -88,17 +134,21 @@ def run_race(
 
 
 def prepare(
-    rival: Rival, case: Case, inputs: Inputs, expected: Sequence
+    rival: Rival,
+    case: Case,
+    inputs: Inputs,
+    expected: Sequence,
+    patience: float = PATIENCE,
 ) -> tuple[Row, Warm | None]:
     """Builds and checks a rival; the second is None unless it is to be measured."""
-    reason = rival.refuse(case)
-    if reason is not None:
-        return Row(rival.name, "refused", reason), None
     try:
+        reason = rival.refuse(case)
+        if reason is not None:
+            return Row(rival.name, "refused", reason), None
         built = rival.build(case, inputs)
-        error = largest_error(case, built.outputs, expected)
+        error = _error(rival, case, built, expected)
         warm = Warm.up(built.call)
-    except Refused as refused:
+    except (Refused, UserError) as refused:
         return Row(rival.name, "refused", str(refused)), None
     except Exception as failure:  # of another library: it is its row that fails
         said = " ".join(str(failure).split())
@@ -111,33 +161,46 @@ def prepare(
         temp_bytes=built.temp_bytes,
         compile_seconds=built.compile_seconds,
     )
-    if error > TOLERANCE[case.dtype]:
-        why = f"off by {error:.1e} of the largest value; not timed"
+    if error == math.inf:
         # JSON has no infinity: no error where nothing finite came out.
-        kept = None if error == float("inf") else error
-        return replace(row, status="wrong", reason=why, error=kept), None
-    if warm.once > PATIENCE:
-        why = f"one call took {warm.once:.0f} s; {PATIENCE:.0f} s is what we wait"
+        why = "missing, or of another shape, or not finite; not timed"
+        return replace(row, status="wrong", reason=why, error=None), None
+    if error is not None and error > TOLERANCE[case.dtype]:
+        why = f"off by {error:.1e} of the largest value; not timed"
+        return replace(row, status="wrong", reason=why), None
+    if warm.once > patience:
+        why = f"one call took {warm.once:.0f} s; {patience:.0f} s is what we wait"
         return replace(
             row, status="slow", reason=why, samples_ms=(1e3 * warm.once,)
         ), None
     return row, warm
 
 
+def _error(rival: Rival, case: Case, built: Built, expected: Sequence) -> float | None:
+    """Of a rival that promises the definition; of others None, or inf where not finite."""
+    if rival.promises:
+        return largest_error(case, built.outputs, expected)
+    return None if all(np.isfinite(x).all() for x in built.outputs) else math.inf
+
+
 def timed(
-    row: Row, sample: Samples, ours: Samples | None, flops: float, rate: float
+    row: Row, sample: Samples, ours: Samples | None, flops: float | None, rate: float
 ) -> Row:
-    """The row with its times, and what follows from them."""
+    """The row with its times, and what follows from them; no rate without `flops`."""
     ms = Spread.of(sample.seconds).times(1e3)
-    gflops = 1e-6 * flops / ms.median
+    gflops = None if flops is None else 1e-6 * flops / ms.median
+    ratio = None
+    if ours is not None:
+        both = min(len(sample.seconds), len(ours.seconds))
+        ratio = paired(sample.seconds[:both], ours.seconds[:both])
     return replace(
         row,
         samples_ms=tuple(1e3 * s for s in sample.seconds),
         ms=ms,
-        ratio=paired(sample.seconds, ours.seconds) if ours else None,
+        ratio=ratio,
         spun_ms=1e3 * sample.spun,
         gflops=gflops,
-        share=gflops / rate,
+        share=None if gflops is None else gflops / rate,
     )
 
 

@@ -6,9 +6,20 @@ from itertools import product
 from typing import Literal
 
 from attn.bench.cases import MASKS, Case, Race
+from attn.errors import UserError
 from attn.masks import Causal, Window
 
-Kind = Literal["speed", "density", "scratch", "growth", "compile"]
+Kind = Literal[
+    "speed",
+    "density",
+    "scratch",
+    "growth",
+    "compile",
+    "time exponent",
+    "scratch exponent",
+    "time ratio",
+    "compile each",
+]
 
 
 @dataclass(frozen=True)
@@ -21,13 +32,54 @@ class Target:
     """At least this much for `speed`, at most this much for the other kinds."""
     aim: float
     against: str = ""
-    """For `speed`: the rival whose time over ours counts."""
+    """For `speed`: the rival whose time over ours counts; for `time ratio`: under ours."""
     cases: tuple[Case, ...] = ()
     """For `speed`: the worst of them counts."""
+    who: tuple[str, ...] = ()
+    """On a ladder: mechanisms and families, of which the worst counts; all unless given."""
 
     @property
     def higher_is_better(self) -> bool:
         return self.kind == "speed"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Every mechanism at rising lengths, beside softmax: how its cost grows."""
+
+    lengths: tuple[int, ...]
+    """Tokens, rising."""
+    fit_from: int
+    """The shortest length from which exponents are fitted; fixed costs weigh below."""
+    mark: int
+    """The length at which ratios and compile times are told."""
+    mechanisms: tuple[str, ...] = ()
+    """Names in `attn.kernels.KERNELS`; all unless given."""
+    heads: int = 4
+    head_dim: int = 64
+    patience: float = 10.0
+    """Seconds of a call beyond which it is timed once, and not tried on longer texts."""
+    budget: float = 6.0
+    """Seconds of samples of one entrant, after which it sits out the rounds left."""
+
+    def __post_init__(self):
+        if len(self.lengths) < 2 or list(self.lengths) != sorted(set(self.lengths)):
+            raise UserError(f"lengths {self.lengths}; a ladder is two or more, rising")
+        if self.mark not in self.lengths:
+            raise UserError(f"mark = {self.mark}; it must be one of {self.lengths}")
+        if sum(self.fit_from <= T for T in self.lengths) < 2:
+            raise UserError(
+                f"fit_from = {self.fit_from}; a line needs two lengths of {self.lengths}"
+            )
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Length by length, forward and then with gradients."""
+        N = self.heads
+        return tuple(
+            Case(T, backward=backward, N=N, K=N, H=self.head_dim)
+            for T, backward in product(self.lengths, (False, True))
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +92,7 @@ class Suite:
     """Cases whose time is held against their density and the dense time."""
     lengths: tuple[int, ...] = ()
     """Tokens at which compile time and scratch memory are taken, rising fourfold."""
+    ladder: Ladder | None = None
 
 
 FORWARD, TRAINED = Case(4096), Case(4096, backward=True)
@@ -92,6 +145,48 @@ TARGETS = (
     Target("compile time up to 65,536 tokens, s", "compile", 3.0, 1.0),
 )
 
+LINEAR = ("window", "linear", "recurrent")
+DEFINITION = ("softmax by definition",)
+
+GROWTH = (
+    Target(
+        "time exponent, softmax by definition",
+        "time exponent",
+        2.3,
+        2.1,
+        who=DEFINITION,
+    ),
+    Target(
+        "scratch exponent, softmax by definition",
+        "scratch exponent",
+        2.1,
+        2.05,
+        who=DEFINITION,
+    ),
+    Target(
+        "time exponent, window, linear, recurrent family",
+        "time exponent",
+        1.3,
+        1.1,
+        who=LINEAR,
+    ),
+    Target(
+        "scratch exponent, window, linear, recurrent family",
+        "scratch exponent",
+        1.2,
+        1.05,
+        who=LINEAR,
+    ),
+    Target(
+        "forward + backward, 4,096 tokens, window, linear, recurrent family: time over theirs",
+        *("time ratio", 1.0, 0.5, "softmax"),
+        who=LINEAR,
+    ),
+    Target(
+        "compile time of every mechanism, 4,096 tokens, s", "compile each", 5.0, 2.0
+    ),
+)
+
 GRID = tuple(
     Race(Case(T, MASKS[mask], dtype, backward, K=K))
     for (T, K), mask, dtype, backward in product(
@@ -127,5 +222,10 @@ SUITES: Mapping[str, Suite] = {
         ),
         density=(Case(2048, MASKS["full"]), Case(2048, Causal())),
         lengths=(1024, 4096),
+    ),
+    "mechanisms": Suite(
+        races=(),
+        targets=GROWTH,
+        ladder=Ladder((1024, 2048, 4096, 8192, 16384), fit_from=2048, mark=4096),
     ),
 }

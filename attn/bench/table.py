@@ -1,5 +1,6 @@
 """A record as tables: Markdown for the repository, the same for a terminal."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ from rich.text import Text
 from attn.bench.machine import slug
 from attn.bench.measure import Spread
 from attn.bench.plot import draw
-from attn.bench.record import CaseRecord, Judgement, Record, Row
+from attn.bench.record import (
+    CaseRecord,
+    Crossover,
+    Fit,
+    GrowthRecord,
+    Judgement,
+    Record,
+    Row,
+)
 from attn.errors import UserError
 from attn.report.plots import to_png
 from attn.report.style import LIGHT
@@ -29,6 +38,18 @@ CAPTION = (
 )
 
 
+GROWTH_CAPTION = (
+    "`softmax` is ours as `auto` takes it, `attn` in the tables of cases; ratios are to "
+    "it, so below 1 a mechanism is faster. Exponents: least squares of log cost over log "
+    "tokens, plus or minus the standard error of the slope. `faster from`: where the "
+    "logarithm of the ratio, between lengths, falls below 0 for good; `beyond`: it is "
+    "above at the longest text, and falling; `never seen`: not falling. Compile time is "
+    "of forward + backward. A mechanism that cannot be causal runs over all keys, beside "
+    "causal softmax. What mechanisms give is not compared with softmax, which most are "
+    "not; the tests hold each against its own definition."
+)
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table before it is drawn; the first column is text, and so is the last."""
@@ -41,6 +62,8 @@ class Sheet:
 def sheets(record: Record) -> list[Sheet]:
     """Targets first, then our limits, then every case."""
     found = [_targets(record.targets)] if record.targets else []
+    if record.growth:
+        found.append(_growth(record))
     if record.compiling:
         found.append(_compiling(record))
     if record.density:
@@ -52,14 +75,18 @@ def to_markdown(record: Record) -> str:
     """The whole page, as GitHub Markdown."""
     head = f"# Benchmark: {record.suite}\n\n{provenance(record)}"
     parts = [_markdown(sheet) for sheet in sheets(record)]
-    return "\n\n".join([head, *parts, CAPTION]) + "\n"
+    return "\n\n".join([head, *parts, *_captions(record)]) + "\n"
 
 
 def to_rich(record: Record) -> Group:
     """The same for a terminal; `rich.print` it."""
     drawn = [_rich(sheet) for sheet in sheets(record)]
-    notes = (provenance(record), CAPTION)
+    notes = (provenance(record), *_captions(record))
     return Group(*drawn, *(Text(note, style="dim") for note in notes))
+
+
+def _captions(record: Record) -> list[str]:
+    return [GROWTH_CAPTION] * bool(record.growth) + [CAPTION]
 
 
 def provenance(record: Record) -> str:
@@ -158,6 +185,69 @@ def _density(record: Record) -> Sheet:
     ]
     columns = ("case", "density", "ms", "time / (density x own dense time)", "note")
     return Sheet("attn blockwise under masks", columns, tuple(rows))
+
+
+def _growth(record: Record) -> Sheet:
+    """A line a mechanism, by family; both directions side by side."""
+    directions = defaultdict(dict)
+    for one in record.growth:
+        directions[one.family, one.mechanism][one.backward] = one
+    families = list(dict.fromkeys(family for family, _ in directions))
+    fitted = max((x.time.tokens for x in record.growth if x.time), key=len, default=())
+    rows = [
+        _grown(pair[False], pair[True], len(fitted))
+        for (family, _), pair in sorted(
+            directions.items(), key=lambda item: families.index(item[0][0])
+        )
+    ]
+    at = f"at {record.mark:,}"
+    columns = (
+        *("mechanism", "family", "time exponent, forward", "forward + backward"),
+        *("scratch exponent, forward", "forward + backward"),
+        *(f"time over softmax {at}, forward", "forward + backward"),
+        *("faster from, tokens, forward", "forward + backward"),
+        *(f"compile {at}, s", "note"),
+    )
+    said = ", ".join(f"{tokens:,}" for tokens in fitted)
+    title = f"Growth with the text; exponents fitted to {said} tokens"
+    return Sheet(title, columns, tuple(rows))
+
+
+def _grown(
+    forward: GrowthRecord, trained: GrowthRecord, lengths: int
+) -> tuple[str, ...]:
+    pair = (forward, trained)
+    took = trained.compile_seconds
+    return (
+        forward.mechanism,
+        forward.family,
+        *(exponent(one.time, lengths) for one in pair),
+        *(exponent(one.scratch, lengths) for one in pair),
+        *(spread(one.ratio) for one in pair),
+        *(overtaken(one.crossover) for one in pair),
+        NONE if took is None else f"{took:.2f}",
+        # What stopped it with gradients stopped it first, or nothing did.
+        trained.note or forward.note,
+    )
+
+
+def exponent(fit: Fit | None, lengths: int) -> str:
+    """`1.02 ± 0.03`; of how many lengths where not of all."""
+    if fit is None:
+        return NONE
+    error = "" if fit.error is None else f" ± {fit.error:.2f}"
+    fewer = len(fit.tokens) < lengths
+    return f"{fit.exponent:.2f}{error}" + f" ({len(fit.tokens)} lengths)" * fewer
+
+
+def overtaken(crossover: Crossover | None) -> str:
+    """`1,730`, `below 1,024`, `beyond 16,384`, or `never seen`."""
+    if crossover is None:
+        return NONE
+    if crossover.kind == "never":
+        return "never seen"
+    lead = "" if crossover.kind == "at" else f"{crossover.kind} "
+    return f"{lead}{crossover.tokens:,}"
 
 
 def _case(case: CaseRecord) -> Sheet:

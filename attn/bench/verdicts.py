@@ -1,12 +1,14 @@
 """From numbers to verdicts: does the record meet what we hold ourselves to?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attn.bench.measure import Spread
 from attn.bench.record import (
     CaseRecord,
     CompileRecord,
     DensityRecord,
+    Fit,
+    GrowthRecord,
     Judgement,
     Verdict,
 )
@@ -23,6 +25,7 @@ def judge(
     cases: Sequence[CaseRecord],
     density: Sequence[DensityRecord],
     compiling: Sequence[CompileRecord],
+    growth: Sequence[GrowthRecord] = (),
 ) -> Judgement:
     """The verdict on one target: the worst case counts, by its median."""
     found, where = {
@@ -31,6 +34,10 @@ def judge(
         "scratch": lambda: _scratch(compiling),
         "growth": lambda: _growth(compiling),
         "compile": lambda: _compile(compiling),
+        "time exponent": lambda: _grown(target, growth, _time_exponent),
+        "scratch exponent": lambda: _grown(target, growth, _scratch_exponent),
+        "time ratio": lambda: _grown(target, growth, _time_ratio),
+        "compile each": lambda: _grown(target, growth, _compile_each),
     }[target.kind]()
     return Judgement(
         title=target.title,
@@ -104,6 +111,53 @@ def _compile(compiling: Sequence[CompileRecord]) -> Found:
     worst = max(compiling, key=lambda record: max(record.samples_seconds))
     samples = worst.samples_seconds
     return Spread(max(samples), min(samples), max(samples)), worst.name
+
+
+def _grown(
+    target: Target,
+    growth: Sequence[GrowthRecord],
+    number: Callable[[GrowthRecord], Spread | None],
+) -> Found:
+    """The worst of those whom the target names; one without a number leaves it open."""
+    found: list[tuple[Spread, str]] = []
+    for record in growth:
+        if target.who and not {record.mechanism, record.family} & {*target.who}:
+            continue
+        if target.kind == "time ratio" and not record.backward:
+            continue
+        direction = "forward + backward" if record.backward else "forward"
+        value, where = number(record), f"{record.mechanism}, {direction}"
+        if value is None:
+            return None, f"{where}: no number: {record.note or 'not run'}"
+        found.append((value, where))
+    if not found:
+        return None, "not run"
+    return max(found, key=lambda pair: pair[0].median)
+
+
+def _time_exponent(record: GrowthRecord) -> Spread | None:
+    return _fitted(record.time)
+
+
+def _scratch_exponent(record: GrowthRecord) -> Spread | None:
+    return _fitted(record.scratch)
+
+
+def _time_ratio(record: GrowthRecord) -> Spread | None:
+    return record.ratio
+
+
+def _compile_each(record: GrowthRecord) -> Spread | None:
+    seconds = record.compile_seconds
+    return None if seconds is None else _exactly(seconds)
+
+
+def _fitted(fit: Fit | None) -> Spread | None:
+    """From one standard error below the exponent to one above."""
+    if fit is None:
+        return None
+    error = fit.error or 0.0
+    return Spread(fit.exponent, fit.exponent - error, fit.exponent + error)
 
 
 def _exactly(value: float) -> Spread:

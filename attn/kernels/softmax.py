@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.blockwise import tile_numbers
 from attn.kernels.dense import dense_attention
 from attn.masks import Mask
 from attn.positions import RelativeBias
@@ -55,6 +56,9 @@ class Softmax(Kernel):
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + Hv) * self.pattern(mask, T, S).density(T, S)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        return tile_numbers(self.pattern(mask, T, S), T, S, H, Hv)
 
     def state_size(self, S, H, Hv):
         return S * (H + Hv)

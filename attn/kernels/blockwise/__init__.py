@@ -9,5 +9,6 @@ tiles whatever the batch is.
 """
 
 from attn.kernels.blockwise.call import blockwise_attention
+from attn.kernels.blockwise.plan import tile_numbers
 
-__all__ = ["blockwise_attention"]
+__all__ = ["blockwise_attention", "tile_numbers"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.device import cpu_multiplies, device_kind
-from attn.kernels.blockwise.walks import Cut, Walk, make_walk
+from attn.kernels.blockwise.walks import Cut, Walk, choose_cut, make_walk
 from attn.masks import FULL, Mask
 
 SCORES_AT_ONCE = 2**20
@@ -70,6 +70,16 @@ def choose_heads(B: int, K: int, scores: int) -> tuple[int, int]:
     fits = max(1, SCORES_AT_ONCE // scores)
     heads = _largest_divisor(K, fits)
     return (_largest_divisor(B, fits // K) if heads == K else 1), heads
+
+
+def tile_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
+    """Numbers that a forward step of one head holds: its tile, whatever T and S are.
+
+    Scores and weights, then the queries, their sums and what the tile adds to them,
+    then keys and values.
+    """
+    line, tile, _ = choose_cut(mask, T, S, of_rows=True)
+    return 2 * line * tile + line * (H + 2 * Hv) + tile * (H + Hv)
 
 
 def _largest_divisor(n: int, most: int) -> int:

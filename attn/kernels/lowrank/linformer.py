@@ -59,6 +59,10 @@ class Linformer(Kernel):
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(self.rank, H + Hv, S + T)
 
+    def scratch_size(self, T, S, H, Hv, mask):
+        # Scores and weights; projected keys and values.
+        return 2 * T * self.rank + self.rank * (H + Hv)
+
     def state_size(self, S, H, Hv):
         return self.rank * (H + Hv)
 
