@@ -7,7 +7,6 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from attn.kernels.base import Kernel, Weights
-from attn.kernels.blockwise.walks import choose_cut
 from attn.kernels.dense import dense_attention
 from attn.masks import Mask
 
@@ -79,9 +78,3 @@ class Composed(Kernel):
         q, k, v = (x[None, :, None] for x in (q, k, v))
         own = jax.tree.map(lambda w: w[None], weights)
         return self.compose(softmax, q, k, v, own, scale)[0, :, 0]
-
-
-def tile_size(mask: Mask, T: int, S: int) -> int:
-    """Numbers that a tile holds: its scores, and their weights."""
-    cut = choose_cut(mask, T, S, of_rows=True)
-    return 2 * cut.line * cut.tile

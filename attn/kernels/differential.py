@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attn.kernels.base import Weights, bad_knob, matmul_flops
-from attn.kernels.composed import Composed, SoftmaxOf, tile_size
+from attn.kernels.blockwise import tile_numbers
+from attn.kernels.composed import Composed, SoftmaxOf
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Differential(Composed):
         return matmul_flops(T, S, H + 2 * Hv) * mask.density(T, S)
 
     def scratch_size(self, T, S, H, Hv, mask):
-        return tile_size(mask, T, S) + (T + S) * H + 2 * T * Hv
+        return tile_numbers(mask, T, S, H // 2, Hv) + (T + S) * H + 2 * T * Hv
 
     def state_size(self, S, H, Hv):
         return S * (H + Hv)

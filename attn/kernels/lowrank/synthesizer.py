@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from attn.errors import UserError, unknown
 from attn.kernels.base import Weights, bad_knob, matmul_flops
-from attn.kernels.composed import Composed, SoftmaxOf, tile_size
+from attn.kernels.blockwise import tile_numbers
+from attn.kernels.composed import Composed, SoftmaxOf
 
 KINDS = ("dense", "random")
 
@@ -83,7 +84,7 @@ class Synthesizer(Composed):
         return made + matmul_flops(T, S, self.rank + Hv) * mask.density(T, S)
 
     def scratch_size(self, T, S, H, Hv, mask):
-        return tile_size(mask, T, S) + 2 * T * self.rank
+        return tile_numbers(mask, T, S, self.rank, Hv) + 2 * T * self.rank
 
     def state_size(self, S, H, Hv):
         return S * Hv
