@@ -4,6 +4,7 @@ from attn.kernels.base import CAPABILITIES, Family, Kernel
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
+from attn.kernels.recurrent.rglru import RGLRU
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
 from attn.kernels.sparse.dilated import DilatedAttention
@@ -29,13 +30,15 @@ KERNELS: dict[str, type[Kernel]] = {
         Linear,
         Performer,
         Linformer,
+        RGLRU,
     )
 }
-"""Every mechanism by its name, in order of family: dense, sparse, lowrank."""
+"""Every mechanism by its name, in order of family: dense, sparse, lowrank, recurrent."""
 
 __all__ = [
     "CAPABILITIES",
     "KERNELS",
+    "RGLRU",
     "BigBirdAttention",
     "DilatedAttention",
     "Family",
