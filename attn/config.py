@@ -39,6 +39,12 @@ class ModelConfig:
     """Key and value heads, K; `num_heads` unless given. 1 is multi-query attention."""
     head_dim: int | None = None
     """Width of a head, H; `d_model / num_heads` unless given."""
+    kv_rank: int | None = None
+    """Width of the latent that keys and values are made from, R (multi-head latent
+    attention); made from the layer's input unless given."""
+    rope_dim: int | None = None
+    """Width of what rotary positions turn beside a head, where keys come from a latent;
+    H / 2, made even, unless given."""
     d_ff: int | None = None
     """Hidden width of `mlp`, F; 4 `d_model` unless given."""
     kernel: Kernel = field(default_factory=Softmax)
@@ -60,7 +66,7 @@ class ModelConfig:
         require_positive(
             self, "d_model", "repeats", "num_heads", "num_kv_heads", "head_dim"
         )
-        require_positive(self, "d_ff", "conv_width")
+        require_positive(self, "kv_rank", "rope_dim", "d_ff", "conv_width")
         if not 0 <= self.dropout < 1:
             raise UserError(f"ModelConfig.dropout = {self.dropout}; from 0 to below 1")
         for name, names in (("positions", Positions), ("dtype", Dtype)):
@@ -70,6 +76,7 @@ class ModelConfig:
                 )
         self._check_pattern()
         self._check_heads()
+        self._check_latent()
 
     def _check_pattern(self):
         if not self.pattern:
@@ -104,11 +111,49 @@ class ModelConfig:
                 f"ModelConfig.num_kv_heads = {self.kv_heads} does not divide "
                 f"num_heads = {self.num_heads}"
             )
-        if self.positions == "rotary" and self.head_width % 2:
+        if self.positions == "rotary" and self.kv_rank is None and self.head_width % 2:
             raise UserError(
                 f"head_dim = {self.head_width} is odd, and rotary positions turn pairs; "
                 "choose an even head_dim, or other positions"
             )
+
+    def _check_latent(self):
+        rope, rank = self.rope_dim, self.kv_rank
+        kernels = [k for k in map(self.kernel_of, self.pattern) if k is not None]
+        turns = rank is not None and self.positions == "rotary"
+        if rope is not None and not (turns and any(k.rotates for k in kernels)):
+            raise UserError(
+                f"ModelConfig.rope_dim = {rope} turns nothing: it needs a kv_rank, "
+                "positions = 'rotary', and a kernel that compares queries with keys"
+            )
+        if rope is not None and rope % 2:
+            raise UserError(
+                f"ModelConfig.rope_dim = {rope} is odd, and rotary positions turn pairs"
+            )
+        if rank is None:
+            return
+        if self.num_kv_heads is not None:
+            raise UserError(
+                f"ModelConfig.kv_rank = {rank} makes keys and values for every head; "
+                f"leave out num_kv_heads = {self.num_kv_heads}"
+            )
+        for kernel in kernels:
+            if kernel.reads != frozenset("qkv"):
+                raise UserError(
+                    f"ModelConfig.kv_rank = {rank} makes keys and values to compare "
+                    f"with queries; kernel {kernel.name!r} reads "
+                    f"{', '.join(sorted(kernel.reads))} alone"
+                )
+
+    def rope_width(self, kernel: Kernel) -> int:
+        """Channels beside the H that rotary positions turn for this kernel, U."""
+        if self.kv_rank is None or self.positions != "rotary" or not kernel.rotates:
+            return 0
+        return self.rope_dim or max(2, self.head_width // 4 * 2)
+
+    def key_width(self, kernel: Kernel) -> int:
+        """Width of the queries and keys that a layer makes for this kernel."""
+        return self.head_width + self.rope_width(kernel)
 
     @property
     def kv_heads(self) -> int:
@@ -210,7 +255,8 @@ class Experiment:
                     {"key_padding"} if self.task.padded else (),
                 )
                 kernel.check_length(self.task.seq_len)
-                kernel.check_head(self.model.head_width, self.model.head_width)
+                width = self.model.key_width(kernel)
+                kernel.check_head(width, self.model.head_width)
 
     @property
     def mask(self) -> Mask:

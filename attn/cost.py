@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import lcm
 from typing import Literal, get_args
 
-from attn.config import Experiment
+from attn.config import Experiment, ModelConfig
 from attn.errors import UserError, unknown
 from attn.kernels.base import Kernel, matmul_flops
 
@@ -21,7 +21,7 @@ Match = Literal["params", "flops", "kv_cache", "none"]
 def count_params(experiment: Experiment) -> int:
     """Trained numbers of the model."""
     model, task = experiment.model, experiment.task
-    D, N, K, H = model.d_model, model.num_heads, model.kv_heads, model.head_width
+    D, N, H = model.d_model, model.num_heads, model.head_width
     total = task.vocab_size * D + D
     if model.positions == "learned":
         total += task.seq_len * D
@@ -30,8 +30,8 @@ def count_params(experiment: Experiment) -> int:
     for layer in model.layers:
         kernel = model.kernel_of(layer)
         if kernel is not None:
-            total += D * H * _made_heads(kernel, N, K) + N * D * H
-            total += N * kernel.num_weights(H, task.seq_len)
+            total += _projections(model, kernel) + (model.kv_rank or 0)
+            total += N * kernel.num_weights(model.key_width(kernel), task.seq_len)
             total += N * H * kernel.head_norm
         elif layer == "short_conv":
             total += model.conv_width * D + D * D
@@ -44,14 +44,14 @@ def count_params(experiment: Experiment) -> int:
 def forward_flops(experiment: Experiment) -> float:
     """Of one sequence."""
     model, task = experiment.model, experiment.task
-    D, N, K, H = model.d_model, model.num_heads, model.kv_heads, model.head_width
-    T = task.seq_len
+    D, N, H, T = model.d_model, model.num_heads, model.head_width, task.seq_len
     total = matmul_flops(task.num_scored, D, task.num_classes)
     for layer in model.layers:
         kernel = model.kernel_of(layer)
         if kernel is not None:
-            total += matmul_flops(T, D, _made_heads(kernel, N, K) + N, H)
-            total += N * kernel.flops(T, T, H, H, experiment.mask)
+            total += matmul_flops(T, _projections(model, kernel))
+            width = model.key_width(kernel)
+            total += N * kernel.flops(T, T, width, H, experiment.mask)
         elif layer == "short_conv":
             total += matmul_flops(T, D, D + model.conv_width)
         else:
@@ -59,9 +59,14 @@ def forward_flops(experiment: Experiment) -> float:
     return total
 
 
-def _made_heads(kernel: Kernel, N: int, K: int) -> int:
-    """Heads of queries, keys and values that a layer makes for the kernel to read."""
-    return sum({"q": N, "k": K, "v": K}[name] for name in kernel.reads)
+def _projections(model: ModelConfig, kernel: Kernel) -> int:
+    """Weights of the matrices that make what the kernel reads, and of the one after."""
+    D, N, H, R = model.d_model, model.num_heads, model.head_width, model.kv_rank
+    if R is None:
+        heads = {"q": N, "k": model.kv_heads, "v": model.kv_heads}
+        return D * H * (sum(heads[name] for name in kernel.reads) + N)
+    turned = model.rope_width(kernel)
+    return D * (N * (H + turned) + R + turned) + 2 * R * N * H + N * H * D
 
 
 def train_flops(experiment: Experiment) -> float:
@@ -78,13 +83,21 @@ def decode_state(experiment: Experiment) -> int | None:
     for layer in model.layers:
         kernel = model.kernel_of(layer)
         if kernel is not None:
-            H = model.head_width
-            # Query heads that own features cannot share sums over them.
-            heads = model.kv_heads if kernel.owns == "nothing" else model.num_heads
-            numbers += heads * kernel.state_size(T, H, H)
+            numbers += _layer_state(model, kernel, T)
         elif layer == "short_conv":
             numbers += (model.conv_width - 1) * model.d_model
     return numbers * (2 if model.dtype == "bfloat16" else 4)
+
+
+def _layer_state(model: ModelConfig, kernel: Kernel, T: int) -> int:
+    """Numbers that a layer keeps of T tokens."""
+    width, H = model.key_width(kernel), model.head_width
+    if model.kv_rank is not None and "exact" in kernel.can:
+        # One key for all heads, of which the latent is the value too.
+        return kernel.state_size(T, model.kv_rank + model.rope_width(kernel), 0)
+    # Query heads that own features cannot share sums over them.
+    heads = model.kv_heads if kernel.owns == "nothing" else model.num_heads
+    return heads * kernel.state_size(T, width, H)
 
 
 _SOLVED: dict[str, tuple[str, Callable[[Experiment], float | None]]] = {
@@ -96,11 +109,13 @@ _SOLVED: dict[str, tuple[str, Callable[[Experiment], float | None]]] = {
 
 
 def match(experiment: Experiment, reference: Experiment, by: Match) -> Experiment:
-    """`experiment` with `d_ff` or `head_dim` set so that it costs what `reference` does.
+    """`experiment` with one width set so that it costs what `reference` does.
+
+    That is `d_ff`, or for the cache `head_dim`, or `kv_rank` where keys come from it.
 
     The nearest whole number is taken; of heads, the nearest even one where rotary
-    positions turn pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast Transformer Decoding, section 4) sizes its
-    models so.
+    positions turn pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast
+    Transformer Decoding, section 4) sizes its models so.
 
     Raises:
         UserError: no size of at least 1 reaches the cost, or the model has no such
@@ -111,6 +126,8 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
     if by == "none":
         return experiment
     field = _SOLVED[by][0]
+    if by == "kv_cache" and experiment.model.kv_rank is not None:
+        field = "kv_rank"
     step = _head_step(experiment) if field == "head_dim" else 1
 
     def resized(size: int) -> Experiment:

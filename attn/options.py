@@ -36,7 +36,7 @@ class Sweep(Where):
     over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Field and values, as in model.num_heads=1,2,4; given again, a grid."""
     match: Match = "none"
-    """Cost that is made equal to the experiment's own, by d_ff or head_dim."""
+    """Cost that is made equal to the experiment's own, by d_ff, head_dim or kv_rank."""
     seeds: int | None = None
     """Replicas of each; as the experiment says unless given."""
 

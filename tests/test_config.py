@@ -24,7 +24,10 @@ NAN, INF = float("nan"), float("inf")
 BAD_MODELS = [
     *[
         (name, value)
-        for name in "d_model repeats num_heads num_kv_heads head_dim d_ff conv_width".split()
+        for name in (
+            "d_model repeats num_heads num_kv_heads head_dim kv_rank rope_dim d_ff "
+            "conv_width"
+        ).split()
         for value in (0, -3)
     ],
     ("num_heads", 5),
@@ -138,9 +141,14 @@ def variants(config):
         "head_dim": 6,
         "d_ff": 100,
         "num_heads": 8,
+        "kv_rank": 8,
     }
     for field in fields(config):
         value = getattr(config, field.name)
+        if field.name == "rope_dim":
+            # It turns nothing without a latent.
+            yield field.name, replace(config, kv_rank=8, rope_dim=2)
+            continue
         if is_dataclass(value) and not isinstance(value, TrainConfig | ModelConfig):
             continue
         if isinstance(value, bool):

@@ -93,6 +93,12 @@ def test_a_training_step_is_three_forward_passes_of_the_batch():
             {"kernel": Performer(num_features=12), "head_dim": 8, "num_kv_heads": 1},
             2 * 12 * 9,
         ),
+        # One latent and one turned key for all heads; an attended sum keeps none.
+        ({"num_heads": 4, "head_dim": 8, "kv_rank": 6}, 16 * (6 + 4)),
+        ({"num_heads": 8, "head_dim": 8, "kv_rank": 6, "rope_dim": 2}, 16 * (6 + 2)),
+        ({"num_heads": 8, "kv_rank": 6, "positions": "learned"}, 16 * 6),
+        ({"kernel": WindowAttention(width=5), "kv_rank": 6, "rope_dim": 2}, 5 * 8),
+        ({"kernel": Linear(), "kv_rank": 6, "rope_dim": 2}, 2 * 10 * 9),
         ({"pattern": ("short_conv",), "conv_width": 3}, 2 * 16),
         ({"pattern": ("mlp",)}, 0),
     ],

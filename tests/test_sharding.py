@@ -33,7 +33,8 @@ def make(shape, kind="explicit"):
 def case(name, impl, N=N, K=None, dtype=jnp.float32):
     """Output and gradients as a function, and its inputs."""
     spec, random = naive.SPECS[name], np.random.default_rng(6)
-    shapes = {"q": (B, T, N, H), "k": (B, T, K or N, H), "v": (B, T, K or N, 3)}
+    shapes = {"q": (B, T, N, H), "k": (B, T, K or N, H)}
+    shapes["v"] = (B, T, K or N, naive.value_width(spec, H, 3))
     arrays = {n: jnp.asarray(random.normal(size=s), dtype) for n, s in shapes.items()}
     if "key_padding" in spec.can:
         real = np.arange(T)[None] < random.integers(2, T, (B, 1))

@@ -7,6 +7,7 @@ from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
 from attn.kernels.lowrank.synthesizer import Synthesizer
+from attn.kernels.recurrent.rglru import RGLRU
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
 from attn.kernels.sparse.dilated import DilatedAttention
@@ -35,13 +36,15 @@ KERNELS: dict[str, type[Kernel]] = {
         Based,
         Linformer,
         Synthesizer,
+        RGLRU,
     )
 }
-"""Every mechanism by its name, in order of family: dense, sparse, lowrank."""
+"""Every mechanism by its name, in order of family: dense, sparse, lowrank, recurrent."""
 
 __all__ = [
     "CAPABILITIES",
     "KERNELS",
+    "RGLRU",
     "Based",
     "BigBirdAttention",
     "Differential",

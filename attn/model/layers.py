@@ -39,33 +39,39 @@ class Attention(nnx.Module):
         seq_len: int,
         rngs: nnx.Rngs,
     ):
-        D, N, K, H = (
-            config.d_model,
-            config.num_heads,
-            config.kv_heads,
-            config.head_width,
-        )
+        D, N, H = config.d_model, config.num_heads, config.head_width
         self.kernel, self.mask, self.impl = kernel, mask, config.attention_impl
-        self.rotary = config.positions == "rotary" and kernel.rotates
-        self.made = {"q": (N, H), "k": (K, H), "v": (K, H)}
-
-        def make(name: str):
-            if name not in kernel.reads:
-                return nnx.data(None)
-            return weight(rngs, mesh.DNH, D, *self.made[name], fan_in=D)
-
-        self.q, self.k, self.v = map(make, self.made)
+        self.make_heads(config, rngs)
         self.o = weight(rngs, mesh.NHD, N, H, D, fan_in=N * H)
         self.own = nnx.data(None)
         if kernel.owns != "nothing":
             kind = nnx.Param if kernel.owns == "weights" else Features
-            drawn = kernel.init_heads(rngs.params(), N, head_dim=H, kv_len=seq_len)
+            width = config.key_width(kernel)
+            drawn = kernel.init_heads(rngs.params(), N, head_dim=width, kv_len=seq_len)
             self.own = nnx.data(
                 {k: kind(reshard(w, mesh.N_)) for k, w in drawn.items()}
             )
         self.norm = nnx.data(None)
         if kernel.head_norm:
             self.norm = nnx.Param(reshard(jnp.ones((N, H)), mesh.N_))
+
+    def make_heads(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
+        """The weights that `project` uses, of what the kernel reads."""
+        D, N, K, H = (
+            config.d_model,
+            config.num_heads,
+            config.kv_heads,
+            config.head_width,
+        )
+        self.rotary = config.positions == "rotary" and self.kernel.rotates
+        self.made = {"q": (N, H), "k": (K, H), "v": (K, H)}
+
+        def make(name: str):
+            if name not in self.kernel.reads:
+                return nnx.data(None)
+            return weight(rngs, mesh.DNH, D, *self.made[name], fan_in=D)
+
+        self.q, self.k, self.v = map(make, self.made)
 
     def project(self, x: Float[Array, "B T D"]) -> tuple[Array, Array, Array]:
         """Queries [B, T, N, H], keys and values [B, T, K, H], turned if rotary.
@@ -91,8 +97,18 @@ class Attention(nnx.Module):
     def __call__(
         self, x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
     ) -> Float[Array, "B T D"]:
-        q, k, v = self.project(x)
-        out = attend(
+        return self.read_out(self.attend(*self.project(x), kv_mask))
+
+    def attend(
+        self,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K Hv"],
+        kv_mask: Bool[Array, "B T"] | None,
+        scale: float | None = None,
+    ) -> Float[Array, "B T N Hv"]:
+        """What the kernel makes of these heads, under the layer's mask."""
+        return attend(
             self.kernel,
             q,
             k,
@@ -100,11 +116,15 @@ class Attention(nnx.Module):
             mask=self.mask,
             kv_mask=kv_mask,
             weights=self.weights,
+            scale=scale,
             impl=self.impl,
         )
+
+    def read_out(self, out: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
+        """Heads side by side, projected; each over its own size, if the paper does."""
         if self.norm is not None:
             out = _rms(out, self.norm[...])
-        o = self.o[...].astype(x.dtype)
+        o = self.o[...].astype(out.dtype)
         return jnp.einsum("btnh,nhd->btd", out, o, out_sharding=mesh.BTD)
 
     def map(

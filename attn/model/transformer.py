@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from attn import mesh
 from attn.config import Experiment, ModelConfig
 from attn.masks import Mask
+from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Attention, ShortConv, weight
 from attn.positions import sinusoidal
 
@@ -139,7 +140,8 @@ def _make(
 ) -> nnx.Module:
     kernel = config.kernel_of(name)
     if kernel is not None:
-        return Attention(config, kernel, mask, seq_len, rngs)
+        kind = Attention if config.kv_rank is None else LatentAttention
+        return kind(config, kernel, mask, seq_len, rngs)
     if name == "short_conv":
         causal = not bool(mask.predicate(0, 1))
         return ShortConv(config, causal, rngs)

@@ -55,6 +55,8 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
         _kv_heads(run) if _kv_heads(run) != heads_of(run) else "same"
     ),
     "head dim": _size("head_dim", _head_width),
+    "kv rank": lambda run: run.config["model"].get("kv_rank"),
+    "rope dim": lambda run: run.config["model"].get("rope_dim"),
     "d_model": _size("d_model", lambda model: None),
     "d_ff": _size("d_ff", lambda model: 4 * model.get("d_model", 0) or None),
     "layers": _layers,

@@ -51,9 +51,14 @@ def _kernel(experiment: Experiment) -> dict[str, Any] | None:
     kernel = next(kernels, None)
     if kernel is None:
         return None
-    N, K, H = model.num_heads, model.kv_heads, model.head_width
+    N, K, H, Hv = (
+        model.num_heads,
+        model.kv_heads,
+        model.key_width(kernel),
+        model.head_width,
+    )
     asked = frozenset(["key_padding"] if experiment.task.padded else [])
-    sizes = (experiment.train.batch_size, T, T, N, K, H, H)
+    sizes = (experiment.train.batch_size, T, T, N, K, H, Hv)
     ask = Ask(*sizes, model.dtype, experiment.mask, asked, device_kind())
     chosen, _ = choose_implementation(kernel, ask, model.attention_impl)
     return {

@@ -28,7 +28,7 @@ def inputs(spec, T=T, S=S):
     """q, k, v of one head and the kernel's own weights."""
     T = queries(spec, T, S)
     random = np.random.default_rng(3)
-    shapes = {"q": (T, H), "k": (S, H), "v": (S, HV)}
+    shapes = {"q": (T, H), "k": (S, H), "v": (S, width(spec))}
     arrays = {n: random.normal(size=s).astype(np.float32) for n, s in shapes.items()}
     return {n: jnp.asarray(x) for n, x in arrays.items()}, naive.own_weights(spec, H, S)
 
@@ -36,6 +36,11 @@ def inputs(spec, T=T, S=S):
 def queries(spec, T=T, S=S):
     """How many, of a kernel that may be made for as many keys."""
     return T if "cross" in spec.can else S
+
+
+def width(spec):
+    """Of the values, which may have to be that of the keys."""
+    return naive.value_width(spec, H, HV)
 
 
 def call(spec, arrays, weights, **options):
@@ -73,7 +78,7 @@ def test_kernel_and_its_gradients_equal_the_definition(name, shape, monkeypatch)
     monkeypatch.setattr(features, "CHUNK", 4)
     spec, mask = (naive.SPECS | VARIANTS)[name], MASKS[shape]
     arrays, weights = inputs(spec)
-    cotangent = np.random.default_rng(0).normal(size=(queries(spec), HV))
+    cotangent = np.random.default_rng(0).normal(size=(queries(spec), width(spec)))
     trained = weights if spec.owns == "weights" else {}
     kv_ids = jnp.where(jnp.asarray(REAL), 0, -1)
 

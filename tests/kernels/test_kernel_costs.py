@@ -22,7 +22,7 @@ def test_flops_are_about_what_the_compiler_counts(name, mask):
     spec, T, H = KERNELS[name](), 256, 32
     q = jax.ShapeDtypeStruct((T, H), jnp.float32)
     weights = jax.eval_shape(lambda: spec.init(jax.random.key(0), head_dim=H, kv_len=T))
-
+    # Of several forms, the one that long texts get.
     several = len(spec.implementations) > 1 and not spec.lifted
     form = {"form": spec.implementations[-1]} if several else {}
 

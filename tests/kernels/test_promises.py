@@ -305,7 +305,7 @@ def test_every_head_computes_with_its_own_weights(name):
 def test_weights_are_asked_for_and_refused_where_none_are_owned(name):
     arrays, weights = inputs(naive.SPECS[name])
     with pytest.raises(UserError, match="weights were not given"):
-        attend(naive.SPECS[name], *arrays)
+        attend(naive.SPECS[name], *arrays, **base_mask(naive.SPECS[name]))
     with pytest.raises(UserError, match="owns nothing, and weights were given"):
         attend(naive.SPECS["softmax"], *arrays, weights=weights)
 

@@ -187,6 +187,8 @@ def test_dropout_follows_its_key_and_is_off_without_one():
         {"num_heads": 4},
         {"num_kv_heads": 1},
         {"head_dim": 4},
+        {"kv_rank": 8},
+        {"kv_rank": 8, "rope_dim": 2},
         {"d_ff": 64},
         {"kernel": Linear()},
         {"positions": "none"},

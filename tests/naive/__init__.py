@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attn.errors import UserError
 from attn.kernels import KERNELS
 from naive.oracle import Oracle
 from naive.scores import softmax, softmax_row
@@ -52,6 +53,15 @@ def visible(spec, T, S, causal, real=None):
 def define(spec, q, k, v, seen, weights):
     """The output [T, Hv] of one head, by definition."""
     return ORACLES[spec.name].definition(spec, q, k, v, seen, weights)
+
+
+def value_width(spec, H, wanted):
+    """The width of values to ask for: `wanted`, or H of what takes no other."""
+    try:
+        spec.check_head(H, wanted)
+    except UserError:
+        return H
+    return wanted
 
 
 @cache

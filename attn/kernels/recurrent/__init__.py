@@ -1,0 +1,1 @@
+"""Recurrences: attention with a state of fixed size."""

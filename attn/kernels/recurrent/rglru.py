@@ -1,0 +1,145 @@
+"""RG-LRU: a gated linear recurrence in which no channel meets another."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from attn.errors import UserError
+from attn.kernels.base import Kernel, Weights
+from attn.kernels.dense import clean
+from attn.masks import Mask
+
+POWER = 8.0
+"""c of the paper, which it sets to 8."""
+SLOWEST, FASTEST = 0.999, 0.9
+"""Between these a^c is drawn: a channel starts by forgetting so much at r = 1."""
+GATES = 13
+"""Multiplications, additions and the like that both gates and the root take a number."""
+
+
+@dataclass(frozen=True)
+class RGLRU(Kernel):
+    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t: De et al. 2024 (Griffin), 2.4.
+
+    Equations 1 to 4, channel by channel, with a_t = a^(c r_t), a = sigmoid(Lambda) and
+    gates r_t and i_t that are sigmoids: q is what goes into the gate of the recurrence,
+    k what goes into that of the input, and v is x. O(T H) time, no matmul, and decoding
+    keeps H numbers. Each channel forgets at its own pace, so there is no one map, and
+    heads are no more than a way to divide channels.
+
+    The paper makes both gates from x itself, by block-diagonal maps with biases; ours
+    are linear maps of what the layer is given, like x, and have no bias. What surrounds
+    it there, a convolution before and a branch of GeLU that multiplies the output, is
+    the business of a block, and is not here.
+    """
+
+    name = "rglru"
+    family = "recurrent"
+    can: ClassVar[frozenset[str]] = frozenset({"causal", "key_padding", "decoding"})
+    implementations = ("parallel", "recurrent")
+    """A scan over pairs of tokens, O(log T) deep; or one token after another, which
+    works and holds less, and is the faster one where nothing is idle."""
+    rotates = False
+
+    @property
+    def owns(self):
+        return "weights"
+
+    def init(self, key, *, head_dim, kv_len):
+        """Lambda [H], such that a^c is uniform (section 2.4)."""
+        u = jax.random.uniform(key, (head_dim,), minval=FASTEST, maxval=SLOWEST)
+        log_a = jnp.log(u) / POWER
+        return {"Lambda": log_a - jnp.log(-jnp.expm1(log_a))}
+
+    def num_weights(self, H, S):
+        return H
+
+    def check_head(self, H, Hv):
+        if Hv != H:
+            raise UserError(
+                f"kernel {self.name!r} gates each channel by itself: values of width "
+                f"{Hv} need gates as wide, and these are {H} wide"
+            )
+
+    def flops(self, T, S, H, Hv, mask):
+        """Elementwise, for there is no matmul, token after token."""
+        return float((GATES + 2) * T * H)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        # What each token keeps, and what it adds.
+        return 2.0 * T * H
+
+    def state_size(self, S, H, Hv):
+        return H
+
+    def begin(self, H, Hv):
+        return jnp.zeros(Hv, jnp.float32)
+
+    def step(self, state, q, k, v, *, weights=None):
+        kept, added = recurrence(q, k, v, (weights or {})["Lambda"])
+        state = kept * state + added
+        return state, state.astype(v.dtype)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "T H"],
+        v: Float[Array, "T H"],
+        *,
+        mask: Mask,
+        weights: Weights,
+        kv_ids: Int[Array, "T"] | None = None,
+        form: Literal["parallel", "recurrent"] = "parallel",
+    ) -> Float[Array, "T H"]:
+        """The states [T, H]: 0 before the first token, as they were at padding."""
+        q, k, v = (clean(x, kv_ids) for x in (q, k, v))
+        kept, added = recurrence(q, k, v, weights["Lambda"])
+        if kv_ids is not None:
+            kept = jnp.where(kv_ids[:, None] < 0, 1.0, kept)
+        scan = by_pairs if form == "parallel" else by_tokens
+        return scan(kept, added).astype(v.dtype)
+
+
+def recurrence(
+    q: Float[Array, "*T H"],
+    k: Float[Array, "*T H"],
+    v: Float[Array, "*T H"],
+    Lambda: Float[Array, "H"],
+) -> tuple[Float[Array, "*T H"], Float[Array, "*T H"]]:
+    """What a token keeps of the state, a_t, and what it adds to it; float32."""
+    q, k, v, Lambda = (x.astype(jnp.float32) for x in (q, k, v, Lambda))
+    slowest = -POWER * jax.nn.softplus(-Lambda)
+    log_a = jnp.broadcast_to(slowest, q.shape) * jax.nn.sigmoid(q)
+    # The root has no slope at 0, where a gate is shut so far that a_t is 1.
+    left = -jnp.expm1(2 * log_a)
+    some = left > 0
+    root = jnp.where(some, jnp.sqrt(jnp.where(some, left, 1.0)), 0.0)
+    return jnp.exp(log_a), root * jax.nn.sigmoid(k) * v
+
+
+def by_pairs(
+    kept: Float[Array, "T H"], added: Float[Array, "T H"]
+) -> Float[Array, "T H"]:
+    """h_t = kept_t h_{t-1} + added_t, in O(log T) steps."""
+
+    def then(first, second):
+        (a, x), (b, y) = first, second
+        return a * b, b * x + y
+
+    return lax.associative_scan(then, (kept, added))[1]
+
+
+def by_tokens(
+    kept: Float[Array, "T H"], added: Float[Array, "T H"]
+) -> Float[Array, "T H"]:
+    """h_t = kept_t h_{t-1} + added_t, in T steps."""
+
+    def one(state, token):
+        state = token[0] * state + token[1]
+        return state, state
+
+    return lax.scan(one, jnp.zeros_like(added[0]), (kept, added))[1]
