@@ -4,6 +4,8 @@ from attn.kernels.base import CAPABILITIES, Family, Kernel
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
+from attn.kernels.recurrent.gated_delta import GatedDelta
+from attn.kernels.recurrent.retention import Retention
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
 from attn.kernels.sparse.dilated import DilatedAttention
@@ -29,9 +31,11 @@ KERNELS: dict[str, type[Kernel]] = {
         Linear,
         Performer,
         Linformer,
+        Retention,
+        GatedDelta,
     )
 }
-"""Every mechanism by its name, in order of family: dense, sparse, lowrank."""
+"""Every mechanism by its name, in order of family: dense, sparse, lowrank, recurrent."""
 
 __all__ = [
     "CAPABILITIES",
@@ -40,12 +44,14 @@ __all__ = [
     "DilatedAttention",
     "Family",
     "FixedAttention",
+    "GatedDelta",
     "Kernel",
     "Linear",
     "Linformer",
     "LocalAttention",
     "Longformer",
     "Performer",
+    "Retention",
     "Softmax",
     "StreamingAttention",
     "StridedAttention",
