@@ -52,7 +52,7 @@ class Retention(FadingState):
 
     def scratch_size(self, T, S, H, Hv, mask):
         C = min(base.CHUNK, T)
-        return T * (C + H * Hv / C)
+        return T * (2 * C + H + H * Hv / C)
 
     def tokens(self, q, k, v, weights, real):
         log_keep = jax.nn.log_sigmoid(weights["decay"].astype(q.dtype))

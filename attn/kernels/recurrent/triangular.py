@@ -31,8 +31,8 @@ def inverse_unit_lower(low: Float[Array, "M C C"]) -> Float[Array, "M C C"]:
     held is part of an inverse.
     """
     M, C = low.shape[:2]
-    if C == 1:
-        return jnp.ones_like(low)
+    if C <= 2:
+        return jnp.eye(C, dtype=low.dtype)[None] - low
     h = -(-C // 2)
     if C % 2:
         low = jnp.pad(low, ((0, 0), (0, 1), (0, 1)))
