@@ -81,10 +81,11 @@ class FadingState(Kernel):
         return jnp.zeros((H, Hv), jnp.float32)
 
     def step(self, state, q, k, v, *, weights=None):
-        text = (y[None].astype(state.dtype) for y in (q, k, v))
-        x = self.tokens(*text, weights or {}, jnp.ones(1, bool))
+        dtype, real = v.dtype, jnp.ones(1, bool)
+        q, k, v = (y[None].astype(state.dtype) for y in (q, k, v))
+        x = self.tokens(q, k, v, weights or {}, real)
         state, out = self._advance(state, jax.tree.map(lambda y: y[0], x))
-        return state, out.astype(v.dtype)
+        return state, out.astype(dtype)
 
     def __call__(
         self,
@@ -98,11 +99,12 @@ class FadingState(Kernel):
         form: str = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
-        acc = jnp.promote_types(v.dtype, jnp.float32)
-        text = (y.astype(acc) for y in (q, clean(k, kv_ids), clean(v, kv_ids)))
+        dtype, acc = v.dtype, jnp.promote_types(v.dtype, jnp.float32)
+        k, v = clean(k, kv_ids), clean(v, kv_ids)
+        q, k, v = (y.astype(acc) for y in (q, k, v))
         real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
         own = {name: w.astype(acc) for name, w in (weights or {}).items()}
-        x = self.tokens(*text, own, real)
+        x = self.tokens(q, k, v, own, real)
         if form == "recurrent":
             state = jnp.zeros((q.shape[1], v.shape[1]), acc)
             out = lax.scan(self._advance, state, x)[1]
@@ -110,7 +112,7 @@ class FadingState(Kernel):
             out = self._inside(jax.tree.map(lambda y: y[None], x))[0]
         else:
             out = self._chunked(x)
-        return out.astype(v.dtype)
+        return out.astype(dtype)
 
     def _advance(
         self, state: Float[Array, "H Hv"], x: Tokens

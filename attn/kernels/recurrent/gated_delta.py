@@ -47,9 +47,9 @@ class GatedDelta(FadingState):
         low, high = jnp.log(1e-3), jnp.log(1e-1)
         pace = jnp.exp(jax.random.uniform(of_pace, minval=low, maxval=high))
         return {
-            "w_alpha": jax.random.normal(of_alpha, head_dim) * head_dim**-0.5,
+            "w_alpha": jax.random.normal(of_alpha, (head_dim,)) * head_dim**-0.5,
             "b_alpha": jnp.log(jnp.expm1(pace)),
-            "w_beta": jax.random.normal(of_beta, head_dim) * head_dim**-0.5,
+            "w_beta": jax.random.normal(of_beta, (head_dim,)) * head_dim**-0.5,
             "b_beta": jnp.zeros(()),
         }
 
