@@ -7,6 +7,8 @@ from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
 from attn.kernels.lowrank.performer import Performer
 from attn.kernels.lowrank.synthesizer import Synthesizer
+from attn.kernels.recurrent.gated_delta import GatedDelta
+from attn.kernels.recurrent.retention import Retention
 from attn.kernels.recurrent.rglru import RGLRU
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
@@ -37,6 +39,8 @@ KERNELS: dict[str, type[Kernel]] = {
         Linformer,
         Synthesizer,
         RGLRU,
+        Retention,
+        GatedDelta,
     )
 }
 """Every mechanism by its name, in order of family: dense, sparse, lowrank, recurrent."""
@@ -51,12 +55,14 @@ __all__ = [
     "DilatedAttention",
     "Family",
     "FixedAttention",
+    "GatedDelta",
     "Kernel",
     "Linear",
     "Linformer",
     "LocalAttention",
     "Longformer",
     "Performer",
+    "Retention",
     "Softmax",
     "StreamingAttention",
     "StridedAttention",

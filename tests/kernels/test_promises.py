@@ -282,7 +282,8 @@ def test_weights_are_as_many_as_declared_and_differ_by_seed(name):
     assert sum(w.size for w in trained.values()) == spec.num_weights(H, T)
     assert bool(a) == (spec.owns != "nothing")
     if a:
-        assert any(not np.array_equal(a[leaf], b[leaf]) for leaf in a)
+        differ = any(not np.array_equal(a[leaf], b[leaf]) for leaf in a)
+        assert differ == naive.ORACLES[name].drawn
 
 
 @pytest.mark.parametrize(
@@ -303,9 +304,10 @@ def test_every_head_computes_with_its_own_weights(name):
     "name", [n for n in KERNELS if naive.SPECS[n].owns != "nothing"]
 )
 def test_weights_are_asked_for_and_refused_where_none_are_owned(name):
-    arrays, weights = inputs(naive.SPECS[name])
+    spec = naive.SPECS[name]
+    arrays, weights = inputs(spec)
     with pytest.raises(UserError, match="weights were not given"):
-        attend(naive.SPECS[name], *arrays, **base_mask(naive.SPECS[name]))
+        attend(spec, *arrays, **base_mask(spec))
     with pytest.raises(UserError, match="owns nothing, and weights were given"):
         attend(naive.SPECS["softmax"], *arrays, weights=weights)
 

@@ -32,3 +32,5 @@ class Oracle:
     """Whether every key that is seen moves the output; not where some are selected."""
     length_free: bool = True
     """Whether a shorter text means the same, its padding aside."""
+    drawn: bool = True
+    """Whether what it owns differs by seed; not where it is fixed by design."""

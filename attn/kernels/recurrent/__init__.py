@@ -1,1 +1,1 @@
-"""Recurrences: attention with a state of fixed size."""
+"""Mechanisms that keep a state of fixed size and meet the text token by token."""

@@ -1,0 +1,188 @@
+"""A state that fades and takes one outer product a token.
+
+    S_t = a_t S_{t-1} + k_t u_t^T,    o_t = q_t S_t,    S of size H × Hv,
+
+where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in three
+forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk meets what came
+before it as one state, and its own tokens directly: Sun et al. 2023, equations 5-7, are
+the forms of this without a correction, and Yang et al. 2024, section 3.3, with one.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.kernels.base import Kernel, Weights
+from attn.kernels.dense import clean
+from attn.masks import Mask
+
+CHUNK = 64
+
+
+class Tokens(NamedTuple):
+    """A text as the recurrence reads it, in float32 at least; also one token of it."""
+
+    q: Float[Array, "*T H"]
+    k: Float[Array, "*T H"]
+    v: Float[Array, "*T Hv"]
+    log_keep: Float[Array, "*T"]
+    """log a_t, never above 0."""
+    beta: Float[Array, "*T"]
+    """How much of the write is done; 0 at padding."""
+
+
+@dataclass(frozen=True)
+class FadingState(Kernel):
+    """Base of the mechanisms here. Its padding lies wherever `kv_ids` is below 0."""
+
+    family = "recurrent"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"causal", "key_padding", "map", "decoding"}
+    )
+    implementations = ("parallel", "recurrent", "chunked")
+    head_norm = True
+    steady: ClassVar[bool] = False
+    """Whether a_t is the same for every token, so all chunks fade alike."""
+
+    def tokens(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "T H"],
+        v: Float[Array, "T Hv"],
+        weights: Weights,
+        real: Bool[Array, "T"],
+    ) -> Tokens:
+        """What the recurrence reads of these float arrays, 0 at padded keys."""
+        raise NotImplementedError
+
+    def write(self, x: Tokens, state: Float[Array, "H Hv"]) -> Float[Array, "Hv"]:
+        """u of one token, which finds this state, faded already."""
+        raise NotImplementedError
+
+    def writes(
+        self, x: Tokens, fade: Float[Array, "#M C C"], left: Float[Array, "#M C 1"]
+    ) -> tuple[Float[Array, "M C Hv"], Float[Array, "M C H"] | None]:
+        """Of chunks: U and W, where u is U - W S if a chunk finds the state S.
+
+        Args:
+            fade: what is left of token s when token t is read, 0 for t < s.
+            left: what is left of S by then.
+        """
+        raise NotImplementedError
+
+    def state_size(self, S, H, Hv):
+        return H * Hv
+
+    def begin(self, H, Hv):
+        return jnp.zeros((H, Hv), jnp.float32)
+
+    def step(self, state, q, k, v, *, weights=None):
+        dtype, real = v.dtype, jnp.ones(1, bool)
+        q, k, v = (y[None].astype(state.dtype) for y in (q, k, v))
+        x = self.tokens(q, k, v, weights or {}, real)
+        state, out = self._advance(state, jax.tree.map(lambda y: y[0], x))
+        return state, out.astype(dtype)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "T H"],
+        v: Float[Array, "T Hv"],
+        *,
+        mask: Mask,
+        weights: Weights | None = None,
+        kv_ids: Int[Array, "T"] | None = None,
+        form: str = "parallel",
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
+        dtype, acc = v.dtype, jnp.promote_types(v.dtype, jnp.float32)
+        k, v = clean(k, kv_ids), clean(v, kv_ids)
+        q, k, v = (y.astype(acc) for y in (q, k, v))
+        real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
+        own = {name: w.astype(acc) for name, w in (weights or {}).items()}
+        x = self.tokens(q, k, v, own, real)
+        if form == "recurrent":
+            state = jnp.zeros((q.shape[1], v.shape[1]), acc)
+            out = lax.scan(self._advance, state, x)[1]
+        elif form == "parallel":
+            out = self._inside(jax.tree.map(lambda y: y[None], x))[0]
+        else:
+            out = self._chunked(x)
+        return out.astype(dtype)
+
+    def _advance(
+        self, state: Float[Array, "H Hv"], x: Tokens
+    ) -> tuple[Float[Array, "H Hv"], Float[Array, "Hv"]]:
+        """The state after one token, and what the token reads of it."""
+        state = jnp.exp(x.log_keep) * state
+        state = state + jnp.outer(x.k, self.write(x, state))
+        return state, x.q @ state
+
+    def _inside(self, x: Tokens) -> Float[Array, "M C Hv"]:
+        """What the tokens of each chunk read of one another."""
+        fade, left = self._fading(x)
+        return _scores(x, fade) @ self.writes(x, fade, left)[0]
+
+    def _chunked(self, x: Tokens) -> Float[Array, "T Hv"]:
+        """All chunks at once, but for the states between them."""
+        T = len(x.q)
+        C = min(CHUNK, T)
+        x = jax.tree.map(lambda y: chunks(y, C), x)
+        fade, left = self._fading(x)
+        own, found = self.writes(x, fade, left)
+        # What of each token reaches the end of its chunk.
+        sent = x.k * fade[:, -1, :, None]
+        added = jnp.einsum("mch,mcv->mhv", sent, own)
+        kept = left[:, -1:]
+        if found is not None:
+            turned = jnp.einsum("mch,mcg->mhg", sent, found)
+            kept = kept * jnp.eye(turned.shape[1], dtype=turned.dtype)[None] - turned
+        before = states(kept, added)
+        if found is not None:
+            own = own - found @ before
+        out = _scores(x, fade) @ own + (x.q * left) @ before
+        return out.reshape(-1, out.shape[-1])[:T]
+
+    def _fading(
+        self, x: Tokens
+    ) -> tuple[Float[Array, "#M C C"], Float[Array, "#M C 1"]]:
+        """What is left of each token, and of the state before, as each one is read."""
+        since = jnp.cumsum(x.log_keep[:1] if self.steady else x.log_keep, axis=1)
+        gone = since[:, :, None] - since[:, None, :]
+        seen = jnp.tri(since.shape[1], dtype=bool)[None]
+        # Masked first: of a later token it would be exp of something above 0.
+        fade = jnp.exp(jnp.where(seen, gone, -jnp.inf))
+        return fade, jnp.exp(since)[..., None]
+
+
+def _scores(x: Tokens, fade: Float[Array, "#M C C"]) -> Float[Array, "M C C"]:
+    return jnp.einsum("mch,mdh->mcd", x.q, x.k) * fade
+
+
+def chunks(x: Float[Array, "T *U"], C: int) -> Float[Array, "M C *U"]:
+    """Cuts a text into chunks; what the last one lacks is 0, and so changes nothing."""
+    M = -(-len(x) // C)
+    x = jnp.pad(x, [(0, M * C - len(x)), *[(0, 0)] * (x.ndim - 1)])
+    return x.reshape(M, C, *x.shape[1:])
+
+
+def states(
+    kept: Float[Array, "#M ..."], added: Float[Array, "M H Hv"]
+) -> Float[Array, "M H Hv"]:
+    """The state that each chunk finds: S_{m+1} = kept_m S_m + added_m, from 0.
+
+    Args:
+        kept: a number, [#M, 1, 1], or a matrix, [M, H, H].
+    """
+    matrix = kept.shape[-1] > 1
+
+    def step(state, x):
+        keep, add = x
+        return (keep @ state if matrix else keep * state) + add, state
+
+    kept = jnp.broadcast_to(kept, (len(added), *kept.shape[1:]))
+    return lax.scan(step, jnp.zeros_like(added[0]), (kept, added))[1]

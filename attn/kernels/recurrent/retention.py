@@ -1,0 +1,66 @@
+"""Retention: linear attention that forgets at a fixed pace."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from attn.kernels.base import matmul_flops
+from attn.kernels.recurrent import base
+from attn.kernels.recurrent.base import FadingState
+
+
+@dataclass(frozen=True)
+class Retention(FadingState):
+    """o_n = sum over m <= n of gamma^(n - m) (q_n . k_m / sqrt(H)) v_m.
+
+    Sun et al. 2023 (RetNet), section 2.1: equation 5 is `parallel`, 6 `recurrent` and 7
+    `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv)) time
+    in chunks of C tokens, O(T C) memory; an H × Hv state to decode.
+
+    It forgets by distance alone, whatever the text says, and a padded key takes its
+    place: it adds nothing, and what came before it is one step older.
+
+    The paper's xPos at a scalar gamma is a rotation of queries and keys, which the layer
+    does (`positions="rotary"`). Its norm of each head's output is the layer's too, and
+    makes the paper's scalings of the scores (section 2.2) cancel, so that of them
+    1 / sqrt(H) alone is here. The gate swish(x W) of equation 8 is no part of a head's
+    attention, and not here.
+    """
+
+    name = "retention"
+    steady = True
+
+    @property
+    def owns(self):
+        return "features"
+
+    def init(self, key, *, head_dim, kv_len):
+        """The pace of the first head: see `init_heads`."""
+        heads = self.init_heads(key, 1, head_dim=head_dim, kv_len=kv_len)
+        return {name: leaf[0] for name, leaf in heads.items()}
+
+    def init_heads(self, key, num_heads, *, head_dim, kv_len):
+        """gamma = 1 - 2^(-5 - n) of head n, as a logit, so that any number is a pace."""
+        n = 5.0 + jnp.arange(num_heads)
+        return {"decay": n * jnp.log(2.0) + jnp.log1p(-(2.0**-n))}
+
+    def flops(self, T, S, H, Hv, mask):
+        C = min(base.CHUNK, T)
+        return matmul_flops(T, C, H + Hv) + 2 * matmul_flops(T, H, Hv)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        C = min(base.CHUNK, T)
+        return T * (2 * C + H + H * Hv / C)
+
+    def tokens(self, q, k, v, weights, real):
+        log_keep = jax.nn.log_sigmoid(weights["decay"].astype(q.dtype))
+        log_keep = jnp.broadcast_to(log_keep, len(q))
+        return base.Tokens(q * q.shape[1] ** -0.5, k, v, log_keep, real.astype(q.dtype))
+
+    def write(self, x, state):
+        return x.v
+
+    def writes(self, x, fade, left) -> tuple[Array, None]:
+        return x.v, None

@@ -1,0 +1,224 @@
+"""States that fade: three forms of one thing, and what their papers promise of them."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+
+from attn.kernels import GatedDelta, Retention
+from attn.kernels.recurrent import base
+from attn.kernels.recurrent.gated_delta import unit
+from attn.kernels.recurrent.triangular import inverse_unit_lower, solve_unit_lower
+from attn.masks import Causal
+
+KERNELS = {"retention": Retention(), "gated_delta": GatedDelta()}
+FORMS = Retention.implementations
+H, HV, C = 4, 3, 8
+NEVER = -100.0
+"""Of a softplus or a sigmoid: 0 to every digit; and its negative: all of it."""
+
+
+@pytest.fixture(autouse=True)
+def _short_chunks(monkeypatch):
+    monkeypatch.setattr(base, "CHUNK", C)
+
+
+def text(T, H=H, HV=HV, dtype=jnp.float32):
+    random = np.random.default_rng(5)
+    return [jnp.asarray(random.normal(size=(T, w)), dtype) for w in (H, H, HV)]
+
+
+@partial(jax.jit, static_argnames=("spec", "form"))
+def run(spec, arrays, weights, form, kv_ids=None):
+    return spec(*arrays, mask=Causal(), weights=weights, kv_ids=kv_ids, form=form)
+
+
+def written(alpha, beta, H=H):
+    """Weights with which a gated delta head forgets and writes alike at every token."""
+    zeros = jnp.zeros(H)
+    return {"w_alpha": zeros, "b_alpha": jnp.asarray(alpha)} | {
+        "w_beta": zeros,
+        "b_beta": jnp.asarray(beta),
+    }
+
+
+def close(a, b, tolerance=2e-5):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@partial(jax.jit, static_argnames=("spec", "form"))
+def gradients(spec, arrays, weights, form, real):
+    """The output, and the gradients of all that it is made of."""
+    kv_ids = jnp.where(real, 0, -1)
+
+    def loss(arrays, weights):
+        out = run(spec, arrays, weights, form, kv_ids)
+        return jnp.sin(out).sum(), out
+
+    graded = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    (_, out), grads = graded(arrays, weights)
+    return out, grads
+
+
+@pytest.mark.parametrize("T", [1, 2 * C, 2 * C + 3])
+@pytest.mark.parametrize("name", KERNELS)
+def test_forms_are_equal_in_value_and_gradient(name, T):
+    spec, arrays = KERNELS[name], text(T)
+    weights = naive.own_weights(naive.SPECS[name], H, T)
+    # Padding in the middle too: it writes nothing wherever it stands.
+    real = jnp.arange(T) % 5 != 3
+    found = [gradients(spec, arrays, weights, form, real) for form in FORMS]
+    for other in found[1:]:
+        for a, b in zip(*map(jax.tree.leaves, (found[0], other)), strict=True):
+            close(b, a, 5e-5)
+    seen = naive.visible(spec, T, T, True, np.asarray(real))
+    exact = [np.asarray(x, np.float64) for x in (*arrays, *weights.values())]
+    own = dict(zip(weights, exact[3:], strict=True))
+    close(found[2][0], naive.define(spec, *exact[:3], seen, own))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_float64_stays_float64(name, form):
+    T, spec = 2 * C + 3, KERNELS[name]
+    drawn = naive.own_weights(naive.SPECS[name], H, T)
+    with jax.enable_x64(True):
+        arrays = text(T, dtype=jnp.float64)
+        weights = {n: jnp.asarray(np.asarray(w, np.float64)) for n, w in drawn.items()}
+        out = np.asarray(run(spec, arrays, weights, form))
+        exact = [np.asarray(x) for x in arrays]
+    assert out.dtype == np.float64
+    seen = naive.visible(spec, T, T, True)
+    own = {n: np.asarray(w, np.float64) for n, w in drawn.items()}
+    close(out, naive.define(spec, *exact, seen, own), 1e-12)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_decoding_goes_on_where_the_whole_text_ends(name):
+    spec, T = KERNELS[name], 2 * C + 3
+    arrays, weights = text(T), naive.own_weights(naive.SPECS[name], H, T)
+    whole = run(spec, arrays, weights, "chunked")
+
+    def step(state, x):
+        return spec.step(state, *x, weights=weights)
+
+    state, out = jax.lax.scan(step, spec.begin(H, HV), tuple(arrays))
+    assert state.shape == (H, HV)
+    close(out, whole)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_long_texts_stay_finite_however_fast_they_are_forgotten(name, form):
+    T, spec = 300 if form == "parallel" else 2000, KERNELS[name]
+    for pace in (-30.0, 30.0):
+        fast = written(pace, 2.0)
+        weights = {"decay": jnp.asarray(pace)} if name == "retention" else fast
+        out, grads = gradients(spec, text(T), weights, form, jnp.full(T, True))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves((out, grads)))
+        assert np.abs(out[-1]).max() > 1e-3
+
+
+def test_heads_forget_as_fast_as_in_the_paper():
+    drawn = Retention().init_heads(jax.random.key(0), 8, head_dim=H, kv_len=9)
+    gamma = jax.nn.sigmoid(drawn["decay"])
+    close(gamma, [31 / 32, 63 / 64, 127 / 128, *(1 - 2.0 ** -np.arange(8, 13))], 1e-7)
+    paces = -jax.nn.log_sigmoid(drawn["decay"])
+    np.testing.assert_allclose(paces[-1], 2.0**-12, rtol=1e-3)
+    first = Retention().init(jax.random.key(1), head_dim=H, kv_len=9)
+    assert first["decay"] == drawn["decay"][0]
+
+
+def test_gated_delta_begins_by_forgetting_slowly_and_heads_differ():
+    drawn = GatedDelta().init_heads(jax.random.key(0), 64, head_dim=H, kv_len=9)
+    alpha = np.exp(-jax.nn.softplus(drawn["b_alpha"]))
+    assert alpha.min() >= np.exp(-0.1001)
+    assert alpha.max() <= np.exp(-0.00099)
+    assert alpha.std() > 0.01
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_retention_that_forgets_nothing_is_linear_attention_of_the_raw_keys(form):
+    q, k, v = text(2 * C + 3)
+    out = run(Retention(), (q, k, v), {"decay": jnp.asarray(-NEVER)}, form)
+    close(out, np.tril(q @ k.T) @ v * H**-0.5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_retention_forgets_by_distance_alone(form):
+    T = 2 * C + 3
+    k = jnp.zeros((T, H)).at[0].set(1.0)
+    arrays = jnp.ones((T, H)), k, jnp.ones((T, HV))
+    out = run(Retention(), arrays, {"decay": jnp.asarray(0.0)}, form)
+    close(out[:, 0], H**0.5 * 0.5 ** np.arange(T), 1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gated_delta_stores_a_value_by_its_key_and_overwrites_it(form):
+    W = 2 * C
+    keys = jnp.linalg.qr(jax.random.normal(jax.random.key(1), (W, W)))[0]
+    first, second = jax.random.normal(jax.random.key(2), (2, W, HV))
+    # Every key once, then every other one again: longer, with another value.
+    k = jnp.concatenate([keys, 3.0 * keys[::2]])
+    v = jnp.concatenate([first, second[::2]])
+    expected = first.at[::2].set(second[::2])
+    # Then padding, whose queries read each key.
+    everything = jnp.concatenate([k, keys])
+    blank = jnp.concatenate([v, jnp.zeros_like(first)])
+    ids = jnp.where(jnp.arange(len(blank)) < len(v), 0, -1)
+    arrays = everything, everything, blank
+    out = run(GatedDelta(), arrays, written(NEVER, -NEVER, W), form, ids)
+    close(out[:W], first)
+    close(out[len(v) :], expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gated_delta_clears_all_where_alpha_is_nothing(form):
+    q, k, v = text(2 * C + 3)
+    out = run(GatedDelta(), (q, k, v), written(-NEVER, -NEVER), form)
+    alone = (unit(q) * unit(k)).sum(axis=1, keepdims=True)
+    close(out, alone * v)
+
+
+@pytest.mark.parametrize("beta", [0.0, 5.0, -NEVER])
+@pytest.mark.parametrize("form", FORMS)
+def test_one_key_repeated_two_hundred_times_stays_accurate(form, beta):
+    T, spec = 200, GatedDelta()
+    q, k, v = text(T)
+    arrays = q, jnp.broadcast_to(k[:1], k.shape), v
+    weights = written(-3.0, beta)
+    out, grads = gradients(spec, arrays, weights, form, jnp.full(T, True))
+    exact = [np.asarray(x, np.float64) for x in arrays]
+    own = {n: np.asarray(w, np.float64) for n, w in weights.items()}
+    close(out, naive.define(spec, *exact, naive.visible(spec, T, T, True), own), 1e-5)
+    assert all(np.abs(g).max() < 1e3 for g in grads[0])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_keys_and_queries_of_nothing_read_nothing_and_have_finite_gradients(form):
+    q, k, v = text(C + 3)
+    arrays = [q.at[2].set(0.0), k.at[4].set(0.0), v]
+    weights = naive.own_weights(GatedDelta(), H, C + 3)
+    out, grads = gradients(GatedDelta(), arrays, weights, form, jnp.full(C + 3, True))
+    assert (out[2] == 0).all()
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+    assert (grads[0][0][2] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 13])
+def test_a_triangular_system_is_solved_with_its_gradients(size):
+    random = np.random.default_rng(0)
+    low = np.tril(random.normal(size=(3, size, size)), -1)
+    b, cotangent = random.normal(size=(2, 3, size, 2))
+    whole = np.eye(size) + low
+    low, rhs, pulled = (jnp.asarray(x, jnp.float32) for x in (low, b, cotangent))
+    close(inverse_unit_lower(low), np.linalg.inv(whole), 1e-4)
+    out, pull = jax.vjp(solve_unit_lower, low, rhs)
+    x = np.linalg.solve(whole, b)
+    of_b = np.linalg.solve(whole.mT, cotangent)
+    close(out, x, 1e-4)
+    for mine, wanted in zip(pull(pulled), (-of_b @ x.mT, of_b), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-3, atol=1e-3)
