@@ -3,6 +3,7 @@
 from attn.kernels.base import CAPABILITIES, Family, Kernel
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
+from attn.kernels.lowrank.nystrom import Nystrom
 from attn.kernels.lowrank.performer import Performer
 from attn.kernels.softmax import Softmax
 from attn.kernels.sparse.bigbird import BigBirdAttention
@@ -12,6 +13,7 @@ from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
+from attn.kernels.sparse.topk import TopK
 from attn.kernels.sparse.window import WindowAttention
 
 KERNELS: dict[str, type[Kernel]] = {
@@ -26,9 +28,11 @@ KERNELS: dict[str, type[Kernel]] = {
         Longformer,
         BigBirdAttention,
         StreamingAttention,
+        TopK,
         Linear,
         Performer,
         Linformer,
+        Nystrom,
     )
 }
 """Every mechanism by its name, in order of family: dense, sparse, lowrank."""
@@ -45,9 +49,11 @@ __all__ = [
     "Linformer",
     "LocalAttention",
     "Longformer",
+    "Nystrom",
     "Performer",
     "Softmax",
     "StreamingAttention",
     "StridedAttention",
+    "TopK",
     "WindowAttention",
 ]
