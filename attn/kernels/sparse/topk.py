@@ -58,7 +58,7 @@ class TopK(Kernel):
 
     def scratch_size(self, T, S, H, Hv, mask):
         C, K = chunk_size(T, S), min(self.num_keys, S)
-        return 3 * C * S + C * K * (H + Hv)
+        return C * S + C * K * (H + Hv)
 
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
