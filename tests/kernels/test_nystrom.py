@@ -26,13 +26,13 @@ def softmax_map(L):
 
 
 def test_the_iteration_converges_to_the_pseudo_inverse():
-    A = softmax_map(8)
+    A = softmax_map(5)
     expected = np.linalg.pinv(A)
     errors = [
         np.abs(pseudo_inverse(jnp.asarray(A, jnp.float32), n) - expected).max()
         for n in (4, 6, 8, 20)
     ]
-    assert errors[0] > 1e-1 > 1e-4 > errors[2]
+    assert errors[0] > errors[1] > 1e-1 > 1e-4 > errors[2]
     assert errors[3] < 1e-4
 
 

@@ -25,8 +25,8 @@ class TopK(Kernel):
     Memory-efficient Transformers via Top-k Attention, section 2.
 
     Exactly k keys where at least k are seen, the earlier of two that tie, and all of
-    them where fewer are. Every score is computed, hidden ones too: O(T S H) time, which
-    is quadratic; what the paper saves is memory, O(C S) for a chunk of C queries, with
+    them where fewer are. Every score is computed, hidden ones too, and looked through
+    k times: O(T S (H + k)) time, which is quadratic; what the paper saves is memory, O(C S) for a chunk of C queries, with
     the gradient O(T k) beside it. The paper computes a chunk anew to go back; we keep
     which keys were chosen, k numbers a query, and compute their scores alone anew.
 
@@ -58,7 +58,7 @@ class TopK(Kernel):
 
     def scratch_size(self, T, S, H, Hv, mask):
         C, K = chunk_size(T, S), min(self.num_keys, S)
-        return C * S + C * K * (H + Hv)
+        return 2 * C * S + C * K * (H + Hv)
 
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
@@ -118,8 +118,19 @@ def largest(
     """Each query's keys of largest score, best first; `NO_KEY` where it sees fewer."""
     scores = scores_of("ch,sh->cs", q, k, scale)
     scores = jnp.where(seen, scores, -jnp.inf)
-    top, index = lax.top_k(scores, min(num_keys, len(k)))
-    return jnp.where(top == -jnp.inf, NO_KEY, index)
+    # A NaN is the largest, as it is for `lax.top_k`, and so reaches who sees it.
+    scores = jnp.where(jnp.isnan(scores), jnp.inf, scores)
+    place = jnp.arange(len(k))[None, :]
+
+    def take(scores, _):
+        top = scores.max(axis=1, keepdims=True)
+        first = jnp.where(scores == top, place, len(k)).min(axis=1, keepdims=True)
+        index = jnp.where(top == -jnp.inf, NO_KEY, first)
+        return jnp.where(place == index, -jnp.inf, scores), index[:, 0]
+
+    # Not `lax.top_k`, which gathers all heads of a mesh on each device.
+    _, index = lax.scan(take, scores, length=min(num_keys, len(k)))
+    return index.T
 
 
 def attend_chosen(
