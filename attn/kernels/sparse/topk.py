@@ -79,17 +79,16 @@ class TopK(Kernel):
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         T, S = len(q), len(k)
-        scale = q.shape[1] ** -0.5 if scale is None else scale
+        factor = q.shape[1] ** -0.5 if scale is None else scale
         q_place = jnp.arange(T) if q_positions is None else q_positions
         k_place = jnp.arange(S) if kv_positions is None else kv_positions
 
         def attend(chunk):
             q, place, ids = chunk
             seen = visible(mask, place, k_place, ids, kv_ids)
-            index = largest(
-                lax.stop_gradient(q), lax.stop_gradient(k), scale, seen, self.num_keys
-            )
-            return jax.checkpoint(partial(attend_chosen, scale=scale))(q, k, v, index)
+            fixed = lax.stop_gradient((q, k))
+            index = largest(*fixed, factor, seen, self.num_keys)
+            return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, index)
 
         split = partial(in_chunks, C=chunk_size(T, S))
         out = lax.map(attend, jax.tree.map(split, (q, q_place, q_ids)))
