@@ -5,6 +5,7 @@ from attn.kernels.differential import Differential
 from attn.kernels.lowrank.based import Based
 from attn.kernels.lowrank.linear import Linear
 from attn.kernels.lowrank.linformer import Linformer
+from attn.kernels.lowrank.nystrom import Nystrom
 from attn.kernels.lowrank.performer import Performer
 from attn.kernels.lowrank.synthesizer import Synthesizer
 from attn.kernels.recurrent.gated_delta import GatedDelta
@@ -18,6 +19,7 @@ from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
+from attn.kernels.sparse.topk import TopK
 from attn.kernels.sparse.window import WindowAttention
 
 KERNELS: dict[str, type[Kernel]] = {
@@ -33,6 +35,7 @@ KERNELS: dict[str, type[Kernel]] = {
         Longformer,
         BigBirdAttention,
         StreamingAttention,
+        TopK,
         Linear,
         Performer,
         Based,
@@ -41,6 +44,7 @@ KERNELS: dict[str, type[Kernel]] = {
         RGLRU,
         Retention,
         GatedDelta,
+        Nystrom,
     )
 }
 """Every mechanism by its name, in order of family: dense, sparse, lowrank, recurrent."""
@@ -61,11 +65,13 @@ __all__ = [
     "Linformer",
     "LocalAttention",
     "Longformer",
+    "Nystrom",
     "Performer",
     "Retention",
     "Softmax",
     "StreamingAttention",
     "StridedAttention",
     "Synthesizer",
+    "TopK",
     "WindowAttention",
 ]

@@ -1,0 +1,135 @@
+"""Nystromformer: the map of softmax from landmarks."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.dense import clean, dense_attention
+from attn.masks import FULL, Mask
+
+
+@dataclass(frozen=True)
+class Nystrom(Kernel):
+    """F A^+ (B v) with F = softmax(q k~^T s), A = softmax(q~ k~^T s) and
+    B = softmax(q~ k^T s), s = 1 / sqrt(H): Xiong et al. 2021, Nystromformer, section 3.
+
+    q~ and k~ are L landmarks, means of L consecutive segments of real tokens, as equal
+    as can be. O((T + S) L) time and memory, and O(L^3) for the pseudo-inverse, which is
+    iterated (`pseudo_inverse`). Exact at convergence where L = T = S; else the error is
+    what the landmarks miss. Landmarks average over the whole text, so it cannot be
+    causal; rows of the map sum to 1 only when the iteration has converged.
+
+    A mask of the keys tells padding among the queries too where T = S, which is taken
+    for self-attention: such queries are in no landmark. Where T != S all queries count.
+    Segments without tokens, on texts shorter than L, take no part in F, A or B.
+
+    The paper adds a depthwise convolution of the values to the output; here that is the
+    layer `short_conv`. Its norms in the first guess are of one head, not of the batch.
+    """
+
+    name = "nystrom"
+    family = "lowrank"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"bidirectional", "cross", "key_padding", "scale", "map"}
+    )
+
+    num_landmarks: int = 32
+    """Means that stand for all queries, and for all keys, L."""
+    iterations: int = 6
+    """Steps to the pseudo-inverse of A."""
+
+    def __post_init__(self):
+        for field in ("num_landmarks", "iterations"):
+            if getattr(self, field) < 1:
+                raise bad_knob(self, field, "it must be at least 1")
+
+    def check_length(self, T):
+        if self.num_landmarks > T:
+            raise bad_knob(
+                self, "num_landmarks", f"the text has {T} tokens; low rank means fewer"
+            )
+
+    def flops(self, T, S, H, Hv, mask):
+        L = self.num_landmarks
+        means = matmul_flops(T + S, L, H)
+        products = matmul_flops(T + S, L, H + Hv) + matmul_flops(L, L, H + L + Hv)
+        return means + products + self.iterations * matmul_flops(4, L, L, L)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        return 2 * (T + S) * self.num_landmarks
+
+    def state_size(self, S, H, Hv):
+        return S * (H + Hv)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "S H"],
+        v: Float[Array, "S Hv"],
+        *,
+        mask: Mask,
+        scale: float | None = None,
+        kv_ids: Int[Array, "S"] | None = None,
+        weights: Weights | None = None,
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv] in the dtype of `v`; without real keys it is 0."""
+        dtype, L = v.dtype, self.num_landmarks
+        q, k, v = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k, v))
+        q_ids = kv_ids if len(q) == len(k) else None
+        (mean_q, of_q), (mean_k, of_k) = landmarks(q, q_ids, L), landmarks(k, kv_ids, L)
+        attend = partial(_attend, scale=scale)
+        A = attend(mean_q, mean_k, jnp.eye(L, dtype=v.dtype), of_k)
+        inverse = pseudo_inverse(clean(A, of_q), self.iterations)
+        values = precise(inverse, attend(mean_q, k, v, kv_ids))
+        return attend(q, mean_k, values, of_k).astype(dtype)
+
+
+def _attend(q: Array, k: Array, v: Array, kv_ids: Array | None, scale) -> Array:
+    return dense_attention(q, k, v, mask=FULL, scale=scale, kv_ids=kv_ids)[0]
+
+
+precise = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+def landmarks(
+    x: Float[Array, "T H"], ids: Int[Array, "T"] | None, L: int
+) -> tuple[Float[Array, "L H"], Int[Array, "L"]]:
+    """Means of L segments of the real tokens, and -1 for each that is empty, else 0.
+
+    Of n real tokens the r-th is in segment floor(r L / n): by rank among the real ones,
+    so padding moves nobody.
+    """
+    real = jnp.full(len(x), True) if ids is None else ids >= 0
+    rank = jnp.cumsum(real) - 1
+    segment = rank * L // jnp.maximum(real.sum(), 1)
+    member = (segment[None, :] == jnp.arange(L)[:, None]) & real[None, :]
+    count = member.sum(axis=1)
+    share = member / jnp.maximum(count, 1).astype(x.dtype)[:, None]
+    return share @ clean(x, ids), jnp.where(count > 0, 0, -1)
+
+
+def pseudo_inverse(A: Float[Array, "L L"], iterations: int) -> Float[Array, "L L"]:
+    """A^+ by Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4: section 3, Nystromformer.
+
+    Z starts as A^T / (||A||_1 ||A||_inf). Where A Z is off the identity by a small e, it
+    is by about 3/4 e^3 after a step. Before that, what Z knows of a singular value s
+    grows 13/4-fold a step from s^2 / (||A||_1 ||A||_inf): few iterations leave out the
+    small ones, which is a mild error of F A^+ B, as they are small in F and B as well.
+    So do roundings grow in what A lacks: more iterations are no better where A is
+    singular. Rows and columns of zeros stay zeros.
+    """
+    I = jnp.eye(len(A), dtype=A.dtype)  # noqa: E741
+    size = jnp.abs(A)
+    norms = size.sum(axis=0).max() * size.sum(axis=1).max()
+    Z = A.T / jnp.where(norms == 0, 1, norms)
+
+    def step(_, Z):
+        AZ = precise(A, Z)
+        return precise(Z, 13 * I - precise(AZ, 15 * I - precise(AZ, 7 * I - AZ))) / 4
+
+    return lax.fori_loop(0, iterations, step, Z, unroll=6)

@@ -1,0 +1,158 @@
+"""Attention to the keys with the largest scores."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.dense import visible
+from attn.masks import Mask
+
+CHUNK = 64
+"""Queries whose scores are held at a time, C; on short texts more, up to `SCORES`."""
+SCORES = 1 << 16
+NO_KEY = -1
+
+
+@dataclass(frozen=True)
+class TopK(Kernel):
+    """Softmax over the k largest of the scores that a query sees: Gupta et al. 2021,
+    Memory-efficient Transformers via Top-k Attention, section 2.
+
+    Exactly k keys where at least k are seen, the earlier of two that tie, and all of
+    them where fewer are. Every score is computed, hidden ones too, and looked through
+    k times: O(T S (H + k)) time, which is quadratic; what the paper saves is memory, O(C S) for a chunk of C queries, with
+    the gradient O(T k) beside it. The paper computes a chunk anew to go back; we keep
+    which keys were chosen, k numbers a query, and compute their scores alone anew.
+
+    The choice has no gradient: what was not chosen gets none. Log-sum-exps of disjoint
+    keys do not merge to the k largest of their union, so it gives none.
+    """
+
+    name = "topk"
+    family = "sparse"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
+        | {"positions", "scale", "map", "normalised"}
+    )
+
+    num_keys: int = 32
+    """Keys that a query attends to, k."""
+
+    def __post_init__(self):
+        if self.num_keys < 1:
+            raise bad_knob(self, "num_keys", "it must be at least 1")
+
+    def check_length(self, T):
+        if self.num_keys > T:
+            raise bad_knob(self, "num_keys", f"the text has {T} tokens")
+
+    def flops(self, T, S, H, Hv, mask):
+        K = min(self.num_keys, S)
+        return matmul_flops(T, S, H) + matmul_flops(T, K, H + Hv)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        C, K = chunk_size(T, S), min(self.num_keys, S)
+        return 2 * C * S + C * K * (H + Hv)
+
+    def state_size(self, S, H, Hv):
+        return S * (H + Hv)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "S H"],
+        v: Float[Array, "S Hv"],
+        *,
+        mask: Mask,
+        scale: float | None = None,
+        q_ids: Int[Array, "T"] | None = None,
+        kv_ids: Int[Array, "S"] | None = None,
+        q_positions: Int[Array, "T"] | None = None,
+        kv_positions: Int[Array, "S"] | None = None,
+        weights: Weights | None = None,
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
+        T, S = len(q), len(k)
+        factor = q.shape[1] ** -0.5 if scale is None else scale
+        q_place = jnp.arange(T) if q_positions is None else q_positions
+        k_place = jnp.arange(S) if kv_positions is None else kv_positions
+
+        def attend(chunk):
+            q, place, ids = chunk
+            seen = visible(mask, place, k_place, ids, kv_ids)
+            fixed = lax.stop_gradient((q, k))
+            index = largest(*fixed, factor, seen, self.num_keys)
+            return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, index)
+
+        split = partial(in_chunks, C=chunk_size(T, S))
+        out = lax.map(attend, jax.tree.map(split, (q, q_place, q_ids)))
+        return out.reshape(-1, v.shape[1])[:T]
+
+
+def chunk_size(T: int, S: int) -> int:
+    """Queries whose scores over S keys are held at a time, C."""
+    return min(T, max(CHUNK, SCORES // S))
+
+
+def in_chunks(x: Array, C: int) -> Array:
+    """[T, ...] as [M, C, ...]; queries that lack are the last one again."""
+    more = -len(x) % C
+    x = jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1)), mode="edge")
+    return x.reshape(-1, C, *x.shape[1:])
+
+
+def largest(
+    q: Float[Array, "C H"],
+    k: Float[Array, "S H"],
+    scale: float,
+    seen: Bool[Array, "C S"],
+    num_keys: int,
+) -> Int[Array, "C K"]:
+    """Each query's keys of largest score, best first; `NO_KEY` where it sees fewer."""
+    scores = scores_of("ch,sh->cs", q, k, scale)
+    scores = jnp.where(seen, scores, -jnp.inf)
+    # A NaN is the largest, as it is for `lax.top_k`, and so reaches who sees it.
+    scores = jnp.where(jnp.isnan(scores), jnp.inf, scores)
+    place = jnp.arange(len(k))[None, :]
+
+    def take(scores, _):
+        top = scores.max(axis=1, keepdims=True)
+        first = jnp.where(scores == top, place, len(k)).min(axis=1, keepdims=True)
+        index = jnp.where(top == -jnp.inf, NO_KEY, first)
+        return jnp.where(place == index, -jnp.inf, scores), index[:, 0]
+
+    # Not `lax.top_k`, which gathers all heads of a mesh on each device.
+    _, index = lax.scan(take, scores, length=min(num_keys, len(k)))
+    return index.T
+
+
+def attend_chosen(
+    q: Float[Array, "C H"],
+    k: Float[Array, "S H"],
+    v: Float[Array, "S Hv"],
+    index: Int[Array, "C K"],
+    *,
+    scale: float,
+) -> Float[Array, "C Hv"]:
+    """Softmax attention of each query over keys of its own."""
+    absent = index == NO_KEY
+    # What is absent is 0, so that no inf or NaN enters by a weight or a gradient of 0.
+    k, v = (jnp.where(absent[:, :, None], 0, x[index]) for x in (k, v))
+    # A query without keys takes equal weights, of values that are all 0.
+    hidden = absent & ~absent[:, :1]
+    scores = jnp.where(hidden, -jnp.inf, scores_of("ch,ckh->ck", q, k, scale))
+    w = jax.nn.softmax(scores, axis=1).astype(v.dtype)
+    out = jnp.einsum("ck,ckv->cv", w, v, preferred_element_type=scores.dtype)
+    return out.astype(v.dtype)
+
+
+def scores_of(products: str, q: Array, k: Array, scale: float) -> Array:
+    """At least float32, whatever the inputs are."""
+    acc = jnp.promote_types(q.dtype, jnp.float32)
+    return jnp.einsum(products, q, k, preferred_element_type=acc) * scale

@@ -1,0 +1,119 @@
+"""The k largest scores: how many, which of equal ones, and in what memory."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+
+from attn.attention import attend
+from attn.kernels import TopK
+from attn.kernels.sparse import topk
+from attn.masks import FULL, Causal, Chunk
+
+T, H = 11, 4
+SPEC = TopK(num_keys=3)
+
+
+def inputs(T=T, S=T):
+    random = np.random.default_rng(5)
+    shapes = (T, H), (S, H), (S, 3)
+    return [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
+
+
+def map_of(q, k, **options):
+    return np.asarray(SPEC(q, k, jnp.eye(len(k)), **options))
+
+
+def test_a_query_attends_to_exactly_k_keys_or_to_all_it_sees_if_fewer():
+    q, k, _ = inputs()
+    for mask in (FULL, Causal(), Chunk(2), Causal() & ~Chunk(4)):
+        kept = (map_of(q, k, mask=mask) > 0).sum(axis=1)
+        seen = mask.dense(T).sum(axis=1)
+        np.testing.assert_array_equal(kept, np.minimum(seen, SPEC.num_keys))
+
+
+def test_of_equal_scores_the_earlier_key_is_taken():
+    k = inputs()[1]
+    kept = map_of(jnp.zeros((T, H)), k, mask=FULL)
+    np.testing.assert_allclose(kept[:, :3], 1 / 3, rtol=1e-6)
+    assert (kept[:, 3:] == 0).all()
+    # One key stands out, and all others tie for the places that are left.
+    alone = jnp.zeros((T, H)).at[7].set(1.0)
+    kept = map_of(jnp.ones((T, H)), alone, mask=FULL) > 0
+    assert (np.flatnonzero(kept.all(axis=0)) == [0, 1, 7]).all()
+    assert kept.sum() == 3 * T
+
+
+@pytest.mark.parametrize("chunk", [1, 4, T, 64])
+def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, monkeypatch):
+    arrays, ids = inputs(), jnp.arange(T) // 5
+    places = jnp.flip(jnp.arange(T))
+
+    def loss(q, k, v):
+        options = {"q_ids": ids, "kv_ids": ids, "q_positions": places}
+        out = SPEC(q, k, v, mask=Causal(), kv_positions=places, **options)
+        return jnp.sin(out).sum(), out
+
+    graded = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+    (_, expected), wanted = graded(*arrays)
+    monkeypatch.setattr(topk, "SCORES", 1)
+    monkeypatch.setattr(topk, "CHUNK", chunk)
+    (_, out), grads = graded(*arrays)
+    for a, b in zip((out, *grads), (expected, *wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_not_chosen_has_no_gradient_and_gives_nothing():
+    q, k, v = inputs()
+    kept = map_of(q, k, mask=Causal()) > 0
+    t = T - 1
+    left = ~kept[t]
+
+    def loss(q, k, v):
+        return jnp.sin(SPEC(q[t:], k, v, mask=FULL)).sum()
+
+    grad = jax.grad(loss, argnums=(0, 1, 2))
+    dq, dk, dv = grad(q, k, v)
+    assert (np.abs(dk).max(axis=1) > 0).tolist() == kept[t].tolist()
+    assert (np.abs(dv).max(axis=1) > 0).tolist() == kept[t].tolist()
+    bad = v.at[jnp.flatnonzero(left)].set(jnp.nan)
+    for a, b in zip((dq, dk, dv), grad(q, k, bad), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nothing_hidden_reaches_a_query_even_as_inf_or_nan():
+    q, k, v = inputs()
+
+    def loss(k, v, q):
+        out = SPEC(q[:6], k, v, mask=Causal())
+        return jnp.sin(out).sum(), out
+
+    graded = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+    (_, out), grads = graded(k, v, q)
+    for junk in (jnp.nan, jnp.inf):
+        bad = (x.at[6:].set(junk) for x in (k, v))
+        (_, again), grads_again = graded(*bad, q)
+        for a, b in zip((out, *grads), (again, *grads_again), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_more_keys_than_there_are_is_softmax():
+    q, k, v = inputs(T, 5)
+    expected, _ = naive.softmax(q, k, v, np.full((T, 5), True))
+    out = TopK(num_keys=9)(q, k, v, mask=FULL)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_memory_grows_with_the_text_and_not_with_its_square():
+    def scratch(T):
+        x = jax.ShapeDtypeStruct((1, T, 1, 16), jnp.float32)
+        run = partial(attend, TopK(num_keys=8), mask=Causal())
+        grad = jax.grad(lambda *a: jnp.sin(run(*a)).sum(), argnums=(0, 1, 2))
+        return jax.jit(grad).lower(x, x, x).compile().memory_analysis()
+
+    short, long = (scratch(T).temp_size_in_bytes for T in (2048, 8192))
+    assert long < 4.5 * short
+    assert long < 8192 * 8192 * 4 / 20
