@@ -10,6 +10,7 @@ from attn.kernels.sparse.dilated import DilatedAttention
 from attn.kernels.sparse.fixed import FixedAttention
 from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
+from attn.kernels.sparse.moba import MoBA
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
 from attn.kernels.sparse.window import WindowAttention
@@ -26,6 +27,7 @@ KERNELS: dict[str, type[Kernel]] = {
         Longformer,
         BigBirdAttention,
         StreamingAttention,
+        MoBA,
         Linear,
         Performer,
         Linformer,
@@ -45,6 +47,7 @@ __all__ = [
     "Linformer",
     "LocalAttention",
     "Longformer",
+    "MoBA",
     "Performer",
     "Softmax",
     "StreamingAttention",

@@ -120,6 +120,8 @@ def compiled(T):
 
 
 def test_scratch_grows_as_the_text():
-    short, long = (compiled(T).memory_analysis().temp_size_in_bytes for T in (2048, 8192))
+    short, long = (
+        compiled(T).memory_analysis().temp_size_in_bytes for T in (2048, 8192)
+    )
     assert long < 5 * short
     assert long < 8192 * 8192

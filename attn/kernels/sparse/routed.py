@@ -48,7 +48,7 @@ def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
 def routed_scratch(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
     """Of `routed_attention`, forward: what the pairs give, and one group's scores."""
     n, g, C = tile_sizes(T, S, J, block)
-    return n * g * C * (Hv + 6) + g * C * (2 * block + H) + g * block * (H + Hv)
+    return 1.0 * n * g * C * (Hv + 6) + g * C * (2 * block + H) + g * block * (H + Hv)
 
 
 def routed_attention(
