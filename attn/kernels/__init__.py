@@ -11,6 +11,7 @@ from attn.kernels.sparse.fixed import FixedAttention
 from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
 from attn.kernels.sparse.moba import MoBA
+from attn.kernels.sparse.nsa import NativeSparseAttention
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
 from attn.kernels.sparse.window import WindowAttention
@@ -28,6 +29,7 @@ KERNELS: dict[str, type[Kernel]] = {
         BigBirdAttention,
         StreamingAttention,
         MoBA,
+        NativeSparseAttention,
         Linear,
         Performer,
         Linformer,
@@ -48,6 +50,7 @@ __all__ = [
     "LocalAttention",
     "Longformer",
     "MoBA",
+    "NativeSparseAttention",
     "Performer",
     "Softmax",
     "StreamingAttention",

@@ -134,5 +134,11 @@ def choose(
     gates = jnp.where(near | (other < first), jnp.inf, gates)
     allowed = real[None] if ahead else real[None] & (other <= own)
     gates = jnp.where(allowed, gates, -jnp.inf)
-    best, chosen = lax.top_k(gates, min(count, M))
-    return jnp.where(best == -jnp.inf, -1, chosen)
+
+    def best(gates, _):
+        """Not `lax.top_k`, which on CPU gathers what a mesh divides."""
+        top, found = gates.max(axis=1), gates.argmax(axis=1)
+        left = jnp.where(other == found[:, None], -jnp.inf, gates)
+        return left, jnp.where(top == -jnp.inf, -1, found)
+
+    return lax.scan(best, gates, length=min(count, M))[1].T

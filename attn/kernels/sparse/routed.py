@@ -17,8 +17,8 @@ from attn.kernels.base import matmul_flops
 from attn.kernels.dense import clean
 from attn.masks import Mask
 
-GROUP = 32
-"""Tiles that are computed at once, at most: their scores are all that is held."""
+GROUP = 32 * 64 * 64
+"""Scores that are computed at once, at most, unless those of one tile are more."""
 
 
 class Tiles(NamedTuple):
@@ -35,7 +35,7 @@ def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
     """Groups n, tiles of a group g and queries of a tile C."""
     C = min(max(block, 16), 128)
     total = T * J // C + -(-S // block)
-    n = -(-total // GROUP)
+    n = -(-total // max(GROUP // (C * block), 1))
     return n, -(-total // n), C
 
 
@@ -85,6 +85,8 @@ def routed_attention(
         return x.reshape(M, block, *x.shape[1:])
 
     real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
+    # Always so; a mesh wants an array divided by heads where its indices are.
+    real = real & (chosen.max() >= -1)
     v = clean(v, kv_ids)
     # 0 times inf is NaN, so such values count apart, in a column of their own.
     bad = ~jnp.isfinite(v)
@@ -110,12 +112,13 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
     order = jnp.argsort(picks)
     rank = jnp.argsort(order)
     # Pairs of a block are start[b] .. start[b + 1]; its tiles first[b] .. last[b].
-    start = jnp.searchsorted(picks[order], jnp.arange(M + 1))
+    # Counted by comparison: no more work than the choice itself, and no loop.
+    start = (picks[None] < jnp.arange(M + 1)[:, None]).sum(axis=1)
     size = start[1:] - start[:-1]
     last = jnp.cumsum(-(-size // C))
     first = last + (-size // C)
     tile = jnp.arange(n * g)
-    own = jnp.minimum(jnp.searchsorted(last, tile, side="right"), M - 1)
+    own = jnp.minimum((last[None] <= tile[:, None]).sum(axis=1), M - 1)
     within = (tile - first[own])[:, None] * C + jnp.arange(C)[None]
     pair = order[jnp.minimum(start[own][:, None] + within, T * J - 1)]
     known = jnp.minimum(picks, M - 1)
@@ -129,7 +132,7 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _attend(mask, scale, q, k, v, real, tiles):
+def _attend(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
     """out [T, Hv] and lse [T], float32, of k [M, block, H] and v [M, block, Hv]."""
 
     def partial_sums(group):
