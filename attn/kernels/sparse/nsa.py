@@ -37,7 +37,8 @@ class NativeSparseAttention(Kernel):
     - window (3.3.3): to the last `width` keys.
 
     O(T S / stride) time for the first, which is quadratic still, and
-    O(T (num_blocks block + width)) for the others; memory O(T (S / block + num_blocks)).
+    O(T (num_blocks block + width)) for the others. Memory follows: T S / block numbers
+    for the choice, T num_blocks Hv for its parts, S H block / stride to compress.
 
     Departures. A compressed value is a learned weighted mean over places, the same for
     all channels, so that one T × S map is applied to every channel; the paper's is an MLP

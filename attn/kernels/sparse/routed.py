@@ -5,7 +5,6 @@ block against C queries. A block has at most one tile that is not full, so T J /
 tiles suffice whatever is chosen: shapes are static, and the time is O(T J block).
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -131,8 +130,7 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _attend(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
+def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
     """out [T, Hv] and lse [T], float32, of k [M, block, H] and v [M, block, Hv]."""
 
     def partial_sums(group):
@@ -169,7 +167,7 @@ def _scores(mask, scale, q, k, real, group):
 
 
 def _forward(mask, scale, q, k, v, real, tiles):
-    out, lse = _attend(mask, scale, q, k, v, real, tiles)
+    out, lse = _sums(mask, scale, q, k, v, real, tiles)
     return (out, lse), (q, k, v, real, tiles, out, lse)
 
 
@@ -208,6 +206,7 @@ def _backward(mask, scale, kept, cotangents):
     return d_q.astype(q.dtype), by_block(d_k, k), by_block(d_v, v), None, None
 
 
+_attend = jax.custom_vjp(_sums, nondiff_argnums=(0, 1))
 _attend.defvjp(_forward, _backward)
 
 
