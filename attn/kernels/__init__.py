@@ -17,6 +17,8 @@ from attn.kernels.sparse.dilated import DilatedAttention
 from attn.kernels.sparse.fixed import FixedAttention
 from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
+from attn.kernels.sparse.moba import MoBA
+from attn.kernels.sparse.nsa import NativeSparseAttention
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
 from attn.kernels.sparse.topk import TopK
@@ -36,6 +38,8 @@ KERNELS: dict[str, type[Kernel]] = {
         BigBirdAttention,
         StreamingAttention,
         TopK,
+        MoBA,
+        NativeSparseAttention,
         Linear,
         Performer,
         Based,
@@ -65,6 +69,8 @@ __all__ = [
     "Linformer",
     "LocalAttention",
     "Longformer",
+    "MoBA",
+    "NativeSparseAttention",
     "Nystrom",
     "Performer",
     "Retention",

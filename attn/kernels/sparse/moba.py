@@ -1,0 +1,144 @@
+"""MoBA: attention to the few blocks whose mean key a query likes best."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.kernels.base import Kernel, bad_knob, matmul_flops
+from attn.kernels.dense import clean
+from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
+from attn.masks import FULL, Mask
+
+
+@dataclass(frozen=True)
+class MoBA(Kernel):
+    """Softmax over the union of chosen blocks: Lu et al. 2025, section 2.2.
+
+    The gate of block i is s_i = q . mean(K[I_i]); a query attends to the `num_blocks`
+    blocks of highest gate, its own one always among them. No later block is chosen and
+    the own block is causal within ("causality in MoBA", same section). The choice itself
+    has no gradient, and no weights. O(T S H / block) time for the gates, which is
+    quadratic still, and O(T num_blocks block H) for the rest; memory follows likewise.
+
+    The paper is causal only. Without a mask our reading is that all blocks compete,
+    before and behind, and that the own one is always there. Of padding: a mean is over
+    real keys, and a block without any is never chosen. The own block takes the place of
+    equal number, so that keys of another length than the queries mean nothing here.
+    """
+
+    name = "moba"
+    family = "sparse"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"causal", "bidirectional", "key_padding", "scale", "map", "normalised"}
+    )
+
+    block: int = 64
+    """Keys of a block; the last one of a text may be cut short."""
+    num_blocks: int = 4
+    """Blocks that a query attends to, its own counted; all, where there are fewer."""
+
+    def __post_init__(self):
+        for field in ("block", "num_blocks"):
+            if getattr(self, field) < 1:
+                raise bad_knob(self, field, "it must be at least 1")
+
+    def check_length(self, T):
+        if self.block > T:
+            raise bad_knob(self, "block", f"the text has {T} tokens")
+
+    def sizes(self, S: int) -> tuple[int, int]:
+        """Blocks M of a text of S keys, and how many of them a query takes, J."""
+        M = -(-S // self.block)
+        return M, min(self.num_blocks, M)
+
+    def flops(self, T, S, H, Hv, mask):
+        M, J = self.sizes(S)
+        return matmul_flops(T, M, H) + routed_flops(T, S, J, self.block, H, Hv)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        M, J = self.sizes(S)
+        routed = routed_scratch(T, S, J, self.block, H, Hv)
+        return T * M + routed + S * (H + Hv)
+
+    def state_size(self, S, H, Hv):
+        """Keys and values, and the mean of each block."""
+        return S * (H + Hv) + self.sizes(S)[0] * H
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "S H"],
+        v: Float[Array, "S Hv"],
+        *,
+        mask: Mask,
+        scale: float | None = None,
+        kv_ids: Int[Array, "S"] | None = None,
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
+        chosen = choose(
+            *block_gates(q, clean(k, kv_ids), self.block, kv_ids),
+            block=self.block,
+            count=self.num_blocks,
+            ahead=mask == FULL,
+        )
+        out, _ = routed_attention(
+            q, k, v, chosen, block=self.block, mask=mask, scale=scale, kv_ids=kv_ids
+        )
+        return out.astype(v.dtype)
+
+
+def block_gates(
+    q: Float[Array, "T H"],
+    k: Float[Array, "S H"],
+    block: int,
+    kv_ids: Int[Array, "S"] | None,
+) -> tuple[Float[Array, "T M"], Bool[Array, "M"]]:
+    """q . mean of each block's real keys, and which blocks have any."""
+    S, H = k.shape
+    M = -(-S // block)
+    real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
+    real = jnp.pad(real, (0, M * block - S)).reshape(M, block)
+    k = jnp.pad(k.astype(jnp.float32), ((0, M * block - S), (0, 0)))
+    size = real.sum(axis=1)
+    means = k.reshape(M, block, H).sum(axis=1) / jnp.maximum(size, 1)[:, None]
+    return lax.stop_gradient(q.astype(jnp.float32) @ means.T), size > 0
+
+
+def choose(
+    gates: Float[Array, "T M"],
+    real: Bool[Array, "M"],
+    *,
+    block: int,
+    count: int,
+    ahead: bool,
+    forced: int = 1,
+    first: int = 0,
+) -> Int[Array, "T J"]:
+    """The blocks of highest gate, -1 where no other may be had.
+
+    Args:
+        gates: how much a query likes a block.
+        real: whether a block has a real key.
+        block: keys of a block.
+        count: blocks to choose.
+        ahead: whether a later block may be chosen.
+        forced: blocks up to the query's own one that are chosen before all others.
+        first: likewise, of the first blocks of the text.
+    """
+    T, M = gates.shape
+    own, other = jnp.arange(T)[:, None] // block, jnp.arange(M)[None]
+    near = (other <= own) & (other > own - forced)
+    gates = jnp.where(near | (other < first), jnp.inf, gates)
+    allowed = real[None] if ahead else real[None] & (other <= own)
+    gates = jnp.where(allowed, gates, -jnp.inf)
+
+    def best(gates, _):
+        """Not `lax.top_k`, which on CPU gathers what a mesh divides."""
+        top, found = gates.max(axis=1), gates.argmax(axis=1)
+        left = jnp.where(other == found[:, None], -jnp.inf, gates)
+        return left, jnp.where(top == -jnp.inf, -1, found)
+
+    return lax.scan(best, gates, length=min(count, M))[1].T

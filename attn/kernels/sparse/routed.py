@@ -1,0 +1,214 @@
+"""Softmax over key blocks that each query chooses for itself, at run time.
+
+The T × J pairs of a query and a block are sorted by block and cut into tiles of one
+block against C queries. A block has at most one tile that is not full, so T J / C + M
+tiles suffice whatever is chosen: shapes are static, and the time is O(T J block).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.kernels.base import matmul_flops
+from attn.kernels.dense import clean
+from attn.masks import Mask
+
+GROUP = 32 * 64 * 64
+"""Scores that are computed at once, at most, unless those of one tile are more."""
+
+
+class Tiles(NamedTuple):
+    """One key block and C queries each, n groups of g of them."""
+
+    block: Int[Array, "n g"]
+    query: Int[Array, "n g C"]
+    filled: Bool[Array, "n g C"]
+    place: Int[Array, "T J"]
+    """Where each pick stands among all n g C; -1 for a pick of none."""
+
+
+def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
+    """Groups n, tiles of a group g and queries of a tile C."""
+    C = min(max(block, 16), 128)
+    total = T * J // C + -(-S // block)
+    n = -(-total // max(GROUP // (C * block), 1))
+    return n, -(-total // n), C
+
+
+def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
+    """Of `routed_attention`, forward: also of tiles that stay empty."""
+    n, g, C = tile_sizes(T, S, J, block)
+    return matmul_flops(n * g * C, block, H + Hv + 1)
+
+
+def routed_scratch(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
+    """Of `routed_attention`, forward: what the pairs give, and one group's scores."""
+    n, g, C = tile_sizes(T, S, J, block)
+    return 1.0 * n * g * C * (Hv + 6) + g * C * (2 * block + H) + g * block * (H + Hv)
+
+
+def routed_attention(
+    q: Float[Array, "T H"],
+    k: Float[Array, "S H"],
+    v: Float[Array, "S Hv"],
+    chosen: Int[Array, "T J"],
+    *,
+    block: int,
+    mask: Mask,
+    scale: float | None = None,
+    kv_ids: Int[Array, "S"] | None = None,
+) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
+    """Softmax attention of each query over the blocks that it chose.
+
+    Args:
+        q, k, v: queries, keys and values.
+        chosen: numbers of key blocks, all different in a row; -1 chooses nothing.
+        block: keys of a block.
+        mask: what may be seen of the blocks.
+        scale: of the scores; H ** -0.5 unless given.
+        kv_ids: below 0 where a key is padding.
+
+    Returns:
+        The output and the log-sum-exp of the scores, float32. A query that sees nothing
+        gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
+    """
+    S, H = k.shape
+    M = -(-S // block)
+    tiles = make_tiles(chosen, S, block)
+
+    def blocks(x):
+        x = jnp.pad(x, ((0, M * block - S),) + ((0, 0),) * (x.ndim - 1))
+        return x.reshape(M, block, *x.shape[1:])
+
+    real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
+    # Always so; a mesh wants an array divided by heads where its indices are.
+    real = real & (chosen.max() >= -1)
+    v = clean(v, kv_ids)
+    # 0 times inf is NaN, so such values count apart, in a column of their own.
+    bad = ~jnp.isfinite(v)
+    count = bad.any(axis=1, keepdims=True).astype(v.dtype)
+    v = jnp.concatenate([jnp.where(bad, 0, v), count], axis=1)
+    out, lse = _attend(
+        mask,
+        H**-0.5 if scale is None else scale,
+        q,
+        blocks(clean(k, kv_ids)),
+        blocks(v),
+        blocks(real),
+        tiles,
+    )
+    return jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1]), lse
+
+
+def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
+    """Sorts the pairs by block; every block starts a tile of its own."""
+    (T, J), M = chosen.shape, -(-S // block)
+    n, g, C = tile_sizes(T, S, J, block)
+    picks = jnp.where(chosen < 0, M, chosen).reshape(T * J)
+    order = jnp.argsort(picks)
+    rank = jnp.argsort(order)
+    # Pairs of a block are start[b] .. start[b + 1]; its tiles first[b] .. last[b].
+    # Counted by comparison: no more work than the choice itself, and no loop.
+    start = (picks[None] < jnp.arange(M + 1)[:, None]).sum(axis=1)
+    size = start[1:] - start[:-1]
+    last = jnp.cumsum(-(-size // C))
+    first = last + (-size // C)
+    tile = jnp.arange(n * g)
+    own = jnp.minimum((last[None] <= tile[:, None]).sum(axis=1), M - 1)
+    within = (tile - first[own])[:, None] * C + jnp.arange(C)[None]
+    pair = order[jnp.minimum(start[own][:, None] + within, T * J - 1)]
+    known = jnp.minimum(picks, M - 1)
+    place = jnp.where(picks < M, first[known] * C + rank - start[known], -1)
+    return Tiles(
+        own.reshape(n, g),
+        (pair // J).reshape(n, g, C),
+        (within < size[own][:, None]).reshape(n, g, C),
+        place.reshape(T, J),
+    )
+
+
+def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
+    """out [T, Hv] and lse [T], float32, of k [M, block, H] and v [M, block, Hv]."""
+
+    def partial_sums(group):
+        scores = _scores(mask, scale, q, k, real, group)[0]
+        top = scores.max(axis=-1)
+        weights = jnp.exp(scores - jnp.where(top == -jnp.inf, 0.0, top)[..., None])
+        values = v[group[0]]
+        sums = _einsum("gcd,gdv->gcv", weights.astype(v.dtype), values)
+        return sums, weights.sum(axis=-1), top
+
+    sums, totals, tops = lax.map(partial_sums, tiles[:3])
+    top = jnp.where(tiles.place < 0, -jnp.inf, tops.reshape(-1)[tiles.place])
+    highest = top.max(axis=1, keepdims=True)
+    share = jnp.exp(top - jnp.where(highest == -jnp.inf, 0.0, highest))
+    total = (share * totals.reshape(-1)[tiles.place]).sum(axis=1)
+    blind = total == 0
+    parts = sums.reshape(-1, v.shape[-1])[tiles.place]
+    out = jnp.einsum("tj,tjv->tv", share, parts)
+    out = out / jnp.where(blind, 1.0, total)[:, None]
+    lse = jnp.log(jnp.where(blind, 1.0, total)) + highest[:, 0]
+    return out, lse
+
+
+def _scores(mask, scale, q, k, real, group):
+    """Of one group of tiles [g, C, block], -inf where hidden; its queries and keys."""
+    block, query, filled = group
+    B = k.shape[1]
+    queries, keys = q[query], k[block]
+    k_place = block[:, None] * B + jnp.arange(B)[None]
+    seen = mask.predicate(query[:, :, None], k_place[:, None, :])
+    seen = seen & real[block][:, None, :] & filled[:, :, None]
+    scores = _einsum("gch,gdh->gcd", queries, keys) * scale
+    return jnp.where(seen, scores, -jnp.inf), queries, keys
+
+
+def _forward(mask, scale, q, k, v, real, tiles):
+    out, lse = _sums(mask, scale, q, k, v, real, tiles)
+    return (out, lse), (q, k, v, real, tiles, out, lse)
+
+
+def _backward(mask, scale, kept, cotangents):
+    """Scores are computed again: nothing of T × J × block is kept."""
+    q, k, v, real, tiles, out, lse = kept
+    d_out, d_lse = cotangents
+    # How much every weight of a query moves its log-sum-exp.
+    level = d_lse - (d_out * out).sum(axis=1)
+    known = jnp.where(lse == -jnp.inf, 0.0, lse)
+
+    def gradients(group):
+        block, query, _ = group
+        scores, queries, keys = _scores(mask, scale, q, k, real, group)
+        weights = jnp.exp(scores - known[query][..., None])
+        moved = d_out[query].astype(v.dtype)
+        d_weights = _einsum("gcv,gdv->gcd", moved, v[block])
+        d_scores = weights * (d_weights + level[query][..., None]) * scale
+        d_scores = d_scores.astype(q.dtype)
+        return (
+            _einsum("gcd,gdh->gch", d_scores, keys),
+            _einsum("gcd,gch->gdh", d_scores, queries),
+            _einsum("gcd,gcv->gdv", weights.astype(v.dtype), moved),
+        )
+
+    d_q, d_k, d_v = lax.map(gradients, tiles[:3])
+    d_q = d_q.reshape(-1, q.shape[1])[tiles.place]
+    d_q = jnp.where(tiles.place[..., None] < 0, 0.0, d_q).sum(axis=1)
+    own = tiles.block.reshape(-1)
+
+    def by_block(tiles, like):
+        sums = jnp.zeros(like.shape, jnp.float32)
+        sums = sums.at[own].add(tiles.reshape(-1, *like.shape[1:]))
+        return sums.astype(like.dtype)
+
+    return d_q.astype(q.dtype), by_block(d_k, k), by_block(d_v, v), None, None
+
+
+_attend = jax.custom_vjp(_sums, nondiff_argnums=(0, 1))
+_attend.defvjp(_forward, _backward)
+
+
+def _einsum(spec: str, a: Array, b: Array) -> Array:
+    return jnp.einsum(spec, a, b, preferred_element_type=jnp.float32)
