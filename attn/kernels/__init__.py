@@ -10,6 +10,8 @@ from attn.kernels.sparse.dilated import DilatedAttention
 from attn.kernels.sparse.fixed import FixedAttention
 from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
+from attn.kernels.sparse.reformer import Reformer
+from attn.kernels.sparse.sinkhorn import SinkhornAttention
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
 from attn.kernels.sparse.window import WindowAttention
@@ -26,6 +28,8 @@ KERNELS: dict[str, type[Kernel]] = {
         Longformer,
         BigBirdAttention,
         StreamingAttention,
+        Reformer,
+        SinkhornAttention,
         Linear,
         Performer,
         Linformer,
@@ -46,6 +50,8 @@ __all__ = [
     "LocalAttention",
     "Longformer",
     "Performer",
+    "Reformer",
+    "SinkhornAttention",
     "Softmax",
     "StreamingAttention",
     "StridedAttention",
