@@ -52,7 +52,7 @@ class Reformer(Kernel):
     """Whether keys are divided by their length, as in the paper, before they score."""
 
     def __post_init__(self):
-        if self.num_buckets < 1 or self.num_buckets % 2 and self.num_buckets > 1:
+        if self.num_buckets < 1 or (self.num_buckets % 2 and self.num_buckets > 1):
             raise bad_knob(self, "num_buckets", "it must be even and above 0, or 1")
         for field in ("num_rounds", "chunk"):
             if getattr(self, field) < 1:
@@ -108,37 +108,46 @@ class Reformer(Kernel):
         ahead = int(mask == FULL)
         lay = partial(lay_out, C=min(self.chunk, len(q)), ahead=ahead)
         rounds = jax.vmap(lay)(buckets(q), of_k)
-        factors = q.shape[1] ** -0.5 if scale is None else scale
-        factors = factors * (inverse_length(k) if self.unit_keys else jnp.ones(len(k)))
+        if self.unit_keys:
+            k = (k * inverse_length(k)[:, None]).astype(k.dtype)
+        scale = q.shape[1] ** -0.5 if scale is None else scale
 
-        look = partial(scores_of, q=q, k=k, factors=factors, rounds=rounds, ahead=ahead)
-        scores = jax.vmap(look)(rounds)
+        scores = scores_of(rounds, q, k, scale, ahead)
         own = jnp.einsum("th,th->t", q, k, preferred_element_type=jnp.float32)
-        own = jnp.where(real, own * factors, -jnp.inf)
-        tops = jax.vmap(to_tokens)(scores.max(axis=3), rounds.slots).max(axis=0)
+        own = jnp.where(real, own * scale, -jnp.inf)
+        tops = to_tokens(scores.max(axis=2), rounds.slots).max(axis=0)
         top = lax.stop_gradient(jnp.maximum(tops, own))
         top = jnp.where(top == -jnp.inf, 0.0, top)
 
         # A column of ones carries the normaliser through the same products.
         values = jnp.pad(v.astype(jnp.float32), ((0, 0), (0, 1)), constant_values=1.0)
-        add = partial(sums_of, top=top, values=values)
-        sums = jax.vmap(add)(scores, rounds).sum(axis=0)
+        shares = jnp.exp(scores - extend(top)[joined(rounds.queries)][:, :, None])
+        answers = extend(values)[joined(rounds.keys)]
+        sums = jnp.einsum("lcw,lwu->lcu", shares, answers)
+        sums = to_tokens(sums, rounds.slots).sum(axis=0)
         sums = sums + jnp.exp(own - top)[:, None] * values
         total = sums[:, -1:]
         return (sums[:, :-1] / jnp.where(total == 0, 1.0, total)).astype(v.dtype)
 
 
-class Round(NamedTuple):
-    """Who may meet in one round. Token T, which is none, fills what is left empty."""
+FAR = 1 << 29
+"""Farther than any two buckets or chunks are apart."""
 
-    of_q: Int[Array, "T"]
-    of_k: Int[Array, "T"]
+
+class Round(NamedTuple):
+    """Who may meet in one round, or, with an axis more in front, in each of r rounds.
+
+    Token T, which is none, fills what is left empty.
+    """
+
+    of_q: Int[Array, "*r T"]
+    of_k: Int[Array, "*r T"]
     """Bucket and chunk as one number: numbers at most 1 apart share the bucket."""
-    queries: Int[Array, "L C"]
+    queries: Int[Array, "*r L C"]
     """The tokens that ask, in tiles that stand in one chunk each."""
-    keys: Int[Array, "L W"]
+    keys: Int[Array, "*r L W"]
     """The tokens that answer a tile."""
-    slots: Int[Array, "T"]
+    slots: Int[Array, "*r T"]
     """Where each query is found in the tiles, flat."""
 
 
@@ -157,9 +166,7 @@ def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
     return lax.rsqrt(jnp.where(squares == 0, 1.0, squares))
 
 
-def lay_out(
-    of_q: Int[Array, "T"], of_k: Int[Array, "T"], C: int, ahead: int
-) -> Round:
+def lay_out(of_q: Int[Array, "T"], of_k: Int[Array, "T"], C: int, ahead: int) -> Round:
     """Sorts keys by (bucket, place), and queries into tiles of the chunk they stand in.
 
     Buckets hold as many queries as they like, so a chunk of keys has as many tiles of C
@@ -190,48 +197,38 @@ def lay_out(
 
 
 def scores_of(
-    one: Round,
-    *,
+    rounds: Round,
     q: Float[Array, "T H"],
     k: Float[Array, "T H"],
-    factors: Float[Array, "T"],
-    rounds: Round,
+    scale: float,
     ahead: int,
-) -> Float[Array, "L C W"]:
-    """Scores of one round less log N, the rounds that show the pair; -inf if hidden.
+) -> Float[Array, "rL C W"]:
+    """Scores less log N, with N the rounds that show the pair; -inf where hidden.
 
     A token's own place is left out, for it is added once beside all rounds.
     """
-    t, s = one.queries[:, :, None], one.keys[:, None, :]
-
-    def near(of_q, of_k):
-        # Tokens that are none are so far off that they meet nobody.
-        gap = extend(of_k, 1 << 29)[s] - extend(of_q, -(1 << 29))[t]
-        return (gap >= -1) & (gap <= ahead)
-
-    shown = near(one.of_q, one.of_k) & ((t != s) if ahead else (s < t))
-    times = jax.vmap(near)(rounds.of_q, rounds.of_k).sum(axis=0)
+    r, L = rounds.queries.shape[:2]
+    t, s = joined(rounds.queries), joined(rounds.keys)
+    # Tokens that are none are so far off that they meet nobody.
+    of_q, of_k = extend(rounds.of_q.T, -FAR)[t], extend(rounds.of_k.T, FAR)[s]
+    gap = of_k[:, None, :] - of_q[:, :, None]
+    near = (gap >= -1) & (gap <= ahead)
+    this = jnp.repeat(jnp.eye(r, dtype=bool), L, axis=0)[:, None, None]
+    t, s = t[:, :, None], s[:, None, :]
+    shown = (near & this).any(axis=3) & ((t != s) if ahead else (s < t))
     scores = jnp.einsum(
         "lch,lwh->lcw",
-        extend(q)[one.queries],
-        extend(k)[one.keys],
+        extend(q)[t[:, :, 0]],
+        extend(k)[s[:, 0]],
         preferred_element_type=jnp.float32,
     )
-    scores = scores * extend(factors)[s] - jnp.log(jnp.maximum(times, 1))
+    scores = scores * scale - jnp.log(jnp.maximum(near.sum(axis=3), 1))
     return jnp.where(shown, scores, -jnp.inf)
 
 
-def sums_of(
-    scores: Float[Array, "L C W"],
-    one: Round,
-    *,
-    top: Float[Array, "T"],
-    values: Float[Array, "T U"],
-) -> Float[Array, "T U"]:
-    """Row t is the sum of exp(score - top[t]) values[s] over what one round shows."""
-    shares = jnp.exp(scores - extend(top)[one.queries][:, :, None])
-    sums = jnp.einsum("lcw,lwu->lcu", shares, extend(values)[one.keys])
-    return to_tokens(sums, one.slots)
+def joined(tiles: Int[Array, "r L C"]) -> Int[Array, "rL C"]:
+    """The tiles of all rounds in one row."""
+    return tiles.reshape(-1, tiles.shape[2])
 
 
 def extend(x: Array, fill: int = 0) -> Array:
@@ -239,6 +236,8 @@ def extend(x: Array, fill: int = 0) -> Array:
     return jnp.pad(x, ((0, 1), *[(0, 0)] * (x.ndim - 1)), constant_values=fill)
 
 
-def to_tokens(tiles: Array, slots: Int[Array, "T"]) -> Array:
-    """What the tiles [L, C, ...] hold for each token, [T, ...]."""
-    return tiles.reshape(-1, *tiles.shape[2:])[slots]
+def to_tokens(tiles: Array, slots: Int[Array, "r T"]) -> Array:
+    """What the tiles [rL, C, ...] hold for each token in each round, [r, T, ...]."""
+    r = len(slots)
+    each = tiles.reshape(r, -1, *tiles.shape[2:])
+    return jax.vmap(lambda x, places: x[places])(each, slots)
