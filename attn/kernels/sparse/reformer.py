@@ -110,11 +110,11 @@ class Reformer(Kernel):
         rounds = jax.vmap(lay)(buckets(q), of_k)
         if self.unit_keys:
             k = (k * inverse_length(k)[:, None]).astype(k.dtype)
-        scale = q.shape[1] ** -0.5 if scale is None else scale
+        factor = q.shape[1] ** -0.5 if scale is None else scale
 
-        scores = scores_of(rounds, q, k, scale, ahead)
+        scores = scores_of(rounds, q, k, factor, ahead)
         own = jnp.einsum("th,th->t", q, k, preferred_element_type=jnp.float32)
-        own = jnp.where(real, own * scale, -jnp.inf)
+        own = jnp.where(real, own * factor, -jnp.inf)
         tops = to_tokens(scores.max(axis=2), rounds.slots).max(axis=0)
         top = lax.stop_gradient(jnp.maximum(tops, own))
         top = jnp.where(top == -jnp.inf, 0.0, top)
