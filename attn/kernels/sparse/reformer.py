@@ -238,6 +238,6 @@ def extend(x: Array, fill: int = 0) -> Array:
 
 def to_tokens(tiles: Array, slots: Int[Array, "r T"]) -> Array:
     """What the tiles [rL, C, ...] hold for each token in each round, [r, T, ...]."""
-    r = len(slots)
-    each = tiles.reshape(r, -1, *tiles.shape[2:])
-    return jax.vmap(lambda x, places: x[places])(each, slots)
+    flat = tiles.reshape(-1, *tiles.shape[2:])
+    before = jnp.arange(len(slots)) * (len(flat) // len(slots))
+    return flat[slots + before[:, None]]
