@@ -42,6 +42,16 @@ def test_logits_of_a_permutation_bring_its_blocks_in_whole():
     np.testing.assert_allclose(out, naive.softmax(q, k, v, seen)[0], atol=1e-5)
 
 
+def test_a_place_that_is_padding_in_every_block_is_not_seen():
+    spec, T = SinkhornAttention(block=4), 4
+    q, k, v = jnp.asarray(np.random.default_rng(2).normal(size=(3, T, 4)), jnp.float32)
+    weights, real = naive.own_weights(spec, 4, T), np.arange(T) < 2
+    ids = jnp.where(jnp.asarray(real), 0, -1)
+    out = spec(q, k, v, mask=FULL, weights=weights, kv_ids=ids)
+    seen = np.broadcast_to(real, (T, T))
+    np.testing.assert_allclose(out, naive.softmax(q, k, v, seen)[0], atol=1e-5)
+
+
 def test_a_text_of_more_blocks_than_it_was_made_for_is_refused():
     spec = SinkhornAttention(block=2)
     x = jnp.ones((9, 4))
