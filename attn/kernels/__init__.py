@@ -19,6 +19,8 @@ from attn.kernels.sparse.local import LocalAttention
 from attn.kernels.sparse.longformer import Longformer
 from attn.kernels.sparse.moba import MoBA
 from attn.kernels.sparse.nsa import NativeSparseAttention
+from attn.kernels.sparse.reformer import Reformer
+from attn.kernels.sparse.sinkhorn import SinkhornAttention
 from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
 from attn.kernels.sparse.topk import TopK
@@ -40,6 +42,8 @@ KERNELS: dict[str, type[Kernel]] = {
         TopK,
         MoBA,
         NativeSparseAttention,
+        Reformer,
+        SinkhornAttention,
         Linear,
         Performer,
         Based,
@@ -73,7 +77,9 @@ __all__ = [
     "NativeSparseAttention",
     "Nystrom",
     "Performer",
+    "Reformer",
     "Retention",
+    "SinkhornAttention",
     "Softmax",
     "StreamingAttention",
     "StridedAttention",

@@ -1,0 +1,243 @@
+"""Reformer: a query sees the keys that fall into its own hash bucket."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.dense import clean
+from attn.masks import FULL, Mask
+
+
+@dataclass(frozen=True)
+class Reformer(Kernel):
+    """softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
+
+    h(x) = argmax([x R; -x R]) with R normal, so what points the same way meets. In every
+    round keys are sorted by bucket, then by place, and cut into chunks. A query stands at
+    the last key of that order that is not after its own bucket and place; it sees keys
+    of its bucket in the chunk where it stands, in the one before and, where the mask
+    lets it look ahead, in the one after. Rounds are united: a pair that N rounds show
+    carries exp(score) / N in each (appendix A), so it counts once. O(rounds T chunk)
+    time and memory beside the sorting.
+
+    Departures. The paper ties keys to queries; here both are hashed by the same R and
+    keys are still divided by their length, so where they are tied the rounds are the
+    paper's. It lets a token see itself only where nothing else is shown, since a tied key
+    answers itself loudest; here every token sees its own place, which also leaves no
+    query blind. Its chunks are 2 T / num_buckets long, its other half of attention
+    one-sided.
+
+    Hashing is in float32 and passes no gradient. Padded keys sort last, in no bucket.
+    """
+
+    name = "reformer"
+    family = "sparse"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"causal", "bidirectional", "key_padding", "scale", "map", "normalised"}
+    )
+
+    num_buckets: int = 8
+    """Values of a hash: even, or 1, with which nothing is hashed."""
+    num_rounds: int = 2
+    """Hashes, each of its own rotation."""
+    chunk: int = 32
+    """Keys of a chunk of the sorted order."""
+    unit_keys: bool = True
+    """Whether keys are divided by their length, as in the paper, before they score."""
+
+    def __post_init__(self):
+        if self.num_buckets < 1 or (self.num_buckets % 2 and self.num_buckets > 1):
+            raise bad_knob(self, "num_buckets", "it must be even and above 0, or 1")
+        for field in ("num_rounds", "chunk"):
+            if getattr(self, field) < 1:
+                raise bad_knob(self, field, "it must be at least 1")
+
+    @property
+    def owns(self):
+        return "features"
+
+    def init(self, key, *, head_dim, kv_len):
+        """R of every round, [rounds, H, half the buckets]."""
+        shape = (self.num_rounds, head_dim, -(-self.num_buckets // 2))
+        return {"rotations": jax.random.normal(key, shape)}
+
+    def check_length(self, T):
+        for field in ("num_buckets", "chunk"):
+            if getattr(self, field) > T:
+                raise bad_knob(self, field, f"the text has {T} tokens")
+
+    def sizes(self, T: int, mask: Mask) -> tuple[int, int, int]:
+        """Tiles of one round, queries of a tile, keys of a tile."""
+        C = min(self.chunk, T)
+        return 2 * -(-T // C), C, (2 + (mask == FULL)) * C
+
+    def flops(self, T, S, H, Hv, mask):
+        L, C, W = self.sizes(T, mask)
+        hashed = matmul_flops(T + S, H, -(-self.num_buckets // 2))
+        return self.num_rounds * (hashed + matmul_flops(L, C, W, H + Hv + 1))
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        L, C, W = self.sizes(T, mask)
+        return self.num_rounds * L * (C * W + (C + W) * (H + Hv))
+
+    def state_size(self, S, H, Hv):
+        return S * (H + Hv)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "T H"],
+        v: Float[Array, "T Hv"],
+        *,
+        mask: Mask,
+        weights: Weights,
+        scale: float | None = None,
+        kv_ids: Int[Array, "T"] | None = None,
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
+        k, v = clean(k, kv_ids), clean(v, kv_ids)
+        real = jnp.full(len(k), True) if kv_ids is None else kv_ids >= 0
+        buckets = partial(hashes, rotations=weights["rotations"], num=self.num_buckets)
+        of_k = jnp.where(real, buckets(k), self.num_buckets)
+        ahead = int(mask == FULL)
+        lay = partial(lay_out, C=min(self.chunk, len(q)), ahead=ahead)
+        rounds = jax.vmap(lay)(buckets(q), of_k)
+        if self.unit_keys:
+            k = (k * inverse_length(k)[:, None]).astype(k.dtype)
+        factor = q.shape[1] ** -0.5 if scale is None else scale
+
+        scores = scores_of(rounds, q, k, factor, ahead)
+        own = jnp.einsum("th,th->t", q, k, preferred_element_type=jnp.float32)
+        own = jnp.where(real, own * factor, -jnp.inf)
+        tops = to_tokens(scores.max(axis=2), rounds.slots).max(axis=0)
+        top = lax.stop_gradient(jnp.maximum(tops, own))
+        top = jnp.where(top == -jnp.inf, 0.0, top)
+
+        # A column of ones carries the normaliser through the same products.
+        values = jnp.pad(v.astype(jnp.float32), ((0, 0), (0, 1)), constant_values=1.0)
+        shares = jnp.exp(scores - extend(top)[joined(rounds.queries)][:, :, None])
+        answers = extend(values)[joined(rounds.keys)]
+        sums = jnp.einsum("lcw,lwu->lcu", shares, answers)
+        sums = to_tokens(sums, rounds.slots).sum(axis=0)
+        sums = sums + jnp.exp(own - top)[:, None] * values
+        total = sums[:, -1:]
+        return (sums[:, :-1] / jnp.where(total == 0, 1.0, total)).astype(v.dtype)
+
+
+FAR = 1 << 29
+"""Farther than any two buckets or chunks are apart."""
+
+
+class Round(NamedTuple):
+    """Who may meet in one round, or, with an axis more in front, in each of r rounds.
+
+    Token T, which is none, fills what is left empty.
+    """
+
+    of_q: Int[Array, "*r T"]
+    of_k: Int[Array, "*r T"]
+    """Bucket and chunk as one number: numbers at most 1 apart share the bucket."""
+    queries: Int[Array, "*r L C"]
+    """The tokens that ask, in tiles that stand in one chunk each."""
+    keys: Int[Array, "*r L W"]
+    """The tokens that answer a tile."""
+    slots: Int[Array, "*r T"]
+    """Where each query is found in the tiles, flat."""
+
+
+def hashes(
+    x: Float[Array, "T H"], rotations: Float[Array, "r H B"], num: int
+) -> Int[Array, "r T"]:
+    """The bucket of every token in every round: the largest of [x R; -x R]."""
+    x, rotations = (lax.stop_gradient(a).astype(jnp.float32) for a in (x, rotations))
+    turned = jnp.einsum("th,rhb->rtb", x, rotations, precision=lax.Precision.HIGHEST)
+    return jnp.concatenate([turned, -turned], axis=2)[:, :, :num].argmax(axis=2)
+
+
+def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
+    """1 / |x|, float32; 1 of what has no length."""
+    squares = jnp.square(x.astype(jnp.float32)).sum(axis=1)
+    return lax.rsqrt(jnp.where(squares == 0, 1.0, squares))
+
+
+def lay_out(of_q: Int[Array, "T"], of_k: Int[Array, "T"], C: int, ahead: int) -> Round:
+    """Sorts keys by (bucket, place), and queries into tiles of the chunk they stand in.
+
+    Buckets hold as many queries as they like, so a chunk of keys has as many tiles of C
+    queries as it needs: together at most one for each chunk more than all queries fill.
+    """
+    T = len(of_q)
+    M, place = -(-T // C), jnp.arange(T)
+    # Keys come first, so that one of the same bucket and place lies behind its query.
+    codes = jnp.concatenate([of_k * T + place, of_q * T + place])
+    order = jnp.argsort(codes, stable=True)
+    keys_passed, queries_passed = (
+        jnp.zeros(2 * T, place.dtype).at[order].set(jnp.cumsum(of_kind) - 1)
+        for of_kind in (order < T, order >= T)
+    )
+    ranks, stands = keys_passed[:T], jnp.maximum(keys_passed[T:], 0) // C
+
+    count = jnp.zeros(M, place.dtype).at[stands].add(1)
+    tiles = -(-count // C)
+    skipped = C * (jnp.cumsum(tiles) - tiles) - (jnp.cumsum(count) - count)
+    slots = queries_passed[T:] + skipped[stands]
+    queries = jnp.full(2 * M * C, T).at[slots].set(place).reshape(2 * M, C)
+
+    rows = jnp.full((1 + M + ahead) * C, T).at[C + ranks].set(place).reshape(-1, C)
+    first = jnp.zeros(2 * M, place.dtype).at[slots // C].set(stands)
+    keys = rows[first[:, None] + jnp.arange(2 + ahead)[None]].reshape(2 * M, -1)
+    apart = M + 2
+    return Round(of_q * apart + stands, of_k * apart + ranks // C, queries, keys, slots)
+
+
+def scores_of(
+    rounds: Round,
+    q: Float[Array, "T H"],
+    k: Float[Array, "T H"],
+    scale: float,
+    ahead: int,
+) -> Float[Array, "rL C W"]:
+    """Scores less log N, with N the rounds that show the pair; -inf where hidden.
+
+    A token's own place is left out, for it is added once beside all rounds.
+    """
+    r, L = rounds.queries.shape[:2]
+    t, s = joined(rounds.queries), joined(rounds.keys)
+    # Tokens that are none are so far off that they meet nobody.
+    of_q, of_k = extend(rounds.of_q.T, -FAR)[t], extend(rounds.of_k.T, FAR)[s]
+    gap = of_k[:, None, :] - of_q[:, :, None]
+    near = (gap >= -1) & (gap <= ahead)
+    this = jnp.repeat(jnp.eye(r, dtype=bool), L, axis=0)[:, None, None]
+    t, s = t[:, :, None], s[:, None, :]
+    shown = (near & this).any(axis=3) & ((t != s) if ahead else (s < t))
+    scores = jnp.einsum(
+        "lch,lwh->lcw",
+        extend(q)[t[:, :, 0]],
+        extend(k)[s[:, 0]],
+        preferred_element_type=jnp.float32,
+    )
+    scores = scores * scale - jnp.log(jnp.maximum(near.sum(axis=3), 1))
+    return jnp.where(shown, scores, -jnp.inf)
+
+
+def joined(tiles: Int[Array, "r L C"]) -> Int[Array, "rL C"]:
+    """The tiles of all rounds in one row."""
+    return tiles.reshape(-1, tiles.shape[2])
+
+
+def extend(x: Array, fill: int = 0) -> Array:
+    """x with a row more, for the token that is none."""
+    return jnp.pad(x, ((0, 1), *[(0, 0)] * (x.ndim - 1)), constant_values=fill)
+
+
+def to_tokens(tiles: Array, slots: Int[Array, "r T"]) -> Array:
+    """What the tiles [rL, C, ...] hold for each token in each round, [r, T, ...]."""
+    flat = tiles.reshape(-1, *tiles.shape[2:])
+    before = jnp.arange(len(slots)) * (len(flat) // len(slots))
+    return flat[slots + before[:, None]]

@@ -1,0 +1,165 @@
+"""Sparse Sinkhorn attention: each block of queries sees itself and a sorted-in block."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.errors import UserError
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.dense import clean
+from attn.masks import Mask
+
+
+@dataclass(frozen=True)
+class SinkhornAttention(Kernel):
+    """softmax(q [k; R k]^T / sqrt(H)) [v; R v] by blocks: Tay et al. 2020, section 3.
+
+    Keys are cut into M blocks. A sorting network gives each block a row of M logits from
+    the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log space) turns
+    exp(logits / temperature) into R, nearly doubly stochastic: a soft permutation. Block
+    b of the queries sees its own keys, and the keys sum_j R[b, j] k_j, place by place.
+    O(T C + T M) time and O(T C + M^2) memory for blocks of C = `block`.
+
+    Padded keys are left out of every sum, and a block of padding alone is balanced by
+    itself, apart from the others. A place of a sorted block is seen where any block has a real key there,
+    so rows of the map sum to 1 only as nearly as rows of R do.
+
+    Cannot be causal: columns are balanced over all blocks, so that R[b] knows what comes
+    after b. (The paper's causal balancing sums columns over earlier blocks alone, and its
+    summaries are of all that was read up to a block.) Made for one longest text; shorter
+    ones take the first outputs of the network.
+
+    Departures. The network reads a head's keys, not the layer's input, and has no biases.
+    Both blocks stand under one softmax. Gumbel noise is left out, so the same call gives
+    the same output.
+    """
+
+    name = "sinkhorn"
+    family = "sparse"
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"bidirectional", "key_padding", "scale", "map"}
+    )
+
+    block: int = 32
+    """Tokens of a block, C."""
+    iterations: int = 7
+    """Times that rows, then columns, are divided by their sums."""
+    temperature: float = 0.75
+    """Of the logits: the lower, the nearer R is to a permutation."""
+
+    def __post_init__(self):
+        for field in ("block", "iterations"):
+            if getattr(self, field) < 1:
+                raise bad_knob(self, field, "it must be at least 1")
+        if self.temperature <= 0:
+            raise bad_knob(self, "temperature", "it must be above 0")
+
+    @property
+    def owns(self):
+        return "weights"
+
+    def init(self, key, *, head_dim, kv_len):
+        """W1 [H, H] and W2 [H, M], normal with variance 1 / H."""
+        first, second = jax.random.split(key)
+        H, M = head_dim, -(-kv_len // self.block)
+        return {
+            "W1": jax.random.normal(first, (H, H)) * H**-0.5,
+            "W2": jax.random.normal(second, (H, M)) * H**-0.5,
+        }
+
+    def num_weights(self, H, S):
+        return H * (H + -(-S // self.block))
+
+    def check_length(self, T):
+        if self.block > T:
+            raise bad_knob(self, "block", f"the text has {T} tokens")
+
+    def flops(self, T, S, H, Hv, mask):
+        C, M = self.block, -(-S // self.block)
+        network = matmul_flops(M, H, H + M)
+        return network + matmul_flops(M * C, M + 2 * C, H + Hv)
+
+    def scratch_size(self, T, S, H, Hv, mask):
+        return T * 2 * self.block + 2 * S * (H + Hv)
+
+    def state_size(self, S, H, Hv):
+        return S * (H + Hv)
+
+    def __call__(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "T H"],
+        v: Float[Array, "T Hv"],
+        *,
+        mask: Mask,
+        weights: Weights,
+        scale: float | None = None,
+        kv_ids: Int[Array, "T"] | None = None,
+    ) -> Float[Array, "T Hv"]:
+        """Attends: [T, Hv]; T may be shorter than the text `init` was told of."""
+        (T, H), C = q.shape, self.block
+        real = jnp.full(T, True) if kv_ids is None else kv_ids >= 0
+        blocks = (by_block(x, C) for x in (q, clean(k, kv_ids), clean(v, kv_ids), real))
+        q, k, v, real = blocks
+        R = self.sort(k, real.any(axis=1), weights)
+
+        # Own and sorted keys side by side: [M, 2 C, ...].
+        keys, values = (
+            jnp.concatenate([x, jnp.einsum("mn,nch->mch", R, x.astype(R.dtype))], 1)
+            for x in (k, v)
+        )
+        seen = jnp.concatenate([real, (R @ real.astype(R.dtype)) > 0], axis=1)
+        scores = jnp.einsum("mch,mdh->mcd", q.astype(R.dtype), keys)
+        scores = scores * (H**-0.5 if scale is None else scale)
+        shares = softmax(jnp.where(seen[:, None], scores, -jnp.inf))
+        out = jnp.einsum("mcd,mdh->mch", shares, values)
+        return out.reshape(-1, v.shape[2])[:T].astype(v.dtype)
+
+    def sort(
+        self, k: Float[Array, "M C H"], live: Bool[Array, "M"], weights: Weights
+    ) -> Float[Array, "M M"]:
+        """R: what block b takes of each; one without real keys takes itself alone."""
+        M = len(k)
+        W1, W2 = (weights[name].astype(jnp.float32) for name in ("W1", "W2"))
+        if W2.shape[1] < M:
+            raise UserError(
+                f"sinkhorn was made for {W2.shape[1]} blocks of {self.block} keys and was "
+                f"given {M}; init it with a larger kv_len"
+            )
+        summaries = k.sum(axis=1, dtype=jnp.float32)
+        logits = jax.nn.relu(summaries @ W1) @ W2[:, :M] / self.temperature
+        return sinkhorn(logits, live, self.iterations)
+
+
+def sinkhorn(
+    logits: Float[Array, "M M"], live: Bool[Array, "M"], iterations: int
+) -> Float[Array, "M M"]:
+    """exp(logits) with rows, then columns, divided by their sums, over and over."""
+
+    def balance(x, _):
+        x = x - jax.nn.logsumexp(x, axis=1, keepdims=True)
+        return x - jax.nn.logsumexp(x, axis=0, keepdims=True), None
+
+    # What is not alive is left alone with itself, so that nothing is divided by 0.
+    pairs = (live[:, None] & live[None, :]) | jnp.eye(len(live), dtype=bool)
+    x = jnp.where(pairs, logits, -jnp.inf)
+    return jnp.exp(lax.scan(balance, x, length=iterations)[0])
+
+
+def softmax(scores: Float[Array, "... S"]) -> Float[Array, "... S"]:
+    """Of the last axis; 0 where all of it is -inf, with no gradient."""
+    top = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    shares = jnp.exp(scores - jnp.where(top == -jnp.inf, 0.0, top))
+    total = shares.sum(axis=-1, keepdims=True)
+    return shares / jnp.where(total == 0, 1.0, total)
+
+
+def by_block(x: Array, C: int) -> Array:
+    """[T, ...] as [M, C, ...], with zeros behind the last token."""
+    M = -(-len(x) // C)
+    x = jnp.pad(x, ((0, M * C - len(x)), *[(0, 0)] * (x.ndim - 1)))
+    return x.reshape(M, C, *x.shape[1:])

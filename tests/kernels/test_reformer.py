@@ -1,0 +1,86 @@
+"""Reformer beyond what every mechanism is asked: the paper's own form, and its memory."""
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+
+from attn.kernels import Reformer
+from attn.kernels.sparse.reformer import lay_out
+from attn.masks import FULL, Causal
+
+T, H = 40, 4
+
+
+def tied(spec, q, v, rotations):
+    """Kitaev et al. 2020, section 2 with k = q / |q|: its own sets, one round a set.
+
+    Equation 5 (chunks of the sorted order), causal, and each token sees itself.
+    """
+    sets = [{t} for t in range(len(q))]
+    for R in rotations:
+        bucket = np.argmax(np.concatenate([q @ R, -(q @ R)], axis=1), axis=1)
+        order = sorted(range(len(q)), key=lambda i: (bucket[i], i))
+        chunk = {i: rank // spec.chunk for rank, i in enumerate(order)}
+        for i, seen in enumerate(sets):
+            seen |= {
+                j
+                for j in range(i + 1)
+                if bucket[i] == bucket[j] and chunk[i] - 1 <= chunk[j] <= chunk[i]
+            }
+    out = np.zeros_like(v)
+    for i, seen in enumerate(sets):
+        keys = np.array(sorted(seen))
+        k = q[keys] / np.linalg.norm(q[keys], axis=1, keepdims=True)
+        weights = np.exp(k @ q[i] / np.sqrt(q.shape[1]))
+        out[i] = weights @ v[keys] / weights.sum()
+    return out
+
+
+@pytest.mark.parametrize("num_rounds", [1, 3])
+def test_tied_to_the_queries_it_is_the_papers_own_form(num_rounds):
+    spec = Reformer(num_buckets=4, num_rounds=num_rounds, chunk=4)
+    q, v = np.random.default_rng(0).normal(size=(2, T, H)).astype(np.float32)
+    weights = naive.own_weights(spec, H, T)
+    out = spec(*map(jnp.asarray, (q, q, v)), mask=Causal(), weights=weights)
+    expected = tied(spec, *map(np.float64, (q, v, weights["rotations"])))
+    np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("crowded", ["queries", "keys", "both", "neither"])
+def test_every_query_has_one_slot_however_buckets_crowd(crowded):
+    random, C = np.random.default_rng(1), 4
+    of_q, of_k = random.integers(0, 6, (2, T))
+    of_q = np.zeros(T, int) if crowded in ("queries", "both") else of_q
+    of_k = np.full(T, 5) if crowded in ("keys", "both") else of_k
+    one = lay_out(jnp.asarray(of_q), jnp.asarray(of_k), C=C, ahead=1)
+    queries, keys = np.asarray(one.queries), np.asarray(one.keys)
+    np.testing.assert_array_equal(queries.ravel()[one.slots], np.arange(T))
+    assert (queries < T).sum() == T
+    order = sorted((of_k[s], s) for s in range(T))
+    for t in range(T):
+        stands = max(sum(pair <= (of_q[t], t) for pair in order) - 1, 0) // C
+        near = {s for n, (_, s) in enumerate(order) if abs(n // C - stands) <= 1}
+        assert set(keys[int(one.slots[t]) // C]) - {T} == near
+
+
+def test_hashes_pass_no_gradient_to_the_rotations():
+    spec = Reformer(num_buckets=4, num_rounds=2, chunk=4)
+    q, k, v = jnp.asarray(np.random.default_rng(2).normal(size=(3, T, H)), jnp.float32)
+    grads = jax.grad(lambda w: spec(q, k, v, mask=FULL, weights=w).sum())(
+        naive.own_weights(spec, H, T)
+    )
+    assert (grads["rotations"] == 0).all()
+
+
+def test_memory_grows_with_the_text_and_not_with_its_square():
+    spec = Reformer()
+
+    def bytes_of(T):
+        x = jax.ShapeDtypeStruct((T, 32), jnp.float32)
+        w = jax.eval_shape(lambda: spec.init(jax.random.key(0), head_dim=32, kv_len=T))
+        run = jax.jit(lambda *a: spec(*a[:3], mask=Causal(), weights=a[3]))
+        return run.lower(x, x, x, w).compile().memory_analysis().temp_size_in_bytes
+
+    assert bytes_of(4096) < 2.2 * bytes_of(2048)
