@@ -33,13 +33,17 @@ class Reformer(Kernel):
     query blind. Its chunks are 2 T / num_buckets long, its other half of attention
     one-sided.
 
+    Cannot be causal: keys are sorted over the whole text, so a later token moves where
+    chunks begin, and with that which earlier keys share a chunk. (The paper hides later
+    keys and leaves that leak.)
+
     Hashing is in float32 and passes no gradient. Padded keys sort last, in no bucket.
     """
 
     name = "reformer"
     family = "sparse"
     can: ClassVar[frozenset[str]] = frozenset(
-        {"causal", "bidirectional", "key_padding", "scale", "map", "normalised"}
+        {"bidirectional", "key_padding", "scale", "map", "normalised"}
     )
 
     num_buckets: int = 8
