@@ -20,7 +20,14 @@ KNOBS: dict[str, dict[str, int]] = {
     "strided": {"stride": 8},
     "fixed": {"stride": 8},
     "bigbird": {"block": 8},
+    "reformer": {"chunk": 16},
+    "sinkhorn": {"block": 8},
+    "topk": {"num_keys": 8},
+    "moba": {"block": 8},
+    "nsa": {"block": 8, "stride": 4, "num_blocks": 4, "width": 16},
     "linformer": {"rank": 16},
+    "nystrom": {"num_landmarks": 16},
+    "synthesizer": {"rank": 16},
 }
 """Of mechanisms whose defaults are made for longer texts than 64 tokens."""
 
