@@ -79,6 +79,8 @@ class Request:
             self.mask.check_heads(N)
             masks = self.mask.masks
         asked = set(self.asked & set(CAPABILITIES)) | ({"lse"} if lse else set())
+        if self.kv_lengths is not None:
+            asked.add("key_padding")
         for mask in masks:
             if not self.moved:
                 mask.check(T, S)
