@@ -110,14 +110,14 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
     picks = jnp.where(chosen < 0, M, chosen).reshape(T * J)
     order = jnp.argsort(picks)
     rank = jnp.argsort(order)
-    # Pairs of a block are start[b] .. start[b + 1]; its tiles first[b] .. last[b].
-    # Counted by comparison: no more work than the choice itself, and no loop.
-    start = (picks[None] < jnp.arange(M + 1)[:, None]).sum(axis=1)
-    size = start[1:] - start[:-1]
+    # Of a block, the first pair and their number; its tiles are first .. last.
+    size = jnp.zeros(M + 1, jnp.int32).at[picks].add(1)
+    start, size = jnp.cumsum(size) - size, size[:M]
     last = jnp.cumsum(-(-size // C))
     first = last + (-size // C)
     tile = jnp.arange(n * g)
-    own = jnp.minimum((last[None] <= tile[:, None]).sum(axis=1), M - 1)
+    over = jnp.zeros(n * g + 1, jnp.int32).at[last].add(1)
+    own = jnp.minimum(jnp.cumsum(over)[:-1], M - 1)
     within = (tile - first[own])[:, None] * C + jnp.arange(C)[None]
     pair = order[jnp.minimum(start[own][:, None] + within, T * J - 1)]
     known = jnp.minimum(picks, M - 1)
