@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
+from tiny import quick_compiles
 
 from attn.attention import (
     Ask,
@@ -22,6 +23,12 @@ from attn.masks import FULL, Causal
 
 B, T, N, H, HV = 2, 6, 4, 4, 4
 SOFTMAX = naive.SPECS["softmax"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
 
 
 @cache
@@ -47,7 +54,7 @@ def close(a, b, tolerance=2e-5):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", naive.PATHS)
 def test_every_head_of_every_sequence_is_the_kernel_alone(name):
     (q, k, v), options = inputs(name)
     out, spec = runner(name)(q, k, v), naive.SPECS[name]
@@ -59,7 +66,7 @@ def test_every_head_of_every_sequence_is_the_kernel_alone(name):
             close(out[b, :, n], naive.define(spec, *one, seen, own))
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", naive.PATHS)
 def test_jit_vmap_scan_and_remat_change_nothing(name):
     arrays, options = inputs(name)
     plain = partial(attend, naive.SPECS[name], **options)
@@ -86,7 +93,7 @@ def test_jit_vmap_scan_and_remat_change_nothing(name):
 
 
 @pytest.mark.parametrize("K", [1, 2])
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", naive.PATHS)
 def test_grouped_heads_equal_repeated_heads(name, K):
     (q, k, v), _ = inputs(name, K)
     repeated = [jnp.repeat(x, N // K, axis=2) for x in (k, v)]
@@ -105,7 +112,7 @@ def test_gradient_of_a_shared_head_is_the_sum_over_its_group():
         close(a, b.reshape(B, T, 2, 2, -1).sum(axis=3))
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", naive.PATHS)
 def test_permuting_sequences_or_heads_permutes_the_output(name):
     (q, k, v), options = inputs(name)
     out = runner(name)(q, k, v)

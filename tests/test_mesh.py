@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import cache
 
 import jax
+import naive
 import numpy as np
 import pytest
 from tiny import calls, experiment_for, experiment_of, quick_compiles, random_batch
 
 from attn.errors import UserError
 from attn.kernels import KERNELS
-from attn.kernels.sparse.base import SparseSoftmax
 from attn.mesh import MeshShape, make_mesh
 from attn.train.state import init_state, skeleton
 from attn.train.step import make_train_step
@@ -117,9 +117,7 @@ def trained(name, data, heads, kv_heads):
 
 MESHES = [
     pytest.param(name, *shape, kv, id=f"{name}-{shape[0]}x{shape[1]}-kv{kv}")
-    for name, kernel in KERNELS.items()
-    # Softmax under a mask is one path, whatever the mask.
-    if not issubclass(kernel, SparseSoftmax) or name == "window"
+    for name in naive.PATHS
     for shape, kv in (((2, 4), 8),)
 ] + [
     pytest.param("softmax", 8, 1, 8, id="softmax-8x1-kv8"),

@@ -20,7 +20,7 @@ B, T, N, H = 8, 6, 8, 4
 COLLECTIVES = re.compile(
     r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
 )
-EVERY = [(name, impl) for name in KERNELS for impl in KERNELS[name].implementations]
+EVERY = [(name, impl) for name in naive.PATHS for impl in KERNELS[name].implementations]
 KINDS = {"explicit": AxisType.Explicit, "auto": AxisType.Auto}
 
 

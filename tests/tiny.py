@@ -23,8 +23,8 @@ MODEL = ModelConfig(d_model=16, num_heads=2, repeats=1, d_ff=32)
 TRAIN = TrainConfig(
     steps=12, batch_size=8, warmup_steps=2, eval_every=6, save_every=4, peak_lr=1e-2
 )
-DECODERS = [name for name in KERNELS if "causal" in KERNELS[name].can]
-ENCODERS = [name for name in KERNELS if "bidirectional" in KERNELS[name].can]
+DECODERS = [name for name in naive.PATHS if "causal" in KERNELS[name].can]
+ENCODERS = [name for name in naive.PATHS if "bidirectional" in KERNELS[name].can]
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def experiment_of(task=RECALL, seeds=1, train=TRAIN, **model):
 
 def experiment_for(name, **model):
     """A decoder where the kernel can be one, else an encoder of padded rows."""
-    task = RECALL if name in DECODERS else TREES
+    task = RECALL if "causal" in KERNELS[name].can else TREES
     return experiment_of(task, kernel=naive.SPECS[name], **model)
 
 

@@ -99,7 +99,7 @@ def test_kernel_and_its_gradients_equal_the_definition(name, shape, monkeypatch)
         )
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
+@pytest.mark.parametrize(("name", "shape"), [c for c in CASES if c[0] in naive.PATHS])
 def test_bfloat16_is_within_its_rounding_of_the_definition(name, shape):
     spec, mask = naive.SPECS[name], MASKS[shape]
     arrays, weights = inputs(spec)
@@ -132,7 +132,7 @@ def test_long_texts_equal_the_definition_across_chunks(name, T, S):
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if "scale" in KERNELS[n].can])
+@pytest.mark.parametrize("name", [n for n in naive.PATHS if "scale" in KERNELS[n].can])
 def test_scale_is_the_factor_of_the_scores(name):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec)
@@ -146,7 +146,7 @@ def test_scale_is_the_factor_of_the_scores(name):
     assert np.abs(run(arrays, 0.1) - run(arrays, 1.0)).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if "lse" in KERNELS[n].can])
+@pytest.mark.parametrize("name", [n for n in naive.PATHS if "lse" in KERNELS[n].can])
 def test_bias_and_log_sum_exp_equal_the_definition(name):
     spec = naive.SPECS[name]
     arrays, _ = inputs(spec)

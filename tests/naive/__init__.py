@@ -16,7 +16,7 @@ from attn.kernels import KERNELS
 from naive.oracle import Oracle
 from naive.scores import softmax, softmax_row
 
-__all__ = ["ORACLES", "PATTERNS", "SPECS", "Oracle", "softmax", "softmax_row"]
+__all__ = ["ORACLES", "PATHS", "PATTERNS", "SPECS", "Oracle", "softmax", "softmax_row"]
 
 
 def _find() -> dict[str, Oracle]:
@@ -38,6 +38,9 @@ SPECS = {name: oracle.spec for name, oracle in ORACLES.items()}
 """One spec of every mechanism that means something on a text of nine tokens."""
 PATTERNS = [name for name, oracle in ORACLES.items() if oracle.shows]
 """Those that are softmax under a mask of their own."""
+PATHS = [name for name in ORACLES if name not in PATTERNS or name == "window"]
+"""One of each way through the library: a mask more is no other way, where it is not the
+mask that is tested."""
 
 
 def visible(spec, T, S, causal, real=None):
