@@ -70,6 +70,13 @@ def skeleton(experiment: Experiment) -> Skeleton:
     return Skeleton(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
 
 
+def is_matrix(name: str, leaf: Array) -> bool:
+    """Whether a weight mixes channels; scales, taps and a head's own vectors do not."""
+    # What a kernel owns is stacked over heads.
+    own_vector = "/own/" in name and leaf.ndim < 3
+    return not own_vector and not name.endswith(("scale", "taps", "norm"))
+
+
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """AdamW behind a clip of the global norm; vectors and taps are not decayed."""
     schedule = optax.warmup_cosine_decay_schedule(
@@ -81,7 +88,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     )
 
     def decayed(params: Leaves) -> dict[str, bool]:
-        return {name: not name.endswith(("scale", "taps")) for name in params}
+        return {name: is_matrix(name, leaf) for name, leaf in params.items()}
 
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),

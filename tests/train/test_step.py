@@ -175,8 +175,8 @@ def plain():
         return train(experiment_of(), (0,))[0]
 
 
-def test_decay_shrinks_matrices_and_spares_scales_and_taps():
-    pattern = ("short_conv", "mlp")
+def test_decay_shrinks_matrices_and_spares_scales_taps_and_vectors_of_kernels():
+    pattern = ("short_conv", "gated_delta", "based", "mlp")
     free = replace(TRAIN, warmup_steps=0)
     ends = [
         train(
@@ -185,5 +185,5 @@ def test_decay_shrinks_matrices_and_spares_scales_and_taps():
         for d in (0.0, 0.9)
     ]
     for name, leaf in ends[0][0].params.items():
-        spared = name.endswith(("scale", "taps"))
+        spared = name.endswith(("scale", "taps", "norm", "_alpha", "_beta"))
         assert (largest_gap(leaf, ends[1][0].params[name]) == 0) == spared, name
