@@ -49,14 +49,20 @@ def test_tied_to_the_queries_it_is_the_papers_own_form(num_rounds):
 
 
 @pytest.mark.parametrize("C", [1, 2, 4, 7])
-@pytest.mark.parametrize("crowded", ["queries", "keys", "both", "neither"])
+@pytest.mark.parametrize(
+    "crowded", ["queries", "keys", "both", "neither", "most chunks"]
+)
 def test_every_query_has_one_slot_however_buckets_crowd(crowded, C):
-    random, num = np.random.default_rng(1), 5
+    random, num = np.random.default_rng(1), 3
     of_q = random.integers(0, num, T)
     # Those of bucket `num` are padding.
     of_k = random.integers(0, num + 1, T)
     of_q = np.full(T, num - 1) if crowded in ("queries", "both") else of_q
     of_k = np.zeros(T, int) if crowded in ("keys", "both") else of_k
+    if crowded == "most chunks":
+        # With C = 2 there can be no more; the one query of a bucket without any is last.
+        of_k = (np.arange(T) < T - 1) * 1
+        of_q = np.append(np.minimum(of_q[:-2], 1), [1, 2])
     one = lay_out(jnp.asarray(of_q), jnp.asarray(of_k), num=num, C=C, ahead=1)
     queries, keys = np.asarray(one.queries), np.asarray(one.keys)
     np.testing.assert_array_equal(queries.ravel()[one.slots], np.arange(T))
