@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +180,26 @@ def test_no_output_depends_on_a_later_key(name):
             if naive.ORACLES[name].reaches_all:
                 assert (by_key[moves & (read in spec.reads)] > 0).all()
             assert (by_key > 0).any() == (read in spec.reads)
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if "causal" in KERNELS[n].can])
+def test_no_output_moves_with_later_tokens(name):
+    """By values, for what is hashed, ranked or selected passes no gradient."""
+    spec, T = naive.SPECS[name], 4 * 9
+    arrays, weights = inputs(spec, T, T, N=1)
+    random = np.random.default_rng(9)
+    options = {"mask": Causal(), "weights": weights}
+    for impl in spec.implementations:
+        run = jax.jit(lambda a, i=impl: attend(spec, *a, impl=i, **options))
+        out = run(arrays)
+        for cut, size in product((1, 5, 14, 23, 32, T - 1), (1.0, 10.0)):
+            later = [
+                jnp.asarray(random.normal(0, size, x.shape), x.dtype) for x in arrays
+            ]
+            both = zip(arrays, later, strict=True)
+            again = run([x.at[:, cut:].set(y[:, cut:]) for x, y in both])
+            np.testing.assert_array_equal(again[:, :cut], out[:, :cut], impl)
+            assert (again[:, cut:] != out[:, cut:]).any()
 
 
 @pytest.mark.parametrize(

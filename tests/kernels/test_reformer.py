@@ -16,13 +16,13 @@ T, H = 40, 4
 def tied(spec, q, v, rotations):
     """Kitaev et al. 2020, section 2 with k = q / |q|: its own sets, one round a set.
 
-    Equation 5 (chunks of the sorted order), causal, and each token sees itself.
+    Equation 5, causal, with chunks cut from the start of each bucket where the paper
+    cuts the sorted order of all, and each token sees itself.
     """
     sets = [{t} for t in range(len(q))]
     for R in rotations:
         bucket = np.argmax(np.concatenate([q @ R, -(q @ R)], axis=1), axis=1)
-        order = sorted(range(len(q)), key=lambda i: (bucket[i], i))
-        chunk = {i: rank // spec.chunk for rank, i in enumerate(order)}
+        chunk = [(bucket[:i] == b).sum() // spec.chunk for i, b in enumerate(bucket)]
         for i, seen in enumerate(sets):
             seen |= {
                 j
@@ -48,21 +48,45 @@ def test_tied_to_the_queries_it_is_the_papers_own_form(num_rounds):
     np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("crowded", ["queries", "keys", "both", "neither"])
-def test_every_query_has_one_slot_however_buckets_crowd(crowded):
-    random, C = np.random.default_rng(1), 4
-    of_q, of_k = random.integers(0, 6, (2, T))
-    of_q = np.zeros(T, int) if crowded in ("queries", "both") else of_q
-    of_k = np.full(T, 5) if crowded in ("keys", "both") else of_k
-    one = lay_out(jnp.asarray(of_q), jnp.asarray(of_k), C=C, ahead=1)
+@pytest.mark.parametrize("C", [1, 2, 4, 7])
+@pytest.mark.parametrize(
+    "crowded", ["queries", "keys", "both", "neither", "most chunks"]
+)
+def test_every_query_has_one_slot_however_buckets_crowd(crowded, C):
+    random, num = np.random.default_rng(1), 3
+    of_q = random.integers(0, num, T)
+    # Those of bucket `num` are padding.
+    of_k = random.integers(0, num + 1, T)
+    of_q = np.full(T, num - 1) if crowded in ("queries", "both") else of_q
+    of_k = np.zeros(T, int) if crowded in ("keys", "both") else of_k
+    if crowded == "most chunks":
+        # With C = 2 there can be no more; the one query of a bucket without any is last.
+        of_k = (np.arange(T) < T - 1) * 1
+        of_q = np.append(np.minimum(of_q[:-2], 1), [1, 2])
+    one = lay_out(jnp.asarray(of_q), jnp.asarray(of_k), num=num, C=C, ahead=1)
     queries, keys = np.asarray(one.queries), np.asarray(one.keys)
     np.testing.assert_array_equal(queries.ravel()[one.slots], np.arange(T))
     assert (queries < T).sum() == T
-    order = sorted((of_k[s], s) for s in range(T))
     for t in range(T):
-        stands = max(sum(pair <= (of_q[t], t) for pair in order) - 1, 0) // C
-        near = {s for n, (_, s) in enumerate(order) if abs(n // C - stands) <= 1}
-        assert set(keys[int(one.slots[t]) // C]) - {T} == near
+        bucket = np.flatnonzero(of_k == of_q[t])
+        stands = max((bucket <= t).sum() - 1, 0) // C
+        shown = [s for s in keys[one.slots[t] // C] if s < T]
+        meets = {s for s in shown if abs(one.of_k[s] - one.of_q[t]) <= 1}
+        near = {s for n, s in enumerate(bucket) if abs(n // C - stands) <= 1}
+        assert meets == near
+        assert len(set(shown)) == len(shown)
+
+
+def test_a_query_whose_bucket_holds_no_earlier_key_sees_its_own_place_alone():
+    spec = Reformer(num_buckets=2, num_rounds=1, chunk=4)
+    weights = {"rotations": jnp.eye(H)[None, :, :1]}
+    q = jnp.ones((T, H))
+    k = q.at[: T // 2].set(-1.0)
+    v = jnp.asarray(np.random.default_rng(3).normal(size=(T, H)), jnp.float32)
+    out = spec(q, k, v, mask=Causal(), weights=weights)
+    np.testing.assert_array_equal(out[: T // 2], v[: T // 2])
+    later = np.abs(out - v)[T // 2 + 1 :]
+    assert (later.max(axis=1) > 1e-3).all()
 
 
 def test_hashes_pass_no_gradient_to_the_rotations():

@@ -1,4 +1,7 @@
-"""Kitaev et al. 2020, section 2, by its sets: what a round shows, and their union."""
+"""Kitaev et al. 2020, section 2, by its sets: what a round shows, and their union.
+
+Chunks are cut from the start of each bucket.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,13 +23,14 @@ def shown_in_a_round(spec, q, k, real, rotation):
     of_q, of_k = (
         [bucket(row, rotation, spec.num_buckets) for row in x] for x in (q, k)
     )
-    order = sorted((of_k[s], s) for s in range(len(k)) if real[s])
     pairs = set()
-    for t in range(len(q)):
-        stands = max(sum(pair <= (of_q[t], t) for pair in order) - 1, 0)
-        for rank, (b, s) in enumerate(order):
-            if b == of_q[t] and abs(rank // spec.chunk - stands // spec.chunk) <= 1:
-                pairs.add((t, s))
+    for b in set(of_q):
+        keys = [s for s in range(len(k)) if real[s] and of_k[s] == b]
+        for t in [t for t in range(len(q)) if of_q[t] == b]:
+            stands = max(sum(s <= t for s in keys) - 1, 0)
+            for rank, s in enumerate(keys):
+                if abs(rank // spec.chunk - stands // spec.chunk) <= 1:
+                    pairs.add((t, s))
     return pairs
 
 

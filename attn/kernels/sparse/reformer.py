@@ -19,31 +19,31 @@ class Reformer(Kernel):
     """softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
 
     h(x) = argmax([x R; -x R]) with R normal, so what points the same way meets. In every
-    round keys are sorted by bucket, then by place, and cut into chunks. A query stands at
-    the last key of that order that is not after its own bucket and place; it sees keys
-    of its bucket in the chunk where it stands, in the one before and, where the mask
-    lets it look ahead, in the one after. Rounds are united: a pair that N rounds show
-    carries exp(score) / N in each (appendix A), so it counts once. O(rounds T chunk)
-    time and memory beside the sorting.
+    round keys are sorted by bucket, then by place, and each bucket is cut into chunks
+    from its own start. A query stands at the last key of its bucket that is not after
+    its own place, or at the first if there is none; it sees keys of its bucket in the
+    chunk where it stands, in the one before and, where the mask lets it look ahead, in
+    the one after. Rounds are united: a pair that N rounds show carries exp(score) / N in
+    each (appendix A), so it counts once. With B buckets and chunks of C keys a round
+    takes O((T + B C) C) time and memory beside the sorting.
 
-    Departures. The paper ties keys to queries; here both are hashed by the same R and
-    keys are still divided by their length, so where they are tied the rounds are the
-    paper's. It lets a token see itself only where nothing else is shown, since a tied key
-    answers itself loudest; here every token sees its own place, which also leaves no
-    query blind. Its chunks are 2 T / num_buckets long, its other half of attention
-    one-sided.
+    Departures. The paper cuts the whole sorted order, across buckets; there a later
+    token moves the borders of chunks, and with them which earlier keys share one, so
+    outputs would not be causal. Here a token's chunk depends on the number of tokens of
+    its bucket before it and on nothing else; for that the last chunk of a bucket is
+    filled in part. The paper ties keys to queries; here both are hashed by the same R
+    and keys are still divided by their length. It lets a token see itself only where
+    nothing else is shown, since a tied key answers itself loudest; here every token sees
+    its own place, which also leaves no query blind. Its chunks are 2 T / num_buckets
+    long, its other half of attention one-sided.
 
-    Cannot be causal: keys are sorted over the whole text, so a later token moves where
-    chunks begin, and with that which earlier keys share a chunk. (The paper hides later
-    keys and leaves that leak.)
-
-    Hashing is in float32 and passes no gradient. Padded keys sort last, in no bucket.
+    Hashing is in float32 and passes no gradient. Padded keys are in no bucket.
     """
 
     name = "reformer"
     family = "sparse"
     can: ClassVar[frozenset[str]] = frozenset(
-        {"bidirectional", "key_padding", "scale", "map", "normalised"}
+        {"causal", "bidirectional", "key_padding", "scale", "map", "normalised"}
     )
 
     num_buckets: int = 8
@@ -51,7 +51,7 @@ class Reformer(Kernel):
     num_rounds: int = 2
     """Hashes, each of its own rotation."""
     chunk: int = 32
-    """Keys of a chunk of the sorted order."""
+    """Keys of a chunk of a bucket."""
     unit_keys: bool = True
     """Whether keys are divided by their length, as in the paper, before they score."""
 
@@ -79,7 +79,8 @@ class Reformer(Kernel):
     def sizes(self, T: int, mask: Mask) -> tuple[int, int, int]:
         """Tiles of one round, queries of a tile, keys of a tile."""
         C = min(self.chunk, T)
-        return 2 * -(-T // C), C, (2 + (mask == FULL)) * C
+        L = most(T, most(T, self.num_buckets, C), C)
+        return L, C, (2 + (mask == FULL)) * C
 
     def flops(self, T, S, H, Hv, mask):
         L, C, W = self.sizes(T, mask)
@@ -110,7 +111,8 @@ class Reformer(Kernel):
         buckets = partial(hashes, rotations=weights["rotations"], num=self.num_buckets)
         of_k = jnp.where(real, buckets(k), self.num_buckets)
         ahead = int(mask == FULL)
-        lay = partial(lay_out, C=min(self.chunk, len(q)), ahead=ahead)
+        C = min(self.chunk, len(q))
+        lay = partial(lay_out, num=self.num_buckets, C=C, ahead=ahead)
         rounds = jax.vmap(lay)(buckets(q), of_k)
         if self.unit_keys:
             k = (k * inverse_length(k)[:, None]).astype(k.dtype)
@@ -146,7 +148,7 @@ class Round(NamedTuple):
 
     of_q: Int[Array, "*r T"]
     of_k: Int[Array, "*r T"]
-    """Bucket and chunk as one number: numbers at most 1 apart share the bucket."""
+    """Bucket and its chunk as one number: numbers at most 1 apart share the bucket."""
     queries: Int[Array, "*r L C"]
     """The tokens that ask, in tiles that stand in one chunk each."""
     keys: Int[Array, "*r L W"]
@@ -170,14 +172,25 @@ def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
     return lax.rsqrt(jnp.where(squares == 0, 1.0, squares))
 
 
-def lay_out(of_q: Int[Array, "T"], of_k: Int[Array, "T"], C: int, ahead: int) -> Round:
-    """Sorts keys by (bucket, place), and queries into tiles of the chunk they stand in.
+def most(T: int, parts: int, C: int) -> int:
+    """The groups of C that T things in so many parts fill at most, wholly or in part."""
+    return (T + parts * (C - 1)) // C
 
-    Buckets hold as many queries as they like, so a chunk of keys has as many tiles of C
-    queries as it needs: together at most one for each chunk more than all queries fill.
+
+def begins(sizes: Int[Array, "n"]) -> Int[Array, "n"]:
+    """Where each of them begins, one behind the other."""
+    return jnp.cumsum(sizes) - sizes
+
+
+def lay_out(
+    of_q: Int[Array, "T"], of_k: Int[Array, "T"], num: int, C: int, ahead: int
+) -> Round:
+    """Cuts buckets of keys into chunks, and queries into tiles of the chunk they stand in.
+
+    Keys of bucket `num` are in none.
     """
-    T = len(of_q)
-    M, place = -(-T // C), jnp.arange(T)
+    T, M = len(of_q), most(len(of_q), num, C)
+    place = jnp.arange(T)
     # Keys come first, so that one of the same bucket and place lies behind its query.
     codes = jnp.concatenate([of_k * T + place, of_q * T + place])
     order = jnp.argsort(codes, stable=True)
@@ -185,19 +198,35 @@ def lay_out(of_q: Int[Array, "T"], of_k: Int[Array, "T"], C: int, ahead: int) ->
         jnp.zeros(2 * T, place.dtype).at[order].set(jnp.cumsum(of_kind) - 1)
         for of_kind in (order < T, order >= T)
     )
-    ranks, stands = keys_passed[:T], jnp.maximum(keys_passed[T:], 0) // C
+    count = jnp.zeros(num + 1, place.dtype).at[of_k].add(1)
+    lower, start = begins(count), begins(-(-count // C))
+    ranks = keys_passed[:T] - lower[of_k]
+    stood = jnp.maximum(keys_passed[T:] - lower[of_q], 0) // C
+    # An empty bucket has no chunk: its queries stand where they meet nobody.
+    stands = jnp.minimum(start[of_q] + stood, M - 1)
+    queries, first, slots = tiled(stands, queries_passed[T:], M, C)
 
-    count = jnp.zeros(M, place.dtype).at[stands].add(1)
-    tiles = -(-count // C)
-    skipped = C * (jnp.cumsum(tiles) - tiles) - (jnp.cumsum(count) - count)
-    slots = queries_passed[T:] + skipped[stands]
-    queries = jnp.full(2 * M * C, T).at[slots].set(place).reshape(2 * M, C)
+    # Keys of no bucket come last, and those for which no row is left are dropped.
+    at = C + C * start[of_k] + ranks
+    rows = jnp.full((1 + M + ahead) * C, T).at[at].set(place, mode="drop")
+    keys = rows.reshape(-1, C)[first[:, None] + jnp.arange(2 + ahead)[None]]
+    own = of_q * (M + 2) + stood, of_k * (M + 2) + ranks // C
+    return Round(*own, queries, keys.reshape(len(queries), -1), slots)
 
-    rows = jnp.full((1 + M + ahead) * C, T).at[C + ranks].set(place).reshape(-1, C)
-    first = jnp.zeros(2 * M, place.dtype).at[slots // C].set(stands)
-    keys = rows[first[:, None] + jnp.arange(2 + ahead)[None]].reshape(2 * M, -1)
-    apart = M + 2
-    return Round(of_q * apart + stands, of_k * apart + ranks // C, queries, keys, slots)
+
+def tiled(
+    stands: Int[Array, "T"], ranks: Int[Array, "T"], M: int, C: int
+) -> tuple[Int[Array, "L C"], Int[Array, "L"], Int[Array, "T"]]:
+    """Tiles of queries, the chunk where each stands, and every query's slot in them.
+
+    Chunks are stood in by as many queries as like, so each has as many tiles as it needs.
+    `ranks` are of queries in order of their chunks.
+    """
+    T, L = len(stands), most(len(stands), M, C)
+    count = jnp.zeros(M, stands.dtype).at[stands].add(1)
+    slots = ranks + (C * begins(-(-count // C)) - begins(count))[stands]
+    queries = jnp.full(L * C, T).at[slots].set(jnp.arange(T)).reshape(L, C)
+    return queries, jnp.zeros(L, stands.dtype).at[slots // C].set(stands), slots
 
 
 def scores_of(
