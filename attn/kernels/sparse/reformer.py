@@ -23,15 +23,16 @@ class Reformer(Kernel):
     the last key of that order that is not after its own bucket and place; it sees keys
     of its bucket in the chunk where it stands, in the one before and, where the mask
     lets it look ahead, in the one after. Rounds are united: a pair that N rounds show
-    carries exp(score) / N in each (appendix A), so it counts once. O(rounds T chunk)
-    time and memory beside the sorting.
+    carries exp(score) / N in each (appendix A), so it counts once. Beside the sorting
+    O(rounds T chunk (H + Hv + rounds)) time, as every pair is looked up in all rounds,
+    and O(rounds T (chunk + H + Hv)) memory.
 
     Departures. The paper ties keys to queries; here both are hashed by the same R and
     keys are still divided by their length, so where they are tied the rounds are the
     paper's. It lets a token see itself only where nothing else is shown, since a tied key
     answers itself loudest; here every token sees its own place, which also leaves no
-    query blind. Its chunks are 2 T / num_buckets long, its other half of attention
-    one-sided.
+    query blind. Its chunks are 2 T / num_buckets long, and see themselves and the one
+    before, never the one after.
 
     Cannot be causal: keys are sorted over the whole text, so a later token moves where
     chunks begin, and with that which earlier keys share a chunk. (The paper hides later
