@@ -25,7 +25,8 @@ class Differential(Composed):
 
     The paper's norm of each head is the layer's (`head_norm`), and its factor
     1 - lambda_init is left to that norm's weight. Its heads share one lambda a layer;
-    here each has its own. A row of the map sums to 1 - lambda and may be negative.
+    here each has its own. A row of the map sums to 1 - lambda, and it may hold negative
+    weights.
     """
 
     name = "differential"

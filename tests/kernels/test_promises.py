@@ -2,7 +2,7 @@
 
 from dataclasses import fields, replace
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 
 import jax
 import jax.numpy as jnp
@@ -203,6 +203,46 @@ def test_no_output_moves_with_later_tokens(name):
 
 
 @pytest.mark.parametrize(
+    "name", [n for n in naive.PATHS if "packing" in KERNELS[n].can]
+)
+def test_a_query_sees_the_keys_of_its_own_segment(name):
+    spec = naive.SPECS[name]
+    arrays, weights = inputs(spec, N=1)
+    ids, causal = jnp.asarray([[0, 0, 1, 1, 0, 2, 2, 2, 5]]), "causal" in spec.can
+    own = np.asarray(ids)[0][:, None] == np.asarray(ids)
+    seen = naive.visible(spec, T, T, causal) & own
+    fixed = {n: np.float64(w[0]) for n, w in (weights or {}).items()}
+    expected = naive.define(
+        spec, *(np.float64(x[0, :, 0]) for x in arrays), seen, fixed
+    )
+    mask = Causal() if causal else FULL
+    for impl in spec.implementations:
+        options = {"mask": mask, "weights": weights, "impl": impl}
+        run = jax.jit(partial(attend, spec, **options))
+        out = run(*arrays, q_segment_ids=ids, kv_segment_ids=ids)[0, :, 0]
+        np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in naive.PATHS if {"positions", "causal"} <= KERNELS[n].can]
+)
+def test_tokens_out_of_order_are_masked_by_the_places_they_tell(name):
+    spec = naive.SPECS[name]
+    (q, k, v), weights = inputs(spec)
+    of_q, of_k = [4, 0, 7, 2, 8, 5, 1, 3, 6], [1, 8, 3, 0, 6, 4, 2, 7, 5]
+    places = {
+        f"{x}_positions": jnp.array([of]) for x, of in (("q", of_q), ("kv", of_k))
+    }
+    of_q, of_k = np.array(of_q), np.array(of_k)
+    for impl in spec.implementations:
+        options = {"mask": Causal(), "weights": weights, "impl": impl}
+        run = jax.jit(partial(attend, spec, **options))
+        out = run(q[:, of_q], k[:, of_k], v[:, of_k], **places)
+        expected = run(q, k, v)[:, of_q]
+        np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
     "name", [n for n in naive.PATHS if "key_padding" in KERNELS[n].can]
 )
 def test_padding_changes_neither_output_nor_gradient(name):
@@ -303,15 +343,26 @@ def test_window_takes_other_masks_as_limits():
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_weights_are_as_many_as_declared_and_differ_by_seed(name):
+def test_weights_are_as_many_as_declared_and_are_drawn_apart(name):
     spec = naive.SPECS[name]
-    a, b = (spec.init(jax.random.key(s), head_dim=H, kv_len=T) for s in (0, 1))
+    init, both = (
+        jax.jit(partial(make, head_dim=H, kv_len=T), static_argnums=more)
+        for make, more in ((spec.init, ()), (spec.init_heads, 1))
+    )
+    a, b = (init(jax.random.key(s)) for s in (0, 1))
     trained = a if spec.owns == "weights" else {}
     assert sum(w.size for w in trained.values()) == spec.num_weights(H, T)
     assert bool(a) == (spec.owns != "nothing")
     if a:
         differ = any(not np.array_equal(a[leaf], b[leaf]) for leaf in a)
         assert differ == naive.ORACLES[name].drawn
+        heads = both(jax.random.key(0), 2)
+        assert any(not np.array_equal(*w) for w in heads.values())
+    random = [np.ravel(w) for w in a.values() if w.std() > 0]
+    for x, y in combinations(random, 2):
+        # What is drawn by one key begins alike, whatever its shape and its size.
+        n = min(x.size, y.size)
+        assert n < 3 or np.corrcoef(x[:n], y[:n])[0, 1] < 0.999
 
 
 @pytest.mark.parametrize(

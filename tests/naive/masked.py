@@ -80,6 +80,7 @@ ORACLES = (
         window_shows,
         {"width": (5, [0, -1])},
         too_large=("width",),
+        variants={"of an even width": kernels.WindowAttention(width=4)},
         is_dense=lambda S, H: (kernels.WindowAttention(width=2 * S), {}),
     ),
     oracle(

@@ -29,7 +29,8 @@ class Nystrom(Kernel):
     Segments without tokens, on texts shorter than L, take no part in F, A or B.
 
     The paper adds a depthwise convolution of the values to the output; here that is the
-    layer `short_conv`. Its norms in the first guess are of one head, not of the batch.
+    layer `short_conv`. The first guess has the norms of each A, as in its equation; its
+    code takes the largest of the batch.
     """
 
     name = "nystrom"

@@ -5,7 +5,8 @@
 where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in three
 forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk meets what came
 before it as one state, and its own tokens directly: Sun et al. 2023, equations 5-7, are
-the forms of this without a correction, and Yang et al. 2024, section 3.3, with one.
+the forms of this without a correction; with one they are Yang, Kautz, Hatamizadeh 2024,
+section 3.3.
 """
 
 from dataclasses import dataclass

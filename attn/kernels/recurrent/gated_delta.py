@@ -24,12 +24,13 @@ class GatedDelta(FadingState):
     4.2, and its form over chunks Yang et al. 2024 (DeltaNet), section 3. k and q have
     length 1, so that writing to a key moves what it reads a share b_t of the way to v_t:
     a key that comes again is overwritten. With a_t, all is forgotten at a pace that the
-    text sets. O(T (C (H + Hv + C) + H (H + Hv))) time in chunks of C, O(T (C + H + Hv))
-    memory; an H × Hv state to decode, held as the transpose of S.
+    text sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in chunks of C,
+    O(T (C + H + Hv + H (H + Hv) / C)) memory; an H × Hv state to decode, held as the
+    transpose of S.
 
     a_t = exp(-softplus(w . k_t + c)) and b_t = sigmoid(w' . k_t + c') are of the head's
     own key, before its length is taken; in the paper they are of the layer's input,
-    of which our k is a linear map. The paper's short convolutions and silu of q, k, v and
+    of which our k is a linear map, and its a_t has a learned factor on the softplus. The paper's short convolutions and silu of q, k, v and
     its output gate are no part of a head's attention, and not here. Order is in the
     recurrence, so nothing is rotated.
     """

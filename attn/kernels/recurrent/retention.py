@@ -17,7 +17,7 @@ class Retention(FadingState):
 
     Sun et al. 2023 (RetNet), section 2.1: equation 5 is `parallel`, 6 `recurrent` and 7
     `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv)) time
-    in chunks of C tokens, O(T C) memory; an H × Hv state to decode.
+    in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to decode.
 
     It forgets by distance alone, whatever the text says, and a padded key takes its
     place: it adds nothing, and what came before it is one step older.

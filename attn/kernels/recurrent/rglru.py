@@ -16,7 +16,7 @@ from attn.masks import Mask
 POWER = 8.0
 """c of the paper, which it sets to 8."""
 SLOWEST, FASTEST = 0.999, 0.9
-"""Between these a^c is drawn: a channel starts by forgetting so much at r = 1."""
+"""Between these a^c is drawn: a channel starts by keeping so much at r = 1."""
 GATES = 13
 """Multiplications, additions and the like that both gates and the root take a number."""
 
@@ -42,7 +42,7 @@ class RGLRU(Kernel):
     can: ClassVar[frozenset[str]] = frozenset({"causal", "key_padding", "decoding"})
     implementations = ("parallel", "recurrent")
     """A scan over pairs of tokens, O(log T) deep; or one token after another, which
-    works and holds less, and is the faster one where nothing is idle."""
+    does and holds less, and is the faster one where nothing is idle."""
     rotates = False
 
     @property

@@ -25,7 +25,8 @@ class Reformer(Kernel):
     chunk where it stands, in the one before and, where the mask lets it look ahead, in
     the one after. Rounds are united: a pair that N rounds show carries exp(score) / N in
     each (appendix A), so it counts once. With B buckets and chunks of C keys a round
-    takes O((T + B C) C) time and memory beside the sorting.
+    takes O((T + B C) C) time and memory beside the sorting; every pair is looked up in
+    all rounds.
 
     Departures. The paper cuts the whole sorted order, across buckets; there a later
     token moves the borders of chunks, and with them which earlier keys share one, so
@@ -35,7 +36,7 @@ class Reformer(Kernel):
     and keys are still divided by their length. It lets a token see itself only where
     nothing else is shown, since a tied key answers itself loudest; here every token sees
     its own place, which also leaves no query blind. Its chunks are 2 T / num_buckets
-    long, its other half of attention one-sided.
+    long, and see themselves and the one before, never the one after.
 
     Hashing is in float32 and passes no gradient. Padded keys are in no bucket.
     """

@@ -25,8 +25,9 @@ class SinkhornAttention(Kernel):
     O(T C + T M) time and O(T C + M^2) memory for blocks of C = `block`.
 
     Padded keys are left out of every sum, and a block of padding alone is balanced by
-    itself, apart from the others. A place of a sorted block is seen where any block has a real key there,
-    so rows of the map sum to 1 only as nearly as rows of R do.
+    itself, apart from the others. A place of a sorted block is seen where any block has
+    a real key there, so rows of the map sum to 1 only as nearly as rows of R do, and to
+    less where that place of another block is padding.
 
     Cannot be causal: columns are balanced over all blocks, so that R[b] knows what comes
     after b. (The paper's causal balancing sums columns over earlier blocks alone, and its

@@ -15,7 +15,7 @@ class StridedAttention(SparseSoftmax):
     A2 = {s : (t - s) mod l = 0} with l = `stride`, both in one head (their merged head,
     section 5.1). O(T (stride + T / stride)) time, O(T sqrt(T)) at stride = sqrt(T).
     Decoding must keep all keys: each is some later query's turn. Made for data with a
-    period, such as rows of pixels; they found it to fail on text. A tile of `stride`
+    period, such as rows of pixels; on text they found that it can fail. A tile of `stride`
     tokens or more holds some of the far keys, so `blockwise` skips none of those.
     """
 

@@ -26,9 +26,9 @@ class TopK(Kernel):
 
     Exactly k keys where at least k are seen, the earlier of two that tie, and all of
     them where fewer are. Every score is computed, hidden ones too, and looked through
-    k times: O(T S (H + k)) time, which is quadratic; what the paper saves is memory, O(C S) for a chunk of C queries, with
-    the gradient O(T k) beside it. The paper computes a chunk anew to go back; we keep
-    which keys were chosen, k numbers a query, and compute their scores alone anew.
+    k times: O(T S (H + k)) time, which is quadratic. What the paper saves is memory:
+    O(C S + C k (H + Hv)) for a chunk of C queries. To go back we keep which keys were
+    chosen, k numbers a query, and compute the scores of those alone anew.
 
     The choice has no gradient: what was not chosen gets none. Log-sum-exps of disjoint
     keys do not merge to the k largest of their union, so it gives none.
