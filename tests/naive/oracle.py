@@ -34,3 +34,6 @@ class Oracle:
     """Whether a shorter text means the same, its padding aside."""
     drawn: bool = True
     """Whether what it owns differs by seed; not where it is fixed by design."""
+    roundings: int = 1
+    """Times that it rounds to the dtype of its inputs: its output, and what it makes
+    of weights and inputs together."""
