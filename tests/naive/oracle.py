@@ -37,3 +37,5 @@ class Oracle:
     roundings: int = 1
     """Times that it rounds to the dtype of its inputs: its output, and what it makes
     of weights and inputs together."""
+    maps: int = 1
+    """Softmax maps of one head, which divide its width among them."""
