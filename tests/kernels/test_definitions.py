@@ -123,6 +123,26 @@ def test_bfloat16_is_within_its_rounding_of_the_definition(name, shape):
     np.testing.assert_allclose(out.astype(np.float32), expected, atol=bound, rtol=0)
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
+    spec, T = naive.SPECS[name], 200
+    mask = MASKS["causal" if "causal" in spec.can else "bidirectional"]
+    arrays, weights = inputs(spec, T, T)
+    # Large scores, and values that do not cancel: what 16 bits would lose.
+    arrays = {"q": 4 * arrays["q"], "k": arrays["k"], "v": arrays["v"] + 1}
+    arrays = {name: x.astype(jnp.bfloat16) for name, x in arrays.items()}
+    wide = {name: x.astype(jnp.float32) for name, x in arrays.items()}
+    exact = jax.jit(lambda a: call(spec, a, weights, mask=mask))(wide)
+    size = np.sqrt(max(np.square(x).mean() for x in (exact, wide["v"])))
+    bound = 0.5 / 256 * naive.ORACLES[name].roundings * size
+    several = len(spec.implementations) > 1 and not spec.lifted
+    for form in spec.implementations if several else (None,):
+        own = {"form": form} if form else {}
+        run = jax.jit(lambda a, own=own: call(spec, a, weights, mask=mask, **own))
+        error = np.float32(run(arrays)) - exact
+        assert np.sqrt(np.square(error).mean()) < bound
+
+
 @pytest.mark.parametrize(
     ("name", "T", "S"),
     [(n, 130, 130) for n, s in CASES if s == "causal"]
@@ -152,8 +172,9 @@ def test_scale_is_the_factor_of_the_scores(name):
         lambda a, s: call(spec, a, weights, mask=FULL, scale=s), static_argnums=1
     )
     larger = arrays | {"q": arrays["q"] * 3}
+    default = (H / naive.ORACLES[name].maps) ** -0.5
     np.testing.assert_allclose(
-        run(arrays, 3 * H**-0.5), run(larger, H**-0.5), rtol=1e-5, atol=1e-5
+        run(arrays, 3 * default), run(larger, None), rtol=1e-5, atol=1e-5
     )
     assert np.abs(run(arrays, 0.1) - run(arrays, 1.0)).max() > 1e-2
 

@@ -26,5 +26,6 @@ ORACLES = (
         by_difference,
         lambda S, H, Hv: S * (H + Hv),
         {"lambda_init": (0.2, [-0.1, 1.0])},
+        maps=2,
     ),
 )

@@ -28,5 +28,7 @@ ORACLES = (
             kernels.Linformer(rank=S),
             {"E": jnp.eye(S), "F": jnp.eye(S)},
         ),
+        # E k and F v.
+        roundings=3,
     ),
 )

@@ -34,3 +34,8 @@ class Oracle:
     """Whether a shorter text means the same, its padding aside."""
     drawn: bool = True
     """Whether what it owns differs by seed; not where it is fixed by design."""
+    roundings: int = 1
+    """Times that it rounds to the dtype of its inputs: its output, and what it makes
+    of weights and inputs together."""
+    maps: int = 1
+    """Softmax maps of one head, which divide its width among them."""

@@ -28,5 +28,7 @@ ORACLES = (
         {"kind": ("random", []), "rank": (2, [0])},
         too_large=("rank",),
         variants={"random": kernels.Synthesizer(kind="random", rank=3)},
+        # What stands for queries, and for keys.
+        roundings=3,
     ),
 )
