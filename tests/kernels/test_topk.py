@@ -116,4 +116,4 @@ def test_memory_grows_with_the_text_and_not_with_its_square():
 
     short, long = (scratch(T).temp_size_in_bytes for T in (2048, 8192))
     assert long < 4.5 * short
-    assert long < 8192 * 8192 * 4 / 20
+    assert long < 8192 * 8192 * 4 / 16
