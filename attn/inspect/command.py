@@ -43,25 +43,27 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
             f"{folder} holds no finished run of {experiment.name!r}; "
             f"`launch.py run {experiment.name}` with the same options makes it"
         )
-    with jax.set_mesh(make_mesh()):
-        points = measure(trained_heads(experiment, run), experiment.mask, say=say)
+    points = measure(trained_heads(experiment, run), experiment.mask, say=say)
     return _write(points, experiment, out)
 
 
 def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
     """Queries, keys and values of the first seed on texts of the test split."""
-    mesh = make_mesh()
-    restored = restore_state(experiment, Checkpoints(run.checkpoints), mesh)
-    if restored is None:
-        raise UserError(f"{run.checkpoints} holds no checkpoint; run it again")
-    model = skeleton(experiment)
     rows = prepare(experiment.task).splits["test"]["tokens"][:TEXTS]
-    tokens = jax.device_put(np.asarray(rows, np.int32), P("data"))
-    params, features = (
-        jax.tree.map(lambda x: x[0], restored.state[name])
-        for name in ("params", "features")
-    )
-    return jax.jit(lambda p, f, t: model.merge(p, f).heads(t))(params, features, tokens)
+    mesh = make_mesh()
+    with jax.set_mesh(mesh):
+        restored = restore_state(experiment, Checkpoints(run.checkpoints), mesh)
+        if restored is None:
+            raise UserError(f"{run.checkpoints} holds no checkpoint; run it again")
+        model = skeleton(experiment)
+        tokens = jax.device_put(np.asarray(rows, np.int32), P("data"))
+        params, features = (
+            jax.tree.map(lambda x: x[0], restored.state[name])
+            for name in ("params", "features")
+        )
+        heads = jax.jit(lambda p, f, t: model.merge(p, f).heads(t))
+        # On no mesh from here on: each mechanism lays out its own features.
+        return jax.device_get(heads(params, features, tokens))
 
 
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
