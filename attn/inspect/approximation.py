@@ -31,6 +31,8 @@ class Curve:
     knob: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Its other knobs, where the defaults are made for longer texts."""
+    most: int | None = None
+    """Where to stop; at the length of the text unless given."""
 
     def at(self, value: int) -> Kernel:
         """The mechanism with the knob at this value."""
@@ -42,7 +44,7 @@ CURVES = (
     Curve("streaming", "width", {"num_first": 4}),
     Curve("topk", "num_keys"),
     Curve("moba", "num_blocks", {"block": 16}),
-    Curve("reformer", "num_rounds", {"num_buckets": 8, "chunk": 32}),
+    Curve("reformer", "num_rounds", {"num_buckets": 8, "chunk": 32}, most=8),
     Curve("performer", "num_features"),
     Curve("nystrom", "num_landmarks"),
 )
@@ -87,8 +89,8 @@ def measure(
 
 def _values(curve: Curve, T: int) -> list[int]:
     """Powers of 2 that mean something on T tokens."""
-    found = []
-    for value in (2**i for i in range(T.bit_length())):
+    found, most = [], min(T, curve.most or T)
+    for value in (2**i for i in range(most.bit_length())):
         try:
             curve.at(value).check_length(T)
         except UserError:

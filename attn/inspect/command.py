@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
@@ -63,7 +64,8 @@ def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
         )
         heads = jax.jit(lambda p, f, t: model.merge(p, f).heads(t))
         # On no mesh from here on: each mechanism lays out its own features.
-        return jax.device_get(heads(params, features, tokens))
+        found = jax.device_get(heads(params, features, tokens))
+    return jax.tree.map(jnp.asarray, found)
 
 
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
