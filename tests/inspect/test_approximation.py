@@ -93,5 +93,7 @@ def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
     record = json.loads(written[0].read_text())
     assert record["tokens"] == RECALL.seq_len
-    assert {p["kernel"] for p in record["points"]} == {c.kernel for c in CURVES}
+    # What is made for chunks longer than this text is left out.
+    left_out = {c.kernel for c in CURVES} - {p["kernel"] for p in record["points"]}
+    assert left_out == {"reformer"}
     assert all(path.stat().st_size > 100 for path in written)
