@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from attn.errors import UserError
@@ -172,6 +173,16 @@ class Kernel:
 def bad_knob(kernel: Kernel, field: str, why: str) -> UserError:
     """The error for a knob of a kernel that is out of range."""
     return UserError(f"{kernel.name}.{field} = {getattr(kernel, field)}; {why}")
+
+
+def sums_dtype(x: Array) -> Any:
+    """In what scores, softmax and sums of such an array are: at least float32."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def wide(x: Array) -> Array:
+    """In float32 at least."""
+    return x.astype(sums_dtype(x))
 
 
 def matmul_flops(*sizes: Any) -> float:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attn.kernels.base import Weights, bad_knob, matmul_flops
+from attn.kernels.base import Weights, bad_knob, matmul_flops, wide
 from attn.kernels.blockwise import tile_numbers
 from attn.kernels.composed import Composed, SoftmaxOf
 
@@ -79,8 +79,7 @@ class Differential(Composed):
     ) -> Float[Array, "B T N Hv"]:
         """Equation 1; `scale` is (H / 2) ** -0.5 unless given."""
         first, second = (
-            softmax(q[..., half::2], k[..., half::2], v, scale).astype(jnp.float32)
-            for half in (0, 1)
+            wide(softmax(q[..., half::2], k[..., half::2], v, scale)) for half in (0, 1)
         )
         share = self.share(weights)[None, None, :, None]
         return (first - share * second).astype(v.dtype)
@@ -89,7 +88,7 @@ class Differential(Composed):
         """lambda of every head: equation 2."""
 
         def power(a: str, b: str) -> Float[Array, "N"]:
-            a_, b_ = (weights[name].astype(jnp.float32) for name in (a, b))
+            a_, b_ = (wide(weights[name]) for name in (a, b))
             return jnp.exp((a_ * b_).sum(axis=-1))
 
         return power("a1", "b1") - power("a2", "b2") + self.lambda_init

@@ -110,6 +110,20 @@ def test_kernel_and_its_gradients_equal_the_definition(name, shape):
 
 
 @pytest.mark.parametrize(("name", "shape"), [c for c in CASES if c[0] in naive.PATHS])
+def test_float64_is_the_definition_to_its_last_digits(name, shape):
+    with jax.enable_x64(True):
+        spec, mask = naive.SPECS[name], MASKS[shape]
+        arrays, weights = inputs(spec)
+        arrays, weights = jax.tree.map(
+            lambda x: jnp.asarray(np.asarray(x), jnp.float64), (arrays, weights)
+        )
+        out = jax.jit(lambda a, w: call(spec, a, w, mask=mask))(arrays, weights)
+        assert out.dtype == jnp.float64
+        expected = definition(spec, mask, weights)(**jax.tree.map(np.asarray, arrays))
+        np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "shape"), [c for c in CASES if c[0] in naive.PATHS])
 def test_bfloat16_is_within_its_rounding_of_the_definition(name, shape):
     spec, mask = naive.SPECS[name], MASKS[shape]
     arrays, weights = inputs(spec)

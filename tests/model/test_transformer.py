@@ -11,7 +11,6 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from tiny import (
     DECODERS,
-    ENCODERS,
     RECALL,
     TREES,
     experiment_for,
@@ -58,7 +57,11 @@ def logits_of(experiment, batch, key=None, seed=0):
 
 
 def encoder_for(name, **model):
-    return replace(experiment_for(name, pattern=BLOCKS, **model), task=TREES)
+    """Of padded rows; causal where the kernel can be nothing else."""
+    causal = "bidirectional" not in KERNELS[name].can
+    experiment = experiment_for(name, pattern=BLOCKS, **model)
+    model = replace(experiment.model, causal=causal)
+    return replace(experiment, task=TREES, model=model)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -76,7 +79,7 @@ def test_no_logit_of_a_decoder_depends_on_a_later_token(name):
         assert np.abs(after[:, t + 1] - before[:, t + 1]).min(axis=-1).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", naive.PATHS)
 def test_padding_changes_nothing_of_an_encoder(name):
     experiment = encoder_for(name)
     batch = random_batch(TREES, (4,))
@@ -96,7 +99,8 @@ def test_padding_changes_nothing_of_an_encoder(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "positions"), [("softmax", "learned"), *[(n, "rotary") for n in ENCODERS]]
+    ("name", "positions"),
+    [("softmax", "learned"), *[(n, "rotary") for n in naive.PATHS]],
 )
 def test_a_gradient_reaches_every_parameter_and_no_feature(name, positions):
     experiment = encoder_for(name, positions=positions, num_kv_heads=1)
@@ -126,7 +130,7 @@ def test_features_are_drawn_anew_for_every_seed_and_head():
     assert np.abs(drawn[0][0] - drawn[0][1]).min() > 0
 
 
-@pytest.mark.parametrize("name", [n for n in ENCODERS if "map" in KERNELS[n].can])
+@pytest.mark.parametrize("name", [n for n in naive.PATHS if "map" in KERNELS[n].can])
 def test_a_map_is_what_mixes_the_values(name):
     experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
     params, features, _ = parts(experiment)
@@ -151,7 +155,7 @@ def test_a_map_is_what_mixes_the_values(name):
     np.testing.assert_allclose(mixed, out, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", naive.PATHS)
 def test_bfloat16_stays_near_float32(name):
     experiment = encoder_for(name)
     batch = random_batch(TREES, (4,))

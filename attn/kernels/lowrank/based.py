@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from attn.kernels.base import bad_knob, matmul_flops
-from attn.kernels.lowrank.features import FeatureAttention, wide
+from attn.kernels.base import bad_knob, matmul_flops, wide
+from attn.kernels.lowrank.features import FeatureAttention
 
 
 @dataclass(frozen=True)

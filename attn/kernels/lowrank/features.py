@@ -99,8 +99,3 @@ class FeatureAttention(Kernel):
         else:
             sums = chunked(*product, CHUNK)
         return normalise(sums).astype(v.dtype)
-
-
-def wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """In float32 at least."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

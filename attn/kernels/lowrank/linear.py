@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import jax
 
-from attn.kernels.lowrank.features import FeatureAttention, wide
+from attn.kernels.base import wide
+from attn.kernels.lowrank.features import FeatureAttention
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attn.errors import UserError, unknown
-from attn.kernels.base import Weights, bad_knob, matmul_flops
+from attn.kernels.base import Weights, bad_knob, matmul_flops, sums_dtype
 from attn.kernels.blockwise import tile_numbers
 from attn.kernels.composed import Composed, SoftmaxOf
 
@@ -121,5 +121,7 @@ class Synthesizer(Composed):
         if self.kind == "random":
             return placed("R1"), placed("R2")
         W1 = weights["W1"].astype(q.dtype)
-        hidden = jnp.einsum("btnh,nhr->btnr", q, W1, preferred_element_type=jnp.float32)
+        hidden = jnp.einsum(
+            "btnh,nhr->btnr", q, W1, preferred_element_type=sums_dtype(q)
+        )
         return jax.nn.relu(hidden), placed("W2")

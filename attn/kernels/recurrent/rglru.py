@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from attn.errors import UserError
-from attn.kernels.base import Kernel, Weights
+from attn.kernels.base import Kernel, Weights, wide
 from attn.kernels.dense import clean
 from attn.masks import Mask
 
@@ -110,8 +110,8 @@ def recurrence(
     v: Float[Array, "*T H"],
     Lambda: Float[Array, "H"],
 ) -> tuple[Float[Array, "*T H"], Float[Array, "*T H"]]:
-    """What a token keeps of the state, a_t, and what it adds to it; float32."""
-    q, k, v, Lambda = (x.astype(jnp.float32) for x in (q, k, v, Lambda))
+    """What a token keeps of the state, a_t, and what it adds to it; at least float32."""
+    q, k, v, Lambda = (wide(x) for x in (q, k, v, Lambda))
     slowest = -POWER * jax.nn.softplus(-Lambda)
     log_a = jnp.broadcast_to(slowest, q.shape) * jax.nn.sigmoid(q)
     # The root has no slope at 0, where a gate is shut so far that a_t is 1.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.kernels.base import Kernel, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, bad_knob, matmul_flops, wide
 from attn.kernels.dense import clean
 from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
 from attn.masks import FULL, Mask
@@ -101,10 +101,10 @@ def block_gates(
     M = -(-S // block)
     real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
     real = jnp.pad(real, (0, M * block - S)).reshape(M, block)
-    k = jnp.pad(k.astype(jnp.float32), ((0, M * block - S), (0, 0)))
+    k = jnp.pad(wide(k), ((0, M * block - S), (0, 0)))
     size = real.sum(axis=1)
     means = k.reshape(M, block, H).sum(axis=1) / jnp.maximum(size, 1)[:, None]
-    return lax.stop_gradient(q.astype(jnp.float32) @ means.T), size > 0
+    return lax.stop_gradient(wide(q) @ means.T), size > 0
 
 
 def choose(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
 from attn.kernels.dense import clean
 from attn.kernels.sparse.moba import choose
 from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
@@ -130,7 +130,7 @@ class NativeSparseAttention(Kernel):
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
-        weights = {name: w.astype(jnp.float32) for name, w in weights.items()}
+        weights = {name: wide(w) for name, w in weights.items()}
         few_k, few_v, any_real = self.compress(k, v, real, weights)
         far, likes = self.compressed(q, few_k, few_v, any_real, len(k))
         M = likes.shape[1]
@@ -148,7 +148,7 @@ class NativeSparseAttention(Kernel):
             q, k, v, chosen, block=self.block, mask=mask, kv_ids=kv_ids
         )
         near = window(q, k, v, real, self.width)
-        gates = q.astype(jnp.float32) @ weights["gates"].T + weights["gate_bias"][None]
+        gates = wide(q) @ weights["gates"].T + weights["gate_bias"][None]
         branches = jnp.stack([far, picked, near], axis=1)
         return jnp.einsum("tc,tcv->tv", jax.nn.sigmoid(gates), branches).astype(v.dtype)
 
@@ -171,13 +171,13 @@ class NativeSparseAttention(Kernel):
             return jnp.concatenate(parts, axis=1)
 
         seen = overlapping(real)
-        placed = overlapping(k.astype(jnp.float32)) + weights["place"][None]
+        placed = overlapping(wide(k)) + weights["place"][None]
         placed = jnp.where(seen[..., None], placed, 0.0)
         hidden = jax.nn.gelu(jnp.einsum("mbh,bhe->me", placed, weights["hidden"]))
         share = jnp.where(seen, jax.nn.softmax(weights["values"])[None], 0.0)
         total = share.sum(axis=1, keepdims=True)
         share = share / jnp.where(total == 0, 1.0, total)
-        values = overlapping(v.astype(jnp.float32))
+        values = overlapping(wide(v))
         means = jnp.einsum("mb,mbv->mv", share, values)
         return hidden @ weights["out"], means, seen.any(axis=1)
 
@@ -199,7 +199,7 @@ class NativeSparseAttention(Kernel):
         def rows(chunk):
             q, place = chunk
             seen = real[None] & (last[None] <= place[:, None])
-            scores = q.astype(jnp.float32) @ k.T * H**-0.5
+            scores = wide(q) @ k.T * H**-0.5
             weights = masked_softmax(scores, seen)
             return weights @ v, self.by_block(lax.stop_gradient(weights), M)
 
@@ -247,7 +247,7 @@ def window(
     q_place = jnp.arange(n * C).reshape(n, C, 1)
     k_place = jnp.arange(n)[:, None, None] * C + jnp.arange(-C, C)[None, None]
     seen = Window(width - 1, 0).predicate(q_place, k_place) & doubled(real)[:, None]
-    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
+    product = partial(jnp.einsum, preferred_element_type=sums_dtype(q))
     scores = product("nch,ndh->ncd", chunks(q, 0), doubled(k)) * H**-0.5
     weights = masked_softmax(scores, seen).astype(v.dtype)
     return product("ncd,ndv->ncv", weights, doubled(v)).reshape(n * C, -1)[:T]

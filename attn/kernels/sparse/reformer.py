@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
 from attn.kernels.dense import clean
 from attn.masks import FULL, Mask
 
@@ -120,14 +120,14 @@ class Reformer(Kernel):
         factor = q.shape[1] ** -0.5 if scale is None else scale
 
         scores = scores_of(rounds, q, k, factor, ahead)
-        own = jnp.einsum("th,th->t", q, k, preferred_element_type=jnp.float32)
+        own = jnp.einsum("th,th->t", q, k, preferred_element_type=sums_dtype(q))
         own = jnp.where(real, own * factor, -jnp.inf)
         tops = to_tokens(scores.max(axis=2), rounds.slots).max(axis=0)
         top = lax.stop_gradient(jnp.maximum(tops, own))
         top = jnp.where(top == -jnp.inf, 0.0, top)
 
         # A column of ones carries the normaliser through the same products.
-        values = jnp.pad(v.astype(jnp.float32), ((0, 0), (0, 1)), constant_values=1.0)
+        values = jnp.pad(wide(v), ((0, 0), (0, 1)), constant_values=1.0)
         shares = jnp.exp(scores - extend(top)[joined(rounds.queries)][:, :, None])
         answers = extend(values)[joined(rounds.keys)]
         sums = jnp.einsum("lcw,lwu->lcu", shares, answers)
@@ -168,8 +168,8 @@ def hashes(
 
 
 def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
-    """1 / |x|, float32; 1 of what has no length."""
-    squares = jnp.square(x.astype(jnp.float32)).sum(axis=1)
+    """1 / |x|, at least float32; 1 of what has no length."""
+    squares = jnp.square(wide(x)).sum(axis=1)
     return lax.rsqrt(jnp.where(squares == 0, 1.0, squares))
 
 
@@ -254,7 +254,7 @@ def scores_of(
         "lch,lwh->lcw",
         extend(q)[t[:, :, 0]],
         extend(k)[s[:, 0]],
-        preferred_element_type=jnp.float32,
+        preferred_element_type=sums_dtype(q),
     )
     scores = scores * scale - jnp.log(jnp.maximum(near.sum(axis=3), 1))
     return jnp.where(shown, scores, -jnp.inf)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.kernels.base import matmul_flops
+from attn.kernels.base import matmul_flops, sums_dtype
 from attn.kernels.dense import clean
 from attn.masks import Mask
 
@@ -72,7 +72,7 @@ def routed_attention(
         kv_ids: below 0 where a key is padding.
 
     Returns:
-        The output and the log-sum-exp of the scores, float32. A query that sees nothing
+        The output and the log-sum-exp of the scores, at least float32. A query that sees nothing
         gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
     """
     S, H = k.shape
@@ -131,7 +131,7 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
 
 
 def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
-    """out [T, Hv] and lse [T], float32, of k [M, block, H] and v [M, block, Hv]."""
+    """out [T, Hv] and lse [T], at least float32, of k [M, block, H] and v [M, block, Hv]."""
 
     def partial_sums(group):
         scores = _scores(mask, scale, q, k, real, group)[0]
@@ -199,7 +199,7 @@ def _backward(mask, scale, kept, cotangents):
     own = tiles.block.reshape(-1)
 
     def by_block(tiles, like):
-        sums = jnp.zeros(like.shape, jnp.float32)
+        sums = jnp.zeros(like.shape, tiles.dtype)
         sums = sums.at[own].add(tiles.reshape(-1, *like.shape[1:]))
         return sums.astype(like.dtype)
 
@@ -211,4 +211,4 @@ _attend.defvjp(_forward, _backward)
 
 
 def _einsum(spec: str, a: Array, b: Array) -> Array:
-    return jnp.einsum(spec, a, b, preferred_element_type=jnp.float32)
+    return jnp.einsum(spec, a, b, preferred_element_type=sums_dtype(a))

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.errors import UserError
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
 from attn.kernels.dense import clean
 from attn.masks import Mask
 
@@ -125,13 +125,13 @@ class SinkhornAttention(Kernel):
     ) -> Float[Array, "M M"]:
         """R: what block b takes of each; one without real keys takes itself alone."""
         M = len(k)
-        W1, W2 = (weights[name].astype(jnp.float32) for name in ("W1", "W2"))
+        W1, W2 = (wide(weights[name]) for name in ("W1", "W2"))
         if W2.shape[1] < M:
             raise UserError(
                 f"sinkhorn was made for {W2.shape[1]} blocks of {self.block} keys and was "
                 f"given {M}; init it with a larger kv_len"
             )
-        summaries = k.sum(axis=1, dtype=jnp.float32)
+        summaries = k.sum(axis=1, dtype=sums_dtype(k))
         logits = jax.nn.relu(summaries @ W1) @ W2[:, :M] / self.temperature
         return sinkhorn(logits, live, self.iterations)
 
