@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
-from tiny import RECALL, experiment_of
+from tiny import RECALL, experiment_of, quick_compiles
 
 from attn.errors import UserError
 from attn.inspect import command
@@ -19,6 +19,12 @@ from attn.report.style import LIGHT
 from attn.train.study import run_all
 
 T = 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
 
 
 def heads(seed=0):

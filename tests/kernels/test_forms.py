@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
+from tiny import quick_compiles
 
 from attn.kernels import KERNELS
 from attn.masks import FULL, Causal
@@ -33,12 +34,19 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
 def values_and_gradients(spec, form, mask, weights, lengths, dtype):
     """Output and the gradients for q, k, v and for what is trained, with padding."""
     (T, S), random = lengths, np.random.default_rng(5)
-    shapes = {"q": (T, H), "k": (S, H), "v": (S, HV)}
+    Hv = naive.value_width(spec, H, HV)
+    shapes = {"q": (T, H), "k": (S, H), "v": (S, Hv)}
     arrays = {n: jnp.asarray(random.normal(size=s), dtype) for n, s in shapes.items()}
-    cotangent = jnp.asarray(random.normal(size=(T, HV)), dtype)
+    cotangent = jnp.asarray(random.normal(size=(T, Hv)), dtype)
     weights = {n: jnp.asarray(w, dtype) for n, w in weights.items()}
     trained = weights if spec.owns == "weights" else {}
     options = {"mask": mask, "form": form}
@@ -87,7 +95,8 @@ def test_every_form_is_the_first_one(name, shape, lengths, dtype):
 def test_large_later_tokens_do_not_round_an_earlier_output(name, form):
     spec, random = naive.SPECS[name], np.random.default_rng(6)
     T, t = 130, 70
-    q, k, v = (random.normal(size=(T, U)).astype(np.float32) for U in (H, H, HV))
+    widths = H, H, naive.value_width(spec, H, HV)
+    q, k, v = (random.normal(size=(T, U)).astype(np.float32) for U in widths)
     weights = naive.own_weights(spec, H, T)
     own = {"weights": weights} if weights else {}
     run = jax.jit(lambda *x: spec(*x, mask=Causal(), form=form, **own))

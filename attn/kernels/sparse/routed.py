@@ -72,8 +72,8 @@ def routed_attention(
         kv_ids: below 0 where a key is padding.
 
     Returns:
-        The output and the log-sum-exp of the scores, at least float32. A query that sees nothing
-        gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
+        The output and the log-sum-exp of the scores, at least float32. A query that
+        sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
     """
     S, H = k.shape
     M = -(-S // block)
