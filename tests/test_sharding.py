@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from attn.attention import attend
+from attn.attention import attend, effective_map
 from attn.kernels import KERNELS
 from attn.masks import FULL, Causal
 from attn.mesh import AXES, BTNH, N_
@@ -116,6 +116,23 @@ def test_one_head_on_one_device_keeps_the_types_of_its_gradients(name, impl, dty
     with jax.set_mesh(make((1, 1))):
         actual = jax.eval_shape(run, *placed(*arrays))
     assert actual[1]["k"].dtype == dtype
+
+
+@pytest.mark.parametrize("name", [n for n in naive.PATHS if "map" in KERNELS[n].can])
+def test_one_text_on_one_device_has_a_map(name):
+    spec, T = naive.SPECS[name], 12
+    random = np.random.default_rng(6)
+    q, k = (jnp.asarray(random.normal(size=(1, T, 2, H)), "float32") for _ in "qk")
+    moving, still = {"q": q, "k": k}, {"weights": naive.own_weights(spec, H, T, 2)}
+    mask = Causal() if "causal" in spec.can else FULL
+
+    def run(moving, still):
+        own = still["weights"] or None
+        return effective_map(spec, **moving, mask=mask, weights=own)
+
+    with jax.set_mesh(make((1, 1))):
+        maps = jax.eval_shape(run, *placed(moving, still))
+    assert maps.shape == (1, 2, T, T)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["f32", "bf16"])

@@ -149,8 +149,10 @@ class NativeSparseAttention(Kernel):
         )
         near = window(q, k, v, real, self.width)
         gates = wide(q) @ weights["gates"].T + weights["gate_bias"][None]
-        branches = jnp.stack([far, picked, near], axis=1)
-        return jnp.einsum("tc,tcv->tv", jax.nn.sigmoid(gates), branches).astype(v.dtype)
+        gates = jax.nn.sigmoid(gates)[:, :, None]
+        # Added and not stacked: a sum takes branches that a mesh lays out differently.
+        out = gates[:, 0] * far + gates[:, 1] * picked + gates[:, 2] * near
+        return out.astype(v.dtype)
 
     def compress(
         self,
