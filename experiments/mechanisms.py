@@ -70,6 +70,6 @@ register(
         experiments=under(recall, able("causal"))
         + under(digits, able("bidirectional"))
         + under(causal_digits, RECURRENCES),
-        minutes=20,
+        minutes=30,
     )
 )
