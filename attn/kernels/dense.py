@@ -62,7 +62,7 @@ def dense_attention(
     if mask != FULL or kv_ids is not None:
         seen = visible(mask, q_place, k_place, q_ids, kv_ids)
         # 0 times inf is NaN: such a value is 0, and NaN is the top of who sees it.
-        flag = (lax.stop_gradient(v).astype(acc) * 0).sum(axis=1)
+        flag = jnp.where(jnp.isfinite(v).all(axis=1), 0.0, jnp.nan).astype(acc)
         highest = jnp.where(seen, scores + flag[None, :], -jnp.inf)
         scores = jnp.where(seen, scores, -jnp.inf)
         v = jnp.where(jnp.isfinite(v), v, 0)
