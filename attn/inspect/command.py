@@ -33,11 +33,7 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
         UserError: the run is of another mechanism or experiment, or has not finished.
     """
     run = RunFolder(folder)
-    if type(experiment.model.kernel) is not Softmax:
-        raise UserError(
-            f"{experiment.name!r} runs {experiment.model.kernel.name!r}; inspect compares "
-            "with softmax: choose an experiment of softmax"
-        )
+    _check(experiment)
     run.check(experiment)
     if not run.is_finished(experiment):
         raise UserError(
@@ -46,6 +42,25 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
         )
     points = measure(trained_heads(experiment, run), experiment.mask, say=say)
     return _write(points, experiment, out)
+
+
+def _check(experiment: Experiment) -> None:
+    """Raises `UserError` where softmax alone, over whole texts, is not what it runs."""
+    model, task = experiment.model, experiment.task
+    kernels = [k for k in map(model.kernel_of, model.layers) if k is not None]
+    if not kernels:
+        raise UserError(f"{experiment.name!r} has no attention: {model.pattern}")
+    for kernel in kernels:
+        if kernel != Softmax():
+            raise UserError(
+                f"{experiment.name!r} runs {kernel.name!r}, as {kernel}; inspect compares "
+                "with plain softmax: choose an experiment of it"
+            )
+    if task.padded:
+        raise UserError(
+            f"{experiment.name!r} reads {task.name!r}, whose texts are padded; inspect "
+            "compares whole texts: choose another task"
+        )
 
 
 def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
@@ -71,10 +86,10 @@ def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
     task, env = experiment.task, environment({"data": 1, "heads": 1})
     title = f"Distance to softmax: {task.name}, {task.seq_len} tokens, trained model"
-    commit = f"{env['git_commit'][:10]}{' (dirty)' if env['git_dirty'] else ''}"
+    commit = (env["git_commit"] or "unknown")[:10] + " (dirty)" * bool(env["git_dirty"])
     made_by = (
         f"`{experiment.name}`, seed 0, {TEXTS} texts of the test split, percent of the "
-        f"size of softmax's output · jax {env['jax']} · {env['cpu']} · commit {commit}"
+        f"size of softmax's output · jax {env['jax']} · {env['cpu'] or env['device_kind']} · commit {commit}"
     )
     record = {
         "experiment": experiment.name,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, wide
 from attn.kernels.dense import clean, dense_attention
 from attn.masks import FULL, Mask
 
@@ -80,7 +80,7 @@ class Nystrom(Kernel):
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; without real keys it is 0."""
         dtype, L = v.dtype, self.num_landmarks
-        q, k, v = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k, v))
+        q, k, v = map(wide, (q, k, v))
         q_ids = kv_ids if len(q) == len(k) else None
         (mean_q, of_q), (mean_k, of_k) = landmarks(q, q_ids, L), landmarks(k, kv_ids, L)
         attend = partial(_attend, scale=scale)
