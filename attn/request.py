@@ -9,12 +9,14 @@ from attn.device import device_kind
 from attn.errors import UserError, unknown
 from attn.fused import FUSED, Ask
 from attn.kernels.base import CAPABILITIES, Kernel
+from attn.kernels.blockwise import SCORES_AT_ONCE
 from attn.masks import FULL, Mask, PerHead
 from attn.positions import RelativeBias
 
-DENSE_SCORES = {"cpu": 128 * 128}
-"""Scores of one head up to which `auto` holds them all at once, by the kind of device."""
-DENSE_SCORES_ELSEWHERE = 1024 * 1024
+DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
+"""Scores of all heads up to which `auto` holds them at once, by the kind of device: on a
+CPU what the tiles hold in one step."""
+DENSE_SCORES_ELSEWHERE = 2**23
 """On an accelerator, where one large product is faster than many small ones."""
 
 
@@ -192,7 +194,8 @@ def choose_implementation(
         )
     able = [name for name, reason in refused.items() if reason is None]
     most = DENSE_SCORES.get(ask.device, DENSE_SCORES_ELSEWHERE)
-    few = most >= ask.T * ask.S
+    scores = ask.B * ask.N * ask.T * ask.S
+    few = scores <= most
     if impl != "auto":
         why = "not asked for"
     elif able:
@@ -200,5 +203,5 @@ def choose_implementation(
     else:
         impl = own[0] if few else own[-1]
         side = "within" if few else "over"
-        why = f"{ask.T} x {ask.S} scores a head are {side} {most}"
+        why = f"{scores:,} scores are {side} {most:,}"
     return impl, {name: refused.get(name) or why for name in names if name != impl}

@@ -198,10 +198,10 @@ def ask(T, S, *asked, mask=FULL, device="cpu", dtype="bfloat16"):
 
 
 def test_auto_chooses_by_the_number_of_scores_and_says_why():
-    assert choose_implementation(SOFTMAX, ask(128, 128))[0] == "dense"
-    chosen, refused = choose_implementation(SOFTMAX, ask(128, 129, "bias", "lse"))
+    assert choose_implementation(SOFTMAX, ask(256, 512))[0] == "dense"
+    chosen, refused = choose_implementation(SOFTMAX, ask(256, 513, "bias", "lse"))
     assert chosen == "blockwise"
-    assert "128 x 129 scores a head are over 16384" in refused["dense"]
+    assert "1,050,624 scores are over 1,048,576" in refused["dense"]
     assert set(refused) == {"dense", *SOFTMAX.fused}
     assert "device 'cpu'; it takes TPU devices" in refused["splash"]
     linformer = choose_implementation(naive.SPECS["linformer"], ask(9999, 9999))

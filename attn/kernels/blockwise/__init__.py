@@ -9,6 +9,6 @@ tiles whatever the batch is.
 """
 
 from attn.kernels.blockwise.call import blockwise_attention
-from attn.kernels.blockwise.plan import tile_numbers
+from attn.kernels.blockwise.plan import SCORES_AT_ONCE, tile_numbers
 
-__all__ = ["blockwise_attention", "tile_numbers"]
+__all__ = ["SCORES_AT_ONCE", "blockwise_attention", "tile_numbers"]
