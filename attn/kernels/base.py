@@ -62,6 +62,15 @@ class Kernel:
 
     head_multiple: ClassVar[int] = 1
     """Divides H."""
+    least: ClassVar[Mapping[str, int]] = {}
+    """The smallest value of a knob."""
+    within: ClassVar[tuple[str, ...]] = ()
+    """Knobs that no text may be shorter than."""
+
+    def __post_init__(self):
+        for field, low in self.least.items():
+            if getattr(self, field) < low:
+                raise bad_knob(self, field, f"it must be at least {low}")
 
     @property
     def reads(self) -> frozenset[str]:
@@ -128,6 +137,9 @@ class Kernel:
 
     def check_length(self, T: int) -> None:
         """Raises `UserError` if a text of T tokens makes a knob meaningless."""
+        for field in self.within:
+            if getattr(self, field) > T:
+                raise bad_knob(self, field, f"the text has {T} tokens")
 
     def check_head(self, H: int, Hv: int) -> None:
         """Raises `UserError` if it has no meaning on heads of these widths."""

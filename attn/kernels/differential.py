@@ -48,6 +48,7 @@ class Differential(Composed):
         return "weights"
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 <= self.lambda_init < 1:
             raise bad_knob(self, "lambda_init", "it must be at least 0 and below 1")
 

@@ -40,6 +40,7 @@ class Softmax(Kernel):
     """Whether a head learns a score that takes its share and gives no value (gpt-oss)."""
 
     def __post_init__(self):
+        super().__post_init__()
         if self.softcap is not None and self.softcap <= 0:
             raise bad_knob(self, "softcap", "it must be above 0, or None")
 

@@ -11,6 +11,7 @@ import pytest
 from attn.attention import attend
 from attn.kernels import TopK
 from attn.kernels.sparse import topk
+from attn.kernels.sparse.largest import ABSENT, places_of_largest
 from attn.masks import FULL, Causal, Chunk
 
 T, H = 11, 4
@@ -98,6 +99,24 @@ def test_nothing_hidden_reaches_a_query_even_as_inf_or_nan():
         (_, again), grads_again = graded(*bad, q)
         for a, b in zip((out, *grads), (again, *grads_again), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("S", "k"), [(7, 3), (32, 32), (33, 5), (100, 64), (5, 9)])
+@pytest.mark.parametrize("kind", ["apart", "ties", "few"])
+def test_the_places_found_are_those_of_a_stable_sort(S, k, kind):
+    random = np.random.default_rng(S)
+    x = random.normal(size=(9, S)).astype(np.float32)
+    if kind == "ties":
+        x = np.round(x)
+    if kind == "few":
+        x[:, random.permutation(S)[: S - 2]] = -np.inf
+        x[0, 0] = np.nan
+    order = np.argsort(-np.where(np.isnan(x), np.inf, x), axis=1, kind="stable")
+    found = np.asarray(places_of_largest(jnp.asarray(x), k))
+    for row, best, places in zip(x, order[:, :k], found, strict=True):
+        wanted = sorted(s for s in best if row[s] != -np.inf)
+        padding = [ABSENT] * (min(k, S) - len(wanted))
+        assert places.tolist() == wanted + padding
 
 
 def test_more_keys_than_there_are_is_softmax():

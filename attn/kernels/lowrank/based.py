@@ -1,11 +1,12 @@
 """Based: the exponential of softmax by its Taylor series of second order."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from attn.kernels.base import bad_knob, matmul_flops, wide
+from attn.kernels.base import matmul_flops, wide
 from attn.kernels.lowrank.features import FeatureAttention
 
 
@@ -26,6 +27,7 @@ class Based(FeatureAttention):
     """
 
     name = "based"
+    least: ClassVar = {"feature_dim": 1}
     rotates = False
     """W_q and W_k stand between the turning and the product, and do not commute with it:
     a score of turned queries and keys would tell places, not their distance."""
@@ -36,10 +38,6 @@ class Based(FeatureAttention):
     @property
     def owns(self):
         return "weights"
-
-    def __post_init__(self):
-        if self.feature_dim < 1:
-            raise bad_knob(self, "feature_dim", "it must be at least 1")
 
     def init(self, key, *, head_dim, kv_len):
         """W_q and W_k, each [H, d], normal with variance 1 / H."""

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from attn.errors import UserError
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean, dense_attention
 from attn.masks import FULL, Mask
 
@@ -26,6 +26,8 @@ class Linformer(Kernel):
     can: ClassVar[frozenset[str]] = frozenset(
         {"bidirectional", "cross", "key_padding", "scale", "map"}
     )
+    least: ClassVar = {"rank": 1}
+    within = ("rank",)
 
     rank: int = 32
     """Rows that stand for all keys, R."""
@@ -33,10 +35,6 @@ class Linformer(Kernel):
     @property
     def owns(self):
         return "weights"
-
-    def __post_init__(self):
-        if self.rank < 1:
-            raise bad_knob(self, "rank", "it must be at least 1")
 
     def init(self, key, *, head_dim, kv_len):
         """E and F, each [R, S], normal with variance 1 / S."""
@@ -49,12 +47,6 @@ class Linformer(Kernel):
 
     def num_weights(self, H, S):
         return 2 * self.rank * S
-
-    def check_length(self, T):
-        if self.rank > T:
-            raise bad_knob(
-                self, "rank", f"the text has {T} tokens; low rank means fewer"
-            )
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(self.rank, H + Hv, S + T)

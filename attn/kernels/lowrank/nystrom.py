@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, wide
+from attn.kernels.base import Kernel, Weights, matmul_flops, wide
 from attn.kernels.dense import clean, dense_attention
 from attn.masks import FULL, Mask
 
@@ -38,22 +38,13 @@ class Nystrom(Kernel):
     can: ClassVar[frozenset[str]] = frozenset(
         {"bidirectional", "cross", "key_padding", "scale", "map"}
     )
+    least: ClassVar = {"num_landmarks": 1, "iterations": 1}
+    within = ("num_landmarks",)
 
     num_landmarks: int = 32
     """Means that stand for all queries, and for all keys, L."""
     iterations: int = 6
     """Steps to the pseudo-inverse of A."""
-
-    def __post_init__(self):
-        for field in ("num_landmarks", "iterations"):
-            if getattr(self, field) < 1:
-                raise bad_knob(self, field, "it must be at least 1")
-
-    def check_length(self, T):
-        if self.num_landmarks > T:
-            raise bad_knob(
-                self, "num_landmarks", f"the text has {T} tokens; low rank means fewer"
-            )
 
     def flops(self, T, S, H, Hv, mask):
         L = self.num_landmarks

@@ -1,11 +1,12 @@
 """Performer: positive random features for the softmax kernel (FAVOR+)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from attn.kernels.base import bad_knob, matmul_flops, wide
+from attn.kernels.base import matmul_flops, wide
 from attn.kernels.lowrank.features import FeatureAttention
 
 CEILING = 50.0
@@ -22,6 +23,7 @@ class Performer(FeatureAttention):
     """
 
     name = "performer"
+    least: ClassVar = {"num_features": 1}
 
     num_features: int = 64
     """Random features of a head, R."""
@@ -29,10 +31,6 @@ class Performer(FeatureAttention):
     @property
     def owns(self):
         return "features"
-
-    def __post_init__(self):
-        if self.num_features < 1:
-            raise bad_knob(self, "num_features", "it must be at least 1")
 
     def init(self, key, *, head_dim, kv_len):
         """Blocks of orthogonal directions, with the lengths of normal vectors."""

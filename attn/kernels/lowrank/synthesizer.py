@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attn.errors import UserError, unknown
-from attn.kernels.base import Weights, bad_knob, matmul_flops, sums_dtype
+from attn.kernels.base import Weights, matmul_flops, sums_dtype
 from attn.kernels.blockwise import tile_numbers
 from attn.kernels.composed import Composed, SoftmaxOf
 
@@ -35,6 +35,8 @@ class Synthesizer(Composed):
         {"causal", "bidirectional", "any_mask", "key_padding", "packing", "map"}
         | {"normalised"}
     )
+    least: ClassVar = {"rank": 1}
+    within = ("rank",)
     rotates = False
 
     kind: str = "dense"
@@ -53,8 +55,7 @@ class Synthesizer(Composed):
     def __post_init__(self):
         if self.kind not in KINDS:
             raise unknown("synthesizer.kind", self.kind, KINDS)
-        if self.rank < 1:
-            raise bad_knob(self, "rank", "it must be at least 1")
+        super().__post_init__()
 
     def init(self, key, *, head_dim, kv_len):
         """W1 [H, R] and W2 [R, S], or R1 and R2 [R, S]: scores of variance 1."""
@@ -72,12 +73,6 @@ class Synthesizer(Composed):
 
     def num_weights(self, H, S):
         return self.rank * (S + (H if self.kind == "dense" else S))
-
-    def check_length(self, T):
-        if self.rank > T:
-            raise bad_knob(
-                self, "rank", f"the text has {T} tokens; low rank means fewer"
-            )
 
     def flops(self, T, S, H, Hv, mask):
         made = matmul_flops(T, H, self.rank) if self.kind == "dense" else 0

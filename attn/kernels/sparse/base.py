@@ -1,8 +1,6 @@
 """Softmax attention under a mask of its own: the base of the mechanisms here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from attn.kernels.base import bad_knob
 from attn.kernels.softmax import Softmax
@@ -19,14 +17,6 @@ class SparseSoftmax(Softmax):
     """
 
     family = "sparse"
-    least: ClassVar[Mapping[str, int]] = {}
-    """The smallest value of each knob."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        for field, low in self.least.items():
-            if getattr(self, field) < low:
-                raise bad_knob(self, field, f"it must be at least {low}")
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         """What this mechanism shows of T × S.

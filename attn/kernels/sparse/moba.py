@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.kernels.base import Kernel, bad_knob, matmul_flops, wide
+from attn.kernels.base import Kernel, matmul_flops, wide
 from attn.kernels.dense import clean
 from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
 from attn.masks import FULL, Mask
@@ -34,20 +34,13 @@ class MoBA(Kernel):
     can: ClassVar[frozenset[str]] = frozenset(
         {"causal", "bidirectional", "key_padding", "scale", "map", "normalised"}
     )
+    least: ClassVar = {"block": 1, "num_blocks": 1}
+    within = ("block",)
 
     block: int = 64
     """Keys of a block; the last one of a text may be cut short."""
     num_blocks: int = 4
     """Blocks that a query attends to, its own counted; all, where there are fewer."""
-
-    def __post_init__(self):
-        for field in ("block", "num_blocks"):
-            if getattr(self, field) < 1:
-                raise bad_knob(self, field, "it must be at least 1")
-
-    def check_length(self, T):
-        if self.block > T:
-            raise bad_knob(self, "block", f"the text has {T} tokens")
 
     def sizes(self, S: int) -> tuple[int, int]:
         """Blocks M of a text of S keys, and how many of them a query takes, J."""

@@ -1,5 +1,6 @@
 """Native sparse attention: compressed, chosen and near keys, mixed by gates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -53,6 +54,16 @@ class NativeSparseAttention(Kernel):
     name = "nsa"
     family = "sparse"
     can: ClassVar[frozenset[str]] = frozenset({"causal", "key_padding", "map"})
+    least: ClassVar[Mapping[str, int]] = {
+        "block": 1,
+        "stride": 1,
+        "num_blocks": FIRST + LOCAL,
+        "width": 1,
+    }
+    within = (
+        "block",
+        "width",
+    )
 
     block: int = 32
     """Keys of a block, compressed or chosen."""
@@ -68,17 +79,9 @@ class NativeSparseAttention(Kernel):
         return "weights"
 
     def __post_init__(self):
-        least = {"block": 1, "stride": 1, "num_blocks": FIRST + LOCAL, "width": 1}
-        for field, low in least.items():
-            if getattr(self, field) < low:
-                raise bad_knob(self, field, f"it must be at least {low}")
+        super().__post_init__()
         if self.block % self.stride:
             raise bad_knob(self, "stride", f"it must be a divisor of {self.block}")
-
-    def check_length(self, T):
-        for field in ("block", "width"):
-            if getattr(self, field) > T:
-                raise bad_knob(self, field, f"the text has {T} tokens")
 
     def init(self, key, *, head_dim, kv_len):
         """An MLP of equal variance, the plain mean of values, gates about one half."""

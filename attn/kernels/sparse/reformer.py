@@ -46,6 +46,11 @@ class Reformer(Kernel):
     can: ClassVar[frozenset[str]] = frozenset(
         {"causal", "bidirectional", "key_padding", "scale", "map", "normalised"}
     )
+    least: ClassVar = {"num_rounds": 1, "chunk": 1}
+    within = (
+        "num_buckets",
+        "chunk",
+    )
 
     num_buckets: int = 8
     """Values of a hash: even, or 1, with which nothing is hashed."""
@@ -59,9 +64,7 @@ class Reformer(Kernel):
     def __post_init__(self):
         if self.num_buckets < 1 or (self.num_buckets % 2 and self.num_buckets > 1):
             raise bad_knob(self, "num_buckets", "it must be even and above 0, or 1")
-        for field in ("num_rounds", "chunk"):
-            if getattr(self, field) < 1:
-                raise bad_knob(self, field, "it must be at least 1")
+        super().__post_init__()
 
     @property
     def owns(self):
@@ -71,11 +74,6 @@ class Reformer(Kernel):
         """R of every round, [rounds, H, half the buckets]."""
         shape = (self.num_rounds, head_dim, -(-self.num_buckets // 2))
         return {"rotations": jax.random.normal(key, shape)}
-
-    def check_length(self, T):
-        for field in ("num_buckets", "chunk"):
-            if getattr(self, field) > T:
-                raise bad_knob(self, field, f"the text has {T} tokens")
 
     def sizes(self, T: int, mask: Mask) -> tuple[int, int, int]:
         """Tiles of one round, queries of a tile, keys of a tile."""

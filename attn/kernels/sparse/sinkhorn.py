@@ -44,6 +44,8 @@ class SinkhornAttention(Kernel):
     can: ClassVar[frozenset[str]] = frozenset(
         {"bidirectional", "key_padding", "scale", "map"}
     )
+    least: ClassVar = {"block": 1, "iterations": 1}
+    within = ("block",)
 
     block: int = 32
     """Tokens of a block, C."""
@@ -53,9 +55,7 @@ class SinkhornAttention(Kernel):
     """Of the logits: the lower, the nearer R is to a permutation."""
 
     def __post_init__(self):
-        for field in ("block", "iterations"):
-            if getattr(self, field) < 1:
-                raise bad_knob(self, field, "it must be at least 1")
+        super().__post_init__()
         if self.temperature <= 0:
             raise bad_knob(self, "temperature", "it must be above 0")
 
@@ -74,10 +74,6 @@ class SinkhornAttention(Kernel):
 
     def num_weights(self, H, S):
         return H * (H + -(-S // self.block))
-
-    def check_length(self, T):
-        if self.block > T:
-            raise bad_knob(self, "block", f"the text has {T} tokens")
 
     def flops(self, T, S, H, Hv, mask):
         C, M = self.block, -(-S // self.block)

@@ -7,16 +7,16 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
+from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import visible
+from attn.kernels.sparse.largest import ABSENT, num_bits, places_of_largest
 from attn.masks import Mask
 
 CHUNK = 64
 """Queries whose scores are held at a time, C; on short texts more, up to `SCORES`."""
 SCORES = 1 << 16
-NO_KEY = -1
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class TopK(Kernel):
     Memory-efficient Transformers via Top-k Attention, section 2.
 
     Exactly k keys where at least k are seen, the earlier of two that tie, and all of
-    them where fewer are. Every score is computed, hidden ones too, and looked through
-    k times: O(T S (H + k)) time, which is quadratic. What the paper saves is memory:
+    them where fewer are. Every score is computed, hidden ones too, and counted for each
+    bit of a score: O(T S H) time, which is quadratic. What the paper saves is memory:
     O(C S + C k (H + Hv)) for a chunk of C queries. To go back we keep which keys were
     chosen, k numbers a query, and compute the scores of those alone anew.
 
@@ -40,21 +40,17 @@ class TopK(Kernel):
         {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
         | {"positions", "scale", "map", "normalised"}
     )
+    least: ClassVar = {"num_keys": 1}
+    within = ("num_keys",)
 
     num_keys: int = 32
     """Keys that a query attends to, k."""
 
-    def __post_init__(self):
-        if self.num_keys < 1:
-            raise bad_knob(self, "num_keys", "it must be at least 1")
-
-    def check_length(self, T):
-        if self.num_keys > T:
-            raise bad_knob(self, "num_keys", f"the text has {T} tokens")
-
     def flops(self, T, S, H, Hv, mask):
         K = min(self.num_keys, S)
-        return matmul_flops(T, S, H) + matmul_flops(T, K, H + Hv)
+        # Each bit is a comparison and an addition of every score.
+        chosen = matmul_flops(T, S, num_bits(S))
+        return matmul_flops(T, S, H) + chosen + matmul_flops(T, K, H + Hv)
 
     def scratch_size(self, T, S, H, Hv, mask):
         C, K = chunk_size(T, S), min(self.num_keys, S)
@@ -87,7 +83,8 @@ class TopK(Kernel):
             q, place, ids = chunk
             seen = visible(mask, place, k_place, ids, kv_ids)
             fixed = lax.stop_gradient((q, k))
-            index = largest(*fixed, factor, seen, self.num_keys)
+            scores = jnp.where(seen, scores_of("ch,sh->cs", *fixed, factor), -jnp.inf)
+            index = places_of_largest(scores, self.num_keys)
             return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, index)
 
         split = partial(in_chunks, C=chunk_size(T, S))
@@ -107,31 +104,6 @@ def in_chunks(x: Array, C: int) -> Array:
     return x.reshape(-1, C, *x.shape[1:])
 
 
-def largest(
-    q: Float[Array, "C H"],
-    k: Float[Array, "S H"],
-    scale: float,
-    seen: Bool[Array, "C S"],
-    num_keys: int,
-) -> Int[Array, "C K"]:
-    """Each query's keys of largest score, best first; `NO_KEY` where it sees fewer."""
-    scores = scores_of("ch,sh->cs", q, k, scale)
-    scores = jnp.where(seen, scores, -jnp.inf)
-    # A NaN is the largest, as it is for `lax.top_k`, and so reaches who sees it.
-    scores = jnp.where(jnp.isnan(scores), jnp.inf, scores)
-    place = jnp.arange(len(k))[None, :]
-
-    def take(scores, _):
-        top = scores.max(axis=1, keepdims=True)
-        first = jnp.where(scores == top, place, len(k)).min(axis=1, keepdims=True)
-        index = jnp.where(top == -jnp.inf, NO_KEY, first)
-        return jnp.where(place == index, -jnp.inf, scores), index[:, 0]
-
-    # Not `lax.top_k`, which gathers all heads of a mesh on each device.
-    _, index = lax.scan(take, scores, length=min(num_keys, len(k)))
-    return index.T
-
-
 def attend_chosen(
     q: Float[Array, "C H"],
     k: Float[Array, "S H"],
@@ -141,7 +113,7 @@ def attend_chosen(
     scale: float,
 ) -> Float[Array, "C Hv"]:
     """Softmax attention of each query over keys of its own."""
-    absent = index == NO_KEY
+    absent = index == ABSENT
     # What is absent is 0, so that no inf or NaN enters by a weight or a gradient of 0.
     k, v = (jnp.where(absent[:, :, None], 0, x[index]) for x in (k, v))
     # A query without keys takes equal weights, of values that are all 0.

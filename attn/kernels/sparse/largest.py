@@ -1,0 +1,107 @@
+"""The places of a row's k largest numbers, in time that does not depend on k.
+
+Not `lax.top_k`, which on a mesh gathers all rows on each device. What is here counts and
+gathers within a row, so a mesh divides it as it divides the rows.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, UInt
+
+ABSENT = -1
+WORD = 32
+"""Bits of a word."""
+
+
+def places_of_largest(x: Float[Array, "C S"], k: int) -> Int[Array, "C K"]:
+    """The k largest of each row, from left to right; of equal ones the first.
+
+    `ABSENT` in place of what is -inf. A NaN is the largest, as it is for `lax.top_k`.
+    """
+    taken = among_largest(x, k) & (x != -jnp.inf)
+    return places_of(taken, min(k, x.shape[1]))
+
+
+def num_bits(S: int) -> int:
+    """How often S float32 numbers are counted to find the largest."""
+    return 32 + S.bit_length()
+
+
+def among_largest(x: Float[Array, "C S"], k: int) -> Bool[Array, "C S"]:
+    """Whether each is one of its row's k largest: exactly k, the first of equal ones.
+
+    Bit by bit the highest bound that k numbers reach; then likewise where the last that
+    is taken of those upon it stands.
+    """
+    S, k = x.shape[1], min(k, x.shape[1])
+    rank = as_integers(x)
+    info = jnp.iinfo(rank.dtype)
+    lowest = jnp.full_like(rank[:, 0], info.min)
+    bound = by_bits(lowest, info.bits, lambda low: count(rank >= low[:, None]) >= k)
+    above, upon = rank > bound[:, None], rank == bound[:, None]
+    left = k - count(above)
+    place = jnp.arange(S, dtype=rank.dtype)[None, :]
+    end = by_bits(
+        jnp.zeros_like(lowest),
+        S.bit_length(),
+        lambda end: count(upon & (place < end[:, None])) <= left,
+    )
+    return above | (upon & (place < end[:, None]))
+
+
+def as_integers(x: Float[Array, "C S"]) -> Int[Array, "C S"]:
+    """Integers in the order of the floats, of which NaN is the largest."""
+    whole = lax.bitcast_convert_type(x, f"int{jnp.finfo(x.dtype).bits}")
+    most = jnp.iinfo(whole.dtype).max
+    # Of negative floats, the larger the bits the smaller the number; -0 equals 0.
+    ordered = jnp.where(whole < 0, (whole ^ most) + 1, whole)
+    return jnp.where(jnp.isnan(x), most, ordered)
+
+
+def by_bits(
+    start: Int[Array, "C"], width: int, holds: Callable[[Array], Array]
+) -> Int[Array, "C"]:
+    """The largest of start .. start + 2^width - 1 for which `holds`, as for all below."""
+
+    def refine(n, low):
+        more = low + (jnp.ones_like(low) << (width - 1 - n).astype(low.dtype))
+        return jnp.where(holds(more), more, low)
+
+    return lax.fori_loop(0, width, refine, start)
+
+
+def count(x: Bool[Array, "C S"]) -> Float[Array, "C"]:
+    """True ones of a row. Float sums are faster, and exact below 2^24."""
+    return x.astype(jnp.float32).sum(axis=1)
+
+
+def places_of(taken: Bool[Array, "C S"], k: int) -> Int[Array, "C K"]:
+    """The first k True places of each row, `ABSENT` where there are fewer."""
+    C, S = taken.shape
+    bits = jnp.pad(taken, ((0, 0), (0, -S % WORD))).reshape(C, -1, WORD)
+    each = jnp.left_shift(jnp.uint32(1), jnp.arange(WORD, dtype=jnp.uint32))
+    words = jnp.where(bits, each[None, None, :], 0).sum(axis=2, dtype=jnp.uint32)
+    ends = lax.population_count(words).astype(jnp.int32).cumsum(axis=1)
+    wanted = jnp.broadcast_to(jnp.arange(k), (C, k))
+    own = (ends[:, None, :] <= wanted[:, :, None]).sum(axis=2)
+    last = jnp.minimum(own, ends.shape[1] - 1)
+    before = jnp.where(own == 0, 0, jnp.take_along_axis(ends, last - (own > 0), axis=1))
+    word = jnp.take_along_axis(words, last, axis=1)
+    place = last * WORD + nth_bit(word, wanted - before)
+    return jnp.where(wanted < ends[:, -1:], place, ABSENT)
+
+
+def nth_bit(word: UInt[Array, "C K"], n: Int[Array, "C K"]) -> Int[Array, "C K"]:
+    """The place of the n-th bit that is set, from 0, by halves of the word."""
+    place, half = jnp.zeros_like(n), WORD // 2
+    while half:
+        low = word & jnp.uint32(2**half - 1)
+        inside = lax.population_count(low).astype(n.dtype)
+        beyond = inside <= n
+        n = jnp.where(beyond, n - inside, n)
+        place = jnp.where(beyond, place + half, place)
+        word = jnp.where(beyond, word >> half, low)
+        half //= 2
+    return place
