@@ -226,6 +226,12 @@ SUITES: Mapping[str, Suite] = {
     "mechanisms": Suite(
         races=(),
         targets=GROWTH,
-        ladder=Ladder((1024, 2048, 4096, 8192, 16384), fit_from=2048, mark=4096),
+        ladder=Ladder(
+            (1024, 2048, 4096, 8192, 16384),
+            fit_from=2048,
+            mark=4096,
+            patience=4.0,
+            budget=3.0,
+        ),
     ),
 }

@@ -8,7 +8,7 @@ from jax.sharding import AxisType
 from jaxtyping import Array, Float, Int
 
 from attn.fused.sharded import over_mesh
-from attn.kernels.blockwise import blockwise_attention
+from attn.kernels.blockwise import attend_in_parts, blockwise_attention, cover
 from attn.masks import Mask
 from attn.positions import RelativeBias
 
@@ -33,8 +33,11 @@ def blockwise(
     On an Explicit mesh each device walks through its own heads, a few at a time. Where
     the compiler divides arrays by itself (Auto axes, or several devices and no mesh), a
     step takes all heads, since a walk through divided heads would gather them.
+    A mask is walked through in parts where that is cheaper.
     """
     divided = may_be_divided(q)
+    # A bias lies as the tokens do, and places are of tokens in their own order.
+    plain = bias is None and q_positions is None and kv_positions is None
     marks = {
         "q_ids": q_ids,
         "kv_ids": kv_ids,
@@ -45,18 +48,35 @@ def blockwise(
     def local(q, k, v, extras):
         (B, T, N, H), K = q.shape, k.shape[2]
         groups, sinks = (K, N // K), extras["sinks"]
-        out, lse = blockwise_attention(
-            q.reshape(B, T, *groups, H),
-            k,
-            v,
-            mask=mask,
-            scale=scale,
-            softcap=softcap,
-            bias=_grouped(extras["bias"], groups),
-            sinks=None if sinks is None else sinks.reshape(groups),
-            whole=divided,
-            **{name: extras[name] for name in marks},
-        )
+        q = q.reshape(B, T, *groups, H)
+        sinks = None if sinks is None else sinks.reshape(groups)
+        parts = cover(mask, T, k.shape[1]) if plain else ()
+        if len(parts) > 1:
+            out, lse = attend_in_parts(
+                q,
+                k,
+                v,
+                parts=parts,
+                scale=scale,
+                softcap=softcap,
+                sinks=sinks,
+                q_ids=extras["q_ids"],
+                kv_ids=extras["kv_ids"],
+                whole=divided,
+            )
+        else:
+            out, lse = blockwise_attention(
+                q,
+                k,
+                v,
+                mask=mask,
+                scale=scale,
+                softcap=softcap,
+                bias=_grouped(extras["bias"], groups),
+                sinks=sinks,
+                whole=divided,
+                **{name: extras[name] for name in marks},
+            )
         return out.reshape(B, T, N, -1), lse.reshape(B, T, N)
 
     return over_mesh(local, q, k, v, {"bias": bias, "sinks": sinks, **marks}, lse=True)

@@ -19,7 +19,7 @@ from attn.masks.base import FULL, And, Full, Index, Mask, Not, Or, Tile
 from attn.masks.blocks import BigBird, Blocks
 from attn.masks.diagonals import Causal, Dilated, Strided, Window
 from attn.masks.per_head import PerHead
-from attn.masks.places import Chunk, Fixed, Global, Prefix
+from attn.masks.places import Chunk, Earlier, Fixed, Global, Prefix
 from attn.masks.schedule import Schedule, mask_schedule
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Causal",
     "Chunk",
     "Dilated",
+    "Earlier",
     "Fixed",
     "Full",
     "Global",

@@ -94,6 +94,32 @@ class Chunk(Mask):
 
 
 @dataclass(frozen=True, repr=False)
+class Earlier(Mask):
+    """A query sees the blocks of `k_block` keys before the one that answers its own block
+    of `q_block` queries: floor(s / k_block) < floor(t / q_block).
+
+    Of keys that are `k_block` summaries of each `q_block` tokens, those of earlier tokens.
+    """
+
+    q_block: int
+    k_block: int
+
+    def __post_init__(self):
+        whole(self, q_block=1, k_block=1)
+
+    def predicate(self, q, k):
+        return k // self.k_block < q // self.q_block
+
+    def tile(self, q0, q1, k0, k1):
+        some = k0 // self.k_block < (q1 - 1) // self.q_block
+        every = (k1 - 1) // self.k_block < q0 // self.q_block
+        return np.where(every, Tile.FULL, np.where(some, Tile.PARTIAL, Tile.EMPTY))
+
+    def runs(self, q, S):
+        return one(np.zeros_like(q), q // self.q_block * self.k_block, S)
+
+
+@dataclass(frozen=True, repr=False)
 class Fixed(Mask):
     """A query sees its own block of `stride` tokens and the last `columns` keys of every
     block, which stand for a summary of it.

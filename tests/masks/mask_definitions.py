@@ -17,6 +17,7 @@ from attn.masks import (
     Causal,
     Chunk,
     Dilated,
+    Earlier,
     Fixed,
     Full,
     Global,
@@ -76,6 +77,7 @@ DEFINITIONS = {
     Global: lambda m, q, k: min(q, k) < m.num_tokens,
     Prefix: lambda m, q, k: k < m.length,
     Chunk: lambda m, q, k: q // m.size == k // m.size,
+    Earlier: lambda m, q, k: k // m.k_block < q // m.q_block,
     Blocks: lambda m, q, k: m.layout.tolist()[q // m.block][k // m.block],
     BigBird: big_bird_shows,
     And: lambda m, q, k: sees(m.a, q, k) and sees(m.b, q, k),
@@ -132,6 +134,7 @@ def patterns(T: int, S: int):
         st.builds(Global, small),
         st.builds(Prefix, small),
         st.builds(Chunk, small),
+        st.builds(Earlier, small, small),
         layouts(T, S),
     ]
     if T == S:
@@ -177,6 +180,7 @@ EXAMPLES = [
     Global(2),
     Prefix(5),
     Chunk(4),
+    Earlier(3, 2),
     Blocks(GRID, 4),
     BigBird(12, 2, num_window=1, num_global=1, num_random=2, seed=3),
     Causal() & (Window(3, 0) | Global(2)),

@@ -9,6 +9,15 @@ tiles whatever the batch is.
 """
 
 from attn.kernels.blockwise.call import blockwise_attention
-from attn.kernels.blockwise.plan import SCORES_AT_ONCE, tile_numbers
+from attn.kernels.blockwise.cover import cover, tile_numbers
+from attn.kernels.blockwise.parts import attend_in_parts
+from attn.kernels.blockwise.plan import SCORES_AT_ONCE
 
-__all__ = ["SCORES_AT_ONCE", "blockwise_attention", "tile_numbers"]
+__all__ = [
+    "SCORES_AT_ONCE",
+    "Part",
+    "attend_in_parts",
+    "blockwise_attention",
+    "cover",
+    "tile_numbers",
+]

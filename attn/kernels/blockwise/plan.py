@@ -72,7 +72,7 @@ def choose_heads(B: int, K: int, scores: int) -> tuple[int, int]:
     return (_largest_divisor(B, fits // K) if heads == K else 1), heads
 
 
-def tile_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
+def step_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
     """Numbers that a forward step of one head holds: its tile, whatever T and S are.
 
     Scores and weights, then the queries, their sums and what the tile adds to them,

@@ -122,15 +122,15 @@ def _column_spans(mask: Mask, T: int, S: int, block: int):
     return low, np.searchsorted(start, np.minimum(edges + block, S), side="left")
 
 
-@lru_cache(maxsize=256)
 def choose_cut(mask: Mask, T: int, S: int, of_rows: bool) -> Cut:
     """The cut for which visiting the mask's tiles costs least."""
+    return cheapest(mask, T, S, of_rows)[1]
+
+
+@lru_cache(maxsize=256)
+def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, Cut]:
+    """What visiting the mask's tiles costs at least, in scores, and by which cut."""
     width, length = (T, S) if of_rows else (S, T)
-    widest = Cut(min(BLOCKS[0], width), min(BLOCKS[0], length))
-    walk = make_walk(mask, T, S, widest, of_rows)
-    if walk is None or 2 * walk.first[Tile.FULL].size >= walk.tiles:
-        # Where most tiles are whole, others hide little more.
-        return widest
 
     def cost(cut: Cut) -> float:
         walk = make_walk(mask, T, S, cut, of_rows)
@@ -142,9 +142,16 @@ def choose_cut(mask: Mask, T: int, S: int, of_rows: bool) -> Cut:
         each = scores + LOAD * (cut.line + cut.tile)
         return alone * each * (whole + MASKED * partial)
 
+    widest = Cut(min(BLOCKS[0], width), min(BLOCKS[0], length))
+    walk = make_walk(mask, T, S, widest, of_rows)
+    if walk is None or 2 * walk.first[Tile.FULL].size >= walk.tiles:
+        # Where most tiles are whole, others hide little more.
+        return cost(widest), widest
+
     choices = [Cut(a, b) for a in BLOCKS for b in BLOCKS]
     choices += [Cut(a, b, on_grid=False) for a in BLOCKS for b in SPANS]
-    return min((fit(cut, width, length) for cut in choices), key=cost)
+    best = min((fit(cut, width, length) for cut in choices), key=cost)
+    return cost(best), best
 
 
 def fit(cut: Cut, width: int, length: int) -> Cut:

@@ -17,7 +17,8 @@ class FixedAttention(SparseSoftmax):
     in one head (their merged head, section 5.1). O(T (stride + columns T / stride)) time.
     Decoding keeps one block and the columns of those before, which still grow with the
     text. What a block says must pass through its last keys. A tile of
-    `stride` tokens or more holds some of them, so `blockwise` skips none of those.
+    `stride` tokens or more holds some of them: `blockwise` takes each block alone, and the
+    last keys of all blocks side by side (`attn.kernels.blockwise.cover`).
     """
 
     name = "fixed"

@@ -1,0 +1,174 @@
+"""The parts by which a mask's pairs are cheapest to walk through."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, reduce
+from itertools import product
+from operator import and_, or_
+from typing import Any
+
+from attn.kernels.blockwise.parts import Part
+from attn.kernels.blockwise.plan import step_numbers
+from attn.kernels.blockwise.walks import LOAD, cheapest
+from attn.masks import (
+    FULL,
+    And,
+    Causal,
+    Earlier,
+    Fixed,
+    Full,
+    Global,
+    Mask,
+    Not,
+    Or,
+    Prefix,
+    Strided,
+    Window,
+)
+from attn.masks.blocks import BlockSparse
+
+WORTH = 0.95
+"""Of the cost of a mask in one part: what parts must save, as costs are estimates."""
+EACH_PART = 4 * LOAD
+"""Of a query in every part: it is read, and its output is written, read and merged."""
+
+
+@lru_cache(maxsize=256)
+def cover(mask: Mask, T: int, S: int) -> tuple[Part, ...]:
+    """Parts that share no pair and together are the mask; a single one is the mask."""
+    whole, parts = (Part(mask),), split(mask, T, S)
+    return parts if cost(parts, T, S) < WORTH * cost(whole, T, S) else whole
+
+
+def cost(parts: tuple[Part, ...], T: int, S: int) -> float:
+    """Of one head, in scores."""
+    if len(parts) == 1:
+        return _alone(parts[0], T, S)
+    total = 0.0
+    for part in parts:
+        queries = part.lengths(T, S)[0]
+        total += part.groups(T) * (_alone(part, T, S) + EACH_PART * queries)
+    return total
+
+
+def _alone(part: Part, T: int, S: int) -> float:
+    """Of one of its groups; 0 if they see nothing."""
+    return cheapest(part.mask, *part.lengths(T, S), True)[0]
+
+
+def tile_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
+    """Numbers that a forward step of one head holds, and what parts read and give."""
+    parts = cover(mask, T, S)
+    step = max(step_numbers(p.mask, *p.lengths(T, S), H, Hv) for p in parts)
+    return step if len(parts) == 1 else step + len(parts) * T * Hv + (T + S) * (H + Hv)
+
+
+def split(mask: Mask, T: int, S: int) -> tuple[Part, ...]:
+    """One part, or two, of each pattern of a union; each without those before."""
+    pieces = sorted(unions(mask), key=lambda piece: _folding(piece)[0] is not None)
+    found: list[Part] = []
+    for n, piece in enumerate(pieces):
+        own = piece & ~reduce(or_, pieces[:n]) if n else piece
+        found += _parts(own, T, S)
+    seen = [part for part in found if _alone(part, T, S) > 0]
+    return tuple(sorted(seen, key=lambda part: part.rows is not None)) or (Part(mask),)
+
+
+def unions(mask: Mask) -> list[Mask]:
+    """Masks of which it is the union."""
+    if isinstance(mask, Or):
+        return unions(mask.a) + unions(mask.b)
+    if isinstance(mask, And):
+        return [a & b for a, b in product(unions(mask.a), unions(mask.b))]
+    return [mask]
+
+
+def conjuncts(mask: Mask) -> list[Mask]:
+    """Masks of which it is the intersection."""
+    return conjuncts(mask.a) + conjuncts(mask.b) if isinstance(mask, And) else [mask]
+
+
+def _folding(mask: Mask) -> tuple[Mask | None, Mask]:
+    """The pattern in it whose tokens lie better in another order, and the rest."""
+    every = conjuncts(mask)
+    for n, pattern in enumerate(every):
+        if type(pattern) in FOLDS:
+            return pattern, reduce(and_, every[:n] + every[n + 1 :], FULL)
+    return None, mask
+
+
+def _parts(mask: Mask, T: int, S: int) -> list[Part]:
+    pattern, rest = _folding(mask)
+    parts = FOLDS[type(pattern)](pattern, rest, T, S) if pattern is not None else None
+    return parts or [Part(mask)]
+
+
+def _turns(pattern: Strided, rest: Mask, T: int, S: int) -> list[Part] | None:
+    own = in_turns(rest, pattern.stride)
+    return None if own is None else [Part(own, pattern.stride, "turns")]
+
+
+def in_turns(mask: Mask, stride: int) -> Mask | None:
+    """The mask between tokens whose places differ by multiples of `stride`."""
+    match mask:
+        case Full():
+            return mask
+        case Causal(offset):
+            return Causal(offset // stride)
+        case Window(left, right):
+            return Window(left // stride, right // stride)
+        case Not(a):
+            inner = in_turns(a, stride)
+            return None if inner is None else ~inner
+        case And(a, b) | Or(a, b):
+            a, b = in_turns(a, stride), in_turns(b, stride)
+            if a is None or b is None:
+                return None
+            return a & b if isinstance(mask, And) else a | b
+        case _:
+            return None
+
+
+def _blocks(pattern: Fixed, rest: Mask, T: int, S: int) -> list[Part] | None:
+    """Each block, then the last keys of all blocks."""
+    size, columns = pattern.stride, pattern.columns
+    last = (size - columns, size)
+    if T == S and rest == Causal():
+        earlier = Part(Earlier(size, columns), size, keep=last)
+        return [Part(rest, size, "blocks"), earlier]
+    if T == S and rest == FULL and columns < size:
+        own = Part(rest, size, "blocks", keep=(0, size - columns))
+        return [own, Part(rest, size, keep=last)]
+    return None
+
+
+def _global(pattern: Global, rest: Mask, T: int, S: int) -> list[Part] | None:
+    """The first keys, then the other keys of the first queries."""
+    columns, first = _prefix(pattern, rest, T, S), pattern.num_tokens
+    if columns is None or first >= T:
+        return None
+    return [*columns, Part(rest & ~Prefix(first), rows=first)]
+
+
+def _prefix(pattern: Any, rest: Mask, T: int, S: int) -> list[Part] | None:
+    first = pattern.length if isinstance(pattern, Prefix) else pattern.num_tokens
+    if first >= S or any(isinstance(m, BlockSparse) for m in atoms(rest)):
+        return None
+    return [Part(rest, size=S, keep=(0, first))]
+
+
+def atoms(mask: Mask) -> list[Mask]:
+    """The patterns that it is made of."""
+    match mask:
+        case And(a, b) | Or(a, b):
+            return atoms(a) + atoms(b)
+        case Not(a):
+            return atoms(a)
+    return [mask]
+
+
+FOLDS: Mapping[type, Callable[[Any, Mask, int, int], list[Part] | None]] = {
+    Strided: _turns,
+    Fixed: _blocks,
+    Global: _global,
+    Prefix: _prefix,
+}

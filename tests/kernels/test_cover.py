@@ -1,0 +1,131 @@
+"""Masks in parts: every pair once, the same attention, and only where it is cheaper."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from masks.mask_definitions import EXAMPLES, cases
+from test_sharding import KINDS, collectives, make, placed
+
+from attn.attention import attend_with_lse
+from attn.fused import blockwise as over_heads
+from attn.kernels import Softmax
+from attn.kernels.blockwise.cover import cover, split
+from attn.kernels.blockwise.parts import Part
+from attn.masks import FULL, Causal, Fixed, Global, Prefix, Strided, Window
+
+SCATTERED = {
+    "strided": Causal() & (Window(3, 0) | Strided(4)),
+    "strided both ways": Window(2, 2) | Strided(5),
+    "fixed": Causal() & Fixed(4, 2),
+    "fixed both ways": Fixed(5, 2),
+    "first tokens": Global(3) | Window(2, 2),
+    "first tokens, causal": Causal() & (Global(3) | Window(4, 0)),
+    "sinks": Causal() & (Prefix(2) | Window(3, 0)),
+}
+B, T, N, K, H = 2, 22, 4, 2, 4
+
+
+def times_shown(parts, T, S):
+    """How many of the parts show each pair."""
+    shown = np.zeros((T + 1, S + 1), int)
+    for part in parts:
+        # Token 0 is none: what a block lacks.
+        q = np.asarray(part.queries(jnp.arange(1, T + 1)[None]))
+        k = np.asarray(part.keys(jnp.arange(1, S + 1)[None]))
+        own = part.mask.dense(*part.lengths(T, S))
+        assert len(q) == len(k) == part.groups(T)
+        assert own.shape == (q.shape[1], k.shape[1])
+        for rows, columns in zip(q, k, strict=True):
+            np.add.at(shown, np.ix_(rows, columns), own)
+    return shown[1:, 1:]
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_a_scattered_mask_is_put_in_another_order(name):
+    parts = split(SCATTERED[name], T, T)
+    assert len(parts) > 1
+    np.testing.assert_array_equal(times_shown(parts, T, T), SCATTERED[name].dense(T))
+
+
+@pytest.mark.parametrize("mask", EXAMPLES, ids=str)
+def test_parts_of_one_of_each_pattern_show_every_pair_once(mask):
+    np.testing.assert_array_equal(times_shown(split(mask, 12, 12), 12, 12), mask.dense(12))  # fmt: skip
+
+
+@given(cases())
+def test_parts_of_any_mask_show_every_pair_once(case):
+    mask, T, S = case
+    np.testing.assert_array_equal(
+        times_shown(split(mask, T, S), T, S), mask.dense(T, S)
+    )
+
+
+def call(mask, spec, impl):
+    """Outputs, and gradients of all that moves."""
+    random = np.random.default_rng(3)
+
+    def draw(*shape):
+        return jnp.asarray(random.normal(size=shape), jnp.float32)
+
+    moving = draw(B, T, N, H), draw(B, T, K, H), draw(B, T, K, 3), draw(N)
+    real = jnp.asarray(np.arange(T)[None] < np.array([[T - 4], [T]]))
+    ids = jnp.asarray(random.integers(0, 2, (B, 1)) + np.arange(T)[None] // 9)
+
+    def loss(q, k, v, sink):
+        weights = {"sink": sink} if spec.sinks else None
+        marks = {"kv_mask": real, "q_segment_ids": ids, "kv_segment_ids": ids}
+        out, lse = attend_with_lse(
+            spec, q, k, v, mask=mask, weights=weights, impl=impl, **marks
+        )
+        finite = jnp.where(jnp.isfinite(lse), lse, 0.0)
+        return jnp.sin(out).sum() + jnp.sin(finite).sum(), (out, lse)
+
+    grad = jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True)
+    (_, out), grads = jax.jit(grad)(*moving)
+    return out, grads
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """Every mask in parts, whatever that costs."""
+    monkeypatch.setattr(over_heads, "cover", split)
+
+
+@pytest.mark.parametrize("spec", [Softmax(), Softmax(softcap=2.0, sinks=True)], ids=str)
+@pytest.mark.parametrize("name", SCATTERED)
+def test_attention_in_parts_is_attention(name, spec, in_parts):
+    found = call(SCATTERED[name], spec, "blockwise")
+    expected = call(SCATTERED[name], spec, "dense")
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+def test_parts_are_taken_where_they_are_cheaper():
+    strided = Causal() & (Window(31, 0) | Strided(32))
+    assert len(cover(strided, 2048, 2048)) == 2
+    assert cover(strided, 40, 40) == (Part(strided),)
+    for mask in (FULL, Causal(), Causal() & Window(255, 0)):
+        assert cover(mask, 2048, 2048) == (Part(mask),)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_need_no_communication(kind, in_parts):
+    mask = SCATTERED["strided"]
+
+    def run(moving, still):
+        out, lse = attend_with_lse(Softmax(), **moving, **still, mask=mask, impl="blockwise")  # fmt: skip
+        return out, lse
+
+    random = np.random.default_rng(6)
+    shapes = {"q": (8, T, 8, H), "k": (8, T, 8, H), "v": (8, T, 8, 3)}
+    arrays = {n: jnp.asarray(random.normal(size=s), "float32") for n, s in shapes.items()}  # fmt: skip
+    expected = jax.jit(run)(arrays, {})
+    with jax.set_mesh(make((2, 4), kind)):
+        sharded = placed(arrays, {})
+        compiled = jax.jit(run).lower(*sharded).compile()
+        found = compiled(*sharded)
+    assert collectives(compiled) == []
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
