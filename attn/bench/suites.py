@@ -230,7 +230,7 @@ SUITES: Mapping[str, Suite] = {
             (1024, 2048, 4096, 8192, 16384),
             fit_from=2048,
             mark=4096,
-            patience=4.0,
+            patience=8.0,
             budget=3.0,
         ),
     ),

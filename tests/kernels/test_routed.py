@@ -6,6 +6,7 @@ import naive
 import numpy as np
 import pytest
 
+from attn.kernels.sparse.order import inverse, stable_order
 from attn.kernels.sparse.routed import make_tiles, routed_attention
 from attn.masks import FULL, Causal, Window
 
@@ -125,3 +126,11 @@ def test_scratch_grows_as_the_text():
     )
     assert long < 5 * short
     assert long < 8192 * 8192
+
+
+@pytest.mark.parametrize("bound", [1, 5, 2**31 - 1])
+def test_small_integers_are_sorted_as_numpy_sorts_them(bound):
+    numbers = np.random.default_rng(0).integers(0, bound, 999, np.int32)
+    order = stable_order(jnp.asarray(numbers), bound)
+    np.testing.assert_array_equal(order, np.argsort(numbers, kind="stable"))
+    np.testing.assert_array_equal(np.asarray(inverse(order))[order], np.arange(999))

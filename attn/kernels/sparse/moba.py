@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.base import Kernel, matmul_flops, wide
 from attn.kernels.dense import clean
+from attn.kernels.sparse.largest import places_of_largest
 from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
 from attn.masks import FULL, Mask
 
@@ -128,10 +129,4 @@ def choose(
     allowed = real[None] if ahead else real[None] & (other <= own)
     gates = jnp.where(allowed, gates, -jnp.inf)
 
-    def best(gates, _):
-        """Not `lax.top_k`, which on CPU gathers what a mesh divides."""
-        top, found = gates.max(axis=1), gates.argmax(axis=1)
-        left = jnp.where(other == found[:, None], -jnp.inf, gates)
-        return left, jnp.where(top == -jnp.inf, -1, found)
-
-    return lax.scan(best, gates, length=min(count, M))[1].T
+    return places_of_largest(gates, count)

@@ -227,7 +227,6 @@ class NativeSparseAttention(Kernel):
         return own + jnp.pad(behind[:, :-1], ((0, 0), (1, 0)))
 
 
-@partial(jax.checkpoint, static_argnums=4)
 def window(
     q: Float[Array, "T H"],
     k: Float[Array, "S H"],
@@ -240,22 +239,27 @@ def window(
     C = min(width, T)
     n = -(-T // C)
 
-    def chunks(x, before):
+    def padded(x, before):
         x = x[:T]
-        x = jnp.pad(x, ((before, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
-        return x.reshape(-1, C, *x.shape[1:])
+        return jnp.pad(x, ((before, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
 
-    def doubled(x):
-        x = chunks(x, C)
-        return jnp.concatenate([x[:-1], x[1:]], axis=1)
-
-    q_place = jnp.arange(n * C).reshape(n, C, 1)
-    k_place = jnp.arange(n)[:, None, None] * C + jnp.arange(-C, C)[None, None]
-    seen = Window(width - 1, 0).predicate(q_place, k_place) & doubled(real)[:, None]
+    k, v, real = (padded(x, C) for x in (k, v, real))
     product = partial(jnp.einsum, preferred_element_type=sums_dtype(q))
-    scores = product("nch,ndh->ncd", chunks(q, 0), doubled(k)) * H**-0.5
-    weights = masked_softmax(scores, seen).astype(v.dtype)
-    return product("ncd,ndv->ncv", weights, doubled(v)).reshape(n * C, -1)[:T]
+
+    @jax.checkpoint
+    def rows(chunk):
+        q, first = chunk
+        keys, values, there = (
+            lax.dynamic_slice_in_dim(x, first, 2 * C) for x in (k, v, real)
+        )
+        q_place, k_place = first + jnp.arange(C), first + jnp.arange(-C, C)
+        seen = Window(width - 1, 0).predicate(q_place[:, None], k_place[None, :])
+        scores = product("ch,dh->cd", q, keys) * H**-0.5
+        weights = masked_softmax(scores, seen & there[None, :]).astype(v.dtype)
+        return product("cd,dv->cv", weights, values)
+
+    out = lax.map(rows, (padded(q, 0).reshape(n, C, H), C * jnp.arange(n)))
+    return out.reshape(n * C, -1)[:T]
 
 
 def masked_softmax(scores: Array, seen: Array) -> Array:

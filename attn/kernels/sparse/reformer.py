@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
 from attn.kernels.dense import clean
+from attn.kernels.sparse.order import stable_order
 from attn.masks import FULL, Mask
 
 
@@ -191,8 +192,8 @@ def lay_out(
     T, M = len(of_q), most(len(of_q), num, C)
     place = jnp.arange(T)
     # Keys come first, so that one of the same bucket and place lies behind its query.
-    codes = jnp.concatenate([of_k * T + place, of_q * T + place])
-    order = jnp.argsort(codes, stable=True)
+    order = stable_order(jnp.stack([of_k, of_q], axis=1).reshape(2 * T), num + 1)
+    order = order // 2 + order % 2 * T
     keys_passed, queries_passed = (
         jnp.zeros(2 * T, place.dtype).at[order].set(jnp.cumsum(of_kind) - 1)
         for of_kind in (order < T, order >= T)

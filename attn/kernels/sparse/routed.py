@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.base import matmul_flops, sums_dtype
 from attn.kernels.dense import clean
+from attn.kernels.sparse.order import inverse, stable_order
 from attn.masks import Mask
 
 GROUP = 32 * 64 * 64
@@ -108,8 +109,8 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
     (T, J), M = chosen.shape, -(-S // block)
     n, g, C = tile_sizes(T, S, J, block)
     picks = jnp.where(chosen < 0, M, chosen).reshape(T * J)
-    order = jnp.argsort(picks)
-    rank = jnp.argsort(order)
+    order = stable_order(picks, M + 1)
+    rank = inverse(order)
     # Of a block, the first pair and their number; its tiles are first .. last.
     size = jnp.zeros(M + 1, jnp.int32).at[picks].add(1)
     start, size = jnp.cumsum(size) - size, size[:M]

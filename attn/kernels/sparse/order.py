@@ -1,0 +1,22 @@
+"""Sorting of small integers, such as the buckets or blocks that tokens are in."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+def stable_order(numbers: Int[Array, "n"], bound: int) -> Int[Array, "n"]:
+    """`jnp.argsort` of numbers in 0 .. bound - 1.
+
+    Number and place are sorted as one integer where they fit: XLA sorts one array on a CPU
+    in a quarter of the time of two.
+    """
+    n = len(numbers)
+    if bound * n > jnp.iinfo(numbers.dtype).max:
+        return jnp.argsort(numbers, stable=True)
+    return jnp.sort(numbers * n + jnp.arange(n, dtype=numbers.dtype)) % n
+
+
+def inverse(order: Int[Array, "n"]) -> Int[Array, "n"]:
+    """Where each place went."""
+    place = jnp.arange(len(order), dtype=order.dtype)
+    return jnp.zeros_like(order).at[order].set(place, unique_indices=True)
