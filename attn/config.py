@@ -248,6 +248,12 @@ class Experiment:
         for layer in self.model.pattern:
             kernel = self.model.kernel_of(layer)
             if kernel is not None:
+                if self.mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):  # fmt: skip
+                    raise UserError(
+                        f"kernel {kernel.name!r} looks back alone, and {self.task.name!r} "
+                        "makes an encoder; ModelConfig.causal = True (--model.causal) "
+                        "makes its tokens look back"
+                    )
                 kernel.check(
                     self.mask,
                     self.task.seq_len,

@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
-from jax.sharding import reshard
 from jaxtyping import Array
 
 from attn.errors import UserError
 from attn.fused import FUSED
 from attn.fused.blockwise import blockwise
 from attn.fused.sharded import explicit_spec
+from attn.heads import for_all, join, plain, split, spread, ways
 from attn.kernels import Softmax
 from attn.kernels.composed import Composed
 from attn.masks import Mask, PerHead
@@ -32,7 +31,7 @@ def run(request: Request, impl: str, lse: bool = False) -> Any:
     chosen, _ = request.resolve(impl, lse)
     if chosen in FUSED:
         return _fused(request, chosen)
-    request = _spread(request)
+    request = spread(request)
     if isinstance(request.kernel, Composed) and chosen == "blockwise":
         out = _composed(request, request.kernel)
     elif request.kernel.lifted and chosen == "blockwise":
@@ -54,7 +53,7 @@ def run(request: Request, impl: str, lse: bool = False) -> Any:
 def _by_mask(request: Request, mask: PerHead, impl: str, lse: bool) -> Any:
     """Each mask on its own heads, then the heads in their order again."""
     spec = explicit_spec(request.q)
-    if spec is not None and spec[2] is not None and _ways(request.q, spec[2]) > 1:
+    if spec is not None and spec[2] is not None and ways(request.q, spec[2]) > 1:
         raise UserError(
             f"a mask for each head needs all {request.q.shape[2]} heads on each device; "
             f"the mesh divides them over {spec[2]!r}"
@@ -161,22 +160,12 @@ def _composed(request: Request, kernel: Composed) -> Array:
 
     def softmax(q: Array, k: Array, v: Array, scale: float | None) -> Array:
         if k.shape[2] != v.shape[2]:
-            v = _for_all(v, whole)
-        q, k = _for_all(q, whole), _for_all(k, v)
+            v = for_all(v, whole)
+        q, k = for_all(q, whole), for_all(k, v)
         return _tiles(replace(bare, q=q, k=k, v=v, scale=scale), lse=False)
 
     arrays = whole, request.k, request.v
     return kernel.compose(softmax, *arrays, request.weights, request.scale)
-
-
-def _for_all(x: Array, like: Array) -> Array:
-    """A copy of `x` [#B, L, K, R] for each sequence and each head of `like`."""
-    (b, L, K, R), (B, _, N, _), spec = x.shape, like.shape, explicit_spec(like)
-    if (b, K) == (B, N):
-        return x
-    wide = None if spec is None else P(spec[0], None, spec[2], None, None)
-    x = jnp.broadcast_to(x[:, :, :, None], (B, L, K, N // K, R), out_sharding=wide)
-    return jnp.reshape(x, (B, L, N, R), out_sharding=spec)
 
 
 def _one_head(request: Request, form: str, lse: bool) -> Any:
@@ -190,18 +179,18 @@ def _one_head(request: Request, form: str, lse: bool) -> Any:
         static["form"] = form
     call: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
 
-    def split(axis: int):
-        return lambda x: _split(x, axis, groups)
+    def grouped(axis: int):
+        return lambda x: split(x, axis, groups)
 
     # name -> (array, its axis at each of the three maps: batch, K, G)
     arrays: dict[str, tuple[Any, tuple]] = {}
     if request.weights:
-        stacked = jax.tree.map(split(0), request.weights)
+        stacked = jax.tree.map(grouped(0), request.weights)
         arrays["weights"] = (stacked, (None, 0, 0))
     if isinstance(request.bias, RelativeBias):
-        arrays["bias"] = (jax.tree.map(split(0), request.bias), (None, 0, 0))
+        arrays["bias"] = (jax.tree.map(grouped(0), request.bias), (None, 0, 0))
     elif request.bias is not None:
-        arrays["bias"] = _shared(request.bias, split(1))
+        arrays["bias"] = _shared(request.bias, grouped(1))
     q_ids, kv_ids = _ids(request)
     for name, x in (
         ("q_ids", q_ids),
@@ -219,83 +208,14 @@ def _one_head(request: Request, form: str, lse: bool) -> Any:
     for level, axes in ((2, (1, None, None)), (1, (1, 1, 1)), (0, (0, 0, 0))):
         extra = {name: where[level] for name, (_, where) in arrays.items()}
         head = jax.vmap(head, in_axes=(*axes, extra), out_axes=min(level, 1))
-    k, v = (_plain(x, 2) for x in (request.k, request.v))
-    out = head(_split(request.q, 2, groups), k, v, values)
-    return jax.tree.map(lambda x: _join(x, 2, explicit_spec(request.q)), out)
+    k, v = (plain(x, 2) for x in (request.k, request.v))
+    out = head(split(request.q, 2, groups), k, v, values)
+    return jax.tree.map(lambda x: join(x, 2, explicit_spec(request.q)), out)
 
 
-def _shared(bias: Array, split: Callable[[Array], Array]) -> tuple[Array, tuple]:
+def _shared(bias: Array, grouped: Callable[[Array], Array]) -> tuple[Array, tuple]:
     """A bias [#B, #N, T, S], without the axes that it shares, and where the others are."""
     batch, heads = bias.shape[0] > 1, bias.shape[1] > 1
-    bias = split(bias) if heads else bias[:, 0]
+    bias = grouped(bias) if heads else bias[:, 0]
     axes = (0 if batch else None, *((0, 0) if heads else (None, None)))
     return (bias if batch else bias[0]), axes
-
-
-def _spread(request: Request) -> Request:
-    """One copy of each key/value head for each device that divides its queries.
-
-    Where the mesh divides query heads into more parts than there are key/value heads,
-    every part reads one of them whole.
-    """
-    spec, K = explicit_spec(request.q), request.k.shape[2]
-    ways = 1 if spec is None else _ways(request.q, spec[2])
-    if spec is None or K % ways == 0:
-        return request
-    if ways % K:
-        raise UserError(
-            f"the mesh divides {request.q.shape[2]} heads into {ways} parts; {K} "
-            "key/value heads must divide that, or be divided by it"
-        )
-
-    def spread(x):
-        *lead, H = x.shape
-        x = reshard(x, P(spec[0], None, None, None))
-        wide = P(spec[0], None, None, spec[2], None)
-        x = jnp.broadcast_to(x[:, :, :, None], (*lead, ways // K, H), out_sharding=wide)
-        return jnp.reshape(x, (*lead[:2], ways, H), out_sharding=P(spec[0], None, spec[2], None))  # fmt: skip
-
-    return replace(request, k=spread(request.k), v=spread(request.v))
-
-
-def _ways(x: Array, axis: Any) -> int:
-    """Into how many parts a mesh axis, or none, divides."""
-    sizes = jax.typeof(x).sharding.mesh.shape
-    names = axis if isinstance(axis, tuple) else (axis,) if axis else ()
-    return int(np.prod([sizes[name] for name in names]))
-
-
-def _split(x: Array, axis: int, groups: tuple[int, int]) -> Array:
-    """Axis N as (K, G), sharded over K as it was over N."""
-    x = _plain(x, axis)
-    shape = x.shape[:axis] + groups + x.shape[axis + 1 :]
-    spec = explicit_spec(x)
-    if spec is not None:
-        # One key/value head is divided by an axis of size 1 at most.
-        heads = None if groups[0] == 1 else spec[axis]
-        spec = P(*spec[:axis], heads, None, *spec[axis + 1 :])
-    return jnp.reshape(x, shape, out_sharding=spec)
-
-
-def _join(x: Array, axis: int, like: P | None) -> Array:
-    """Axes (K, G) as N, sharded as `like`."""
-    shape = (*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
-    spec = explicit_spec(x)
-    if spec is None or like is None:
-        return jnp.reshape(x, shape)
-    heads = spec[axis] if spec[axis] is not None else spec[axis + 1]
-    spec = P(*spec[:axis], heads, *spec[axis + 2 :])
-    x = jnp.reshape(x, shape, out_sharding=spec)
-    return reshard(x, P(*spec[:axis], like[axis], *spec[axis + 1 :]))
-
-
-def _plain(x: Array, axis: int) -> Array:
-    """Takes a mesh axis off a dimension of size 1, which it cannot divide further.
-
-    Under `vmap`, jax 0.10 gives the cotangent of such a dimension another type than
-    its primal.
-    """
-    spec = explicit_spec(x)
-    if spec is None or x.shape[axis] > 1 or spec[axis] is None:
-        return x
-    return reshard(x, P(*spec[:axis], None, *spec[axis + 1 :]))

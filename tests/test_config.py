@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
+from tiny import TREES, experiment_of
 
 from attn.config import Experiment, ModelConfig, TrainConfig, fingerprint, to_json
 from attn.errors import UserError
@@ -118,6 +119,15 @@ def test_a_kernel_that_no_layer_runs_is_refused():
 def test_a_kernel_that_cannot_do_the_task_is_refused(model, words):
     with pytest.raises(UserError, match=words):
         replace(BASE, model=model)
+
+
+def test_what_looks_back_alone_is_refused_an_encoder_and_told_the_way_out():
+    kernel = KERNELS["retention"]()
+    with pytest.raises(
+        UserError, match=r"'retention' looks back alone.*--model.causal"
+    ):
+        experiment_of(TREES, kernel=kernel)
+    assert experiment_of(TREES, kernel=kernel, causal=True).mask == Causal()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ LEVELS = {
     "kernels": 2,
     "fused": 3,
     "request": 3,
+    "heads": 3,
     "lift": 3,
     "attention": 3,
     "tasks": 3,

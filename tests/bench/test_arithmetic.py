@@ -20,8 +20,9 @@ from attn.bench.measure import (
 from attn.bench.plot import draw, panels
 from attn.bench.record import CaseRecord, CompileRecord, DensityRecord, Record, Row
 from attn.bench.run import timed
+from attn.bench.sheets import sheets
 from attn.bench.suites import SUITES, Target
-from attn.bench.table import sheets, to_markdown, write
+from attn.bench.table import to_markdown, write
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Window

@@ -20,8 +20,9 @@ from attn.bench.measure import Samples, Spread, Warm, measure, rounds_within
 from attn.bench.progress import Progress, plan
 from attn.bench.record import Crossover, Fit, GrowthRecord, Record, Row
 from attn.bench.run import run_suite, timed
+from attn.bench.sheets import exponent, overtaken
 from attn.bench.suites import GROWTH, SUITES, Ladder, Suite, Target
-from attn.bench.table import exponent, overtaken, write
+from attn.bench.table import write
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.kernels import KERNELS, Kernel

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jax.sharding import AxisType
 
-from attn.attention import attend
-from attn.kernels import Softmax
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.blockwise.plan import choose_heads
-from attn.kernels.blockwise.walks import Cut, choose_cut, fit, make_walk
+from attn.kernels.blockwise.walks import choose_cut
 from attn.kernels.dense import dense_attention
 from attn.masks import (
     FULL,
@@ -31,7 +28,6 @@ from attn.masks import (
     Strided,
     Window,
 )
-from attn.mesh import AXES
 from attn.positions import Alibi, RelativeBias, T5Bias
 
 HIDDEN = -1
@@ -383,63 +379,6 @@ def test_outputs_over_disjoint_keys_merge_by_their_log_sum_exps():
     shares = jax.nn.softmax(jnp.stack([lse for _, lse in parts]), axis=0)
     merged = sum(s[..., None] * out for s, (out, _) in zip(shares, parts))
     np.testing.assert_allclose(merged, whole, rtol=1e-5, atol=1e-5)
-
-
-def scratch(T, mask=Causal(), dtype="float32"):
-    """Bytes beyond inputs, outputs and gradients of a compiled forward and backward."""
-    x = jax.ShapeDtypeStruct((1, T, 8, 64), dtype)
-
-    def both(q, k, v, cotangent):
-        out, pull = jax.vjp(lambda *a: attend(Softmax(), *a, mask=mask), q, k, v)
-        return out, pull(cotangent)
-
-    # One device: over several, a step takes all heads.
-    mesh = jax.make_mesh((1, 1), AXES, axis_types=(AxisType.Explicit,) * 2)
-    with jax.set_mesh(mesh):
-        compiled = jax.jit(both).lower(x, x, x, x).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
-
-
-def test_scratch_memory_is_small_and_grows_no_faster_than_the_text():
-    short, long = scratch(16_384), scratch(65_536)
-    assert long < 64e6
-    assert long / short <= 4.5
-
-
-def test_narrow_masks_get_tiles_that_fit_them():
-    wide, narrow = Cut(512, 512), Causal() & Window(255, 0)
-    assert choose_cut(FULL, 16_384, 16_384, True) == wide
-    assert choose_cut(Causal(), 16_384, 16_384, False) == wide
-    for of_rows in (True, False):
-        cut = choose_cut(narrow, 16_384, 16_384, of_rows)
-        shown = narrow.density(16_384) * 16_384**2
-        fitted, plain = (
-            c.line * c.tile * make_walk(narrow, 16_384, 16_384, c, of_rows).tiles
-            for c in (cut, wide)
-        )
-        assert fitted < 2.1 * shown
-        assert plain > 1.5 * fitted
-    assert choose_cut(FULL, 100, 60, True) == (100, 60, True)
-
-
-@pytest.mark.parametrize("of_rows", [True, False])
-@pytest.mark.parametrize(
-    "mask",
-    [Causal(), Window(7, 2), Causal(-9) & Window(30, 0), Chunk(10), Prefix(5), ~FULL],
-    ids=str,
-)
-def test_tiles_off_the_grid_hold_all_that_is_seen_and_nothing_twice(mask, of_rows):
-    T, S = 53, 41
-    width, length = (T, S) if of_rows else (S, T)
-    walk = make_walk(mask, T, S, fit(Cut(8, 11, on_grid=False), width, length), of_rows)
-    visits = np.zeros((width, length), int)
-    for pointers, first in zip(walk.pointers.values(), walk.first.values()):
-        for line in range(walk.lines):
-            for start in first[pointers[line] : pointers[line + 1]]:
-                visits[line * 8 : line * 8 + 8, start : start + 11] += 1
-    seen = mask.dense(T, S) if of_rows else mask.dense(T, S).T
-    assert visits.max() <= 1
-    assert (visits[seen] == 1).all()
 
 
 def test_tiles_off_the_grid_equal_the_definition(monkeypatch):
