@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from masks.mask_definitions import EXAMPLES, cases
 from test_sharding import KINDS, collectives, make, placed
 
@@ -54,6 +54,7 @@ def test_parts_of_one_of_each_pattern_show_every_pair_once(mask):
     np.testing.assert_array_equal(times_shown(split(mask, 12, 12), 12, 12), mask.dense(12))  # fmt: skip
 
 
+@settings(deadline=None)
 @given(cases())
 def test_parts_of_any_mask_show_every_pair_once(case):
     mask, T, S = case
@@ -108,6 +109,13 @@ def test_parts_are_taken_where_they_are_cheaper():
     assert cover(strided, 40, 40) == (Part(strided),)
     for mask in (FULL, Causal(), Causal() & Window(255, 0)):
         assert cover(mask, 2048, 2048) == (Part(mask),)
+
+
+def test_a_union_of_many_is_left_in_one_part():
+    many = FULL
+    for n in range(2, 40):
+        many = many & (Strided(n) | Window(n, n))
+    assert split(many, T, T) == (Part(many),)
 
 
 @pytest.mark.parametrize("kind", KINDS)

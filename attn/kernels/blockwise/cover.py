@@ -28,6 +28,8 @@ from attn.masks.blocks import BlockSparse
 
 WORTH = 0.95
 """Of the cost of a mask in one part: what parts must save, as costs are estimates."""
+MOST_PIECES = 6
+"""Of a union; more are not worth the time that it takes to weigh them."""
 EACH_PART = 4 * LOAD
 """Of a query in every part: it is read, and its output is written, read and merged."""
 
@@ -64,6 +66,8 @@ def tile_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
 
 def split(mask: Mask, T: int, S: int) -> tuple[Part, ...]:
     """One part, or two, of each pattern of a union; each without those before."""
+    if num_unions(mask) > MOST_PIECES:
+        return (Part(mask),)
     pieces = sorted(unions(mask), key=lambda piece: _folding(piece)[0] is not None)
     found: list[Part] = []
     for n, piece in enumerate(pieces):
@@ -80,6 +84,13 @@ def unions(mask: Mask) -> list[Mask]:
     if isinstance(mask, And):
         return [a & b for a, b in product(unions(mask.a), unions(mask.b))]
     return [mask]
+
+
+def num_unions(mask: Mask) -> int:
+    """How many `unions` gives."""
+    if isinstance(mask, Or):
+        return num_unions(mask.a) + num_unions(mask.b)
+    return num_unions(mask.a) * num_unions(mask.b) if isinstance(mask, And) else 1
 
 
 def conjuncts(mask: Mask) -> list[Mask]:
