@@ -16,12 +16,10 @@ from attn.fused.sharded import explicit_spec
 from attn.heads import for_all, join, plain, split, spread, ways
 from attn.kernels import Softmax
 from attn.kernels.composed import Composed
+from attn.kernels.dense import NO_KEY
 from attn.masks import Mask, PerHead
 from attn.positions import RelativeBias
 from attn.request import Request
-
-NO_KEY = -1
-"""The number of a key that is padding; queries carry none below 0."""
 
 
 def run(request: Request, impl: str, lse: bool = False) -> Any:

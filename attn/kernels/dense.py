@@ -8,6 +8,9 @@ from jaxtyping import Array, Bool, Float, Int
 from attn.masks import FULL, Mask
 from attn.positions import RelativeBias
 
+NO_KEY = -1
+"""The number of a key that is padding; queries carry none below 0."""
+
 
 def dense_attention(
     q: Float[Array, "T H"],

@@ -58,9 +58,16 @@ def test_parts_of_one_of_each_pattern_show_every_pair_once(mask):
 @given(cases(most=12))
 def test_parts_of_any_mask_show_every_pair_once(case):
     mask, T, S = case
-    np.testing.assert_array_equal(
-        times_shown(split(mask, T, S), T, S), mask.dense(T, S)
-    )
+    parts = split(mask, T, S)
+    assert parts[0].rows is None
+    np.testing.assert_array_equal(times_shown(parts, T, S), mask.dense(T, S))
+
+
+def test_the_first_part_holds_every_query():
+    first = Global(2) & ~Prefix(2)
+    mask = first | (Global(3) & ~Prefix(3))
+    assert split(mask, T, T) == (Part(mask),)
+    assert split(first, T, T) == (Part(first),)
 
 
 def call(mask, spec, impl):
@@ -101,6 +108,26 @@ def test_attention_in_parts_is_attention(name, spec, in_parts):
     expected = call(SCATTERED[name], spec, "dense")
     for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("name", SCATTERED)
+def test_a_value_that_is_not_finite_reaches_who_sees_it_and_no_gradient_beside(
+    name, bad, in_parts
+):
+    mask, at = SCATTERED[name], 9
+    sees = mask.dense(T)[:, at]
+    random = np.random.default_rng(1)
+    q, k, v = (jnp.asarray(random.normal(size=(1, T, 1, H)), "float32") for _ in "qkv")
+
+    def loss(q, k, v):
+        out, _ = attend_with_lse(Softmax(), q, k, v, mask=mask, impl="blockwise")
+        return jnp.sin(jnp.where(sees[None, :, None, None], 0, out)).sum(), out
+
+    grad = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
+    (_, out), grads = grad(q, k, v.at[:, at].set(bad))
+    np.testing.assert_array_equal(~np.isfinite(out[0, :, 0]).all(axis=-1), sees)
+    assert all(np.isfinite(x).all() for x in grads)
 
 
 def test_parts_are_taken_where_they_are_cheaper():

@@ -53,7 +53,7 @@ def cost(parts: tuple[Part, ...], T: int, S: int) -> float:
 
 
 def _alone(part: Part, T: int, S: int) -> float:
-    """Of one of its groups; 0 if they see nothing."""
+    """Of one of its groups."""
     return cheapest(part.mask, *part.lengths(T, S), True)[0]
 
 
@@ -73,8 +73,16 @@ def split(mask: Mask, T: int, S: int) -> tuple[Part, ...]:
     for n, piece in enumerate(pieces):
         own = piece & ~reduce(or_, pieces[:n]) if n else piece
         found += _parts(own, T, S)
-    seen = [part for part in found if _alone(part, T, S) > 0]
-    return tuple(sorted(seen, key=lambda part: part.rows is not None)) or (Part(mask),)
+    seen = [part for part in found if _shows(part, T, S)]
+    seen.sort(key=lambda part: part.rows is not None)
+    # The first part holds all queries.
+    return tuple(seen) if seen and seen[0].rows is None else (Part(mask),)
+
+
+def _shows(part: Part, T: int, S: int) -> bool:
+    """Whether it shows anything; of a part that is not small, at a guess."""
+    lengths = part.lengths(T, S)
+    return part.mask.count(*lengths) > 0 if part.rows else _alone(part, T, S) > 0
 
 
 def unions(mask: Mask) -> list[Mask]:

@@ -7,15 +7,16 @@ share no pair, so their softmaxes merge by their log-sum-exps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add, and_, mul
 from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attn.kernels.blockwise.call import blockwise_attention
+from attn.kernels.dense import NO_KEY
 from attn.masks import Mask
-
-NO_KEY = -1
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,17 @@ def attend_in_parts(
 
 
 def merge(found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Outputs and log-sum-exps over keys that are not shared, as over all of them."""
+    """Outputs and log-sum-exps over keys that are not shared, as over all of them.
+
+    Outputs come rounded to the dtype of the values, once a part.
+    """
     lse = found[0][1]
     for _, more in found[1:]:
         lse = jnp.logaddexp(lse, more)
     base = jnp.where(lse == -jnp.inf, 0.0, lse)
-    out = sum(x * jnp.exp(own - base)[..., None] for x, own in found)
-    return jnp.asarray(out).astype(found[0][0].dtype), lse
+    # An output of inf or NaN would reach by its weight what its query does not see.
+    good = [jnp.isfinite(x) for x, _ in found]
+    shares = [jnp.exp(own - base)[..., None] for _, own in found]
+    kept = [jnp.where(fine, x, 0) for fine, (x, _) in zip(good, found, strict=True)]
+    out = reduce(add, map(mul, kept, shares))
+    return jnp.where(reduce(and_, good), out, jnp.nan).astype(kept[0].dtype), lse

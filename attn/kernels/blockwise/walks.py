@@ -22,6 +22,8 @@ LOAD = 32
 """Of reading one token of a tile."""
 MASKED = 1.4
 """Of a score that has to be masked."""
+MOST_TILES = 2**16
+"""Of the widest, beyond which no others are tried."""
 ALONE, ALONE_BELOW = 1.6, 2**17
 """Of a score of so few in a head's tile that XLA multiplies them on one core."""
 
@@ -144,8 +146,11 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, Cut]:
 
     widest = Cut(min(BLOCKS[0], width), min(BLOCKS[0], length))
     walk = make_walk(mask, T, S, widest, of_rows)
-    if walk is None or 2 * walk.first[Tile.FULL].size >= walk.tiles:
-        # Where most tiles are whole, others hide little more.
+    assert walk is not None, "on a grid there always is one"
+    whole = 2 * walk.first[Tile.FULL].size >= walk.tiles
+    if whole or walk.tiles > MOST_TILES:
+        # Where most tiles are whole, others hide little more; of very many, small ones
+        # would take longer to list than to be worth it.
         return cost(widest), widest
 
     choices = [Cut(a, b) for a in BLOCKS for b in BLOCKS]
