@@ -148,9 +148,9 @@ def test_explain_counts_the_mask_of_every_head():
     assert told.flops == pytest.approx(one.flops * told.density)
 
 
-def test_scores_of_one_head_are_as_many_as_dense_attention_would_hold():
+def test_auto_holds_all_scores_of_a_short_text_and_tiles_of_a_long_one():
     short = explain(Softmax(), *[jax.ShapeDtypeStruct((1, 64, 2, 8), "float32")] * 3)
-    long = explain(Softmax(), *[jax.ShapeDtypeStruct((1, 512, 2, 8), "float32")] * 3)
+    long = explain(Softmax(), *[jax.ShapeDtypeStruct((1, 1024, 2, 8), "float32")] * 3)
     assert (short.implementation, long.implementation) == ("dense", "blockwise")
 
 
