@@ -245,10 +245,18 @@ class Tokamax(JaxNN):
 
     name, package = "tokamax", "tokamax"
 
-    def function(self, case: Case) -> Callable[..., jax.Array]:
-        import tokamax  # pyright: ignore[reportMissingImports]
+    def refuse(self, case: Case) -> str | None:
+        if find_spec(self.package) is None:
+            # Its own requirements undo those of our command line.
+            return "not installed: CONTRIBUTING.md says how, under Other machines"
+        if case.T > case.S:
+            return "takes as many keys as queries, or more"
+        return None
 
-        named = flags(case.mask) or {}
+    def function(self, case: Case) -> Callable[..., jax.Array]:
+        from attn.fused.tokamax import library
+
+        tokamax, named = library(), flags(case.mask) or {}
 
         def call(q, k, v, mask=None):
             return tokamax.dot_product_attention(

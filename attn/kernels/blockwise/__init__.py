@@ -5,7 +5,8 @@ Gimelshein 2018; Rabe and Staats 2021). The backward pass computes the scores ag
 from the log-sum-exp, and gives all gradients in one walk over the tiles (Dao et al.
 2022, algorithm 4). Tiles that the mask hides are never visited, and tiles that it
 shows whole are not masked. A step works on a few heads, so scratch memory is a few
-tiles whatever the batch is.
+tiles whatever the batch is; a mask that is cheaper in parts (`cover`) takes copies of
+the arrays beside that.
 """
 
 from attn.kernels.blockwise.call import blockwise_attention
