@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from attn.cli.options import Where
     from attn.config import Experiment
-    from attn.options import Where
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def list_(words: Sequence[str]) -> int:
     """Names, claims, families, minutes."""
-    from attn.listing import as_json, as_table
-    from attn.options import Listing, parse
+    from attn.cli.listing import as_json, as_table
+    from attn.cli.options import Listing, parse
     from experiments import registry
 
     asked = parse(Listing, words, prog="launch.py list")
@@ -46,7 +46,7 @@ def list_(words: Sequence[str]) -> int:
 
 def show(words: Sequence[str]) -> int:
     """The resolved config and what it costs; nothing is compiled."""
-    from attn.listing import details
+    from attn.cli.listing import details
 
     chosen, _, _ = _choose(words, "show")
     print(json.dumps([details(experiment) for experiment in chosen], indent=2))
@@ -69,10 +69,10 @@ def compare(words: Sequence[str]) -> int:
 
 def sweep(words: Sequence[str]) -> int:
     """One experiment along some of its fields, at equal cost."""
-    from attn import sweep as grids
+    from attn.cli.options import Sweep, parse
     from attn.config import Experiment
+    from attn.config import sweep as grids
     from attn.errors import UserError
-    from attn.options import Sweep, parse
     from experiments import registry
 
     name, rest = _name(words, "sweep")
@@ -91,7 +91,7 @@ def sweep(words: Sequence[str]) -> int:
 
 def report(words: Sequence[str]) -> int:
     """Tables, plots and one offline page from run folders."""
-    from attn.options import Reporting, parse
+    from attn.cli.options import Reporting, parse
 
     asked = parse(Reporting, words, prog="launch.py report")
     return _report(asked.directory, asked.out, asked.readme)
@@ -99,11 +99,10 @@ def report(words: Sequence[str]) -> int:
 
 def bench(words: Sequence[str]) -> int:
     """Our kernels beside what a user would pick instead: same run, in turn, ratios."""
-    from attn.options import Benching, parse
-
-    asked = parse(Benching, words, prog="launch.py bench")
     from attn.bench import command
+    from attn.cli.options import parse
 
+    asked = parse(command.Benching, words, prog="launch.py bench")
     command.bench(asked)
     return 0
 
@@ -140,8 +139,8 @@ def _choose(
     words: Sequence[str], command: str
 ) -> "tuple[Sequence[Experiment], Where, str | None]":
     """The experiments that a command line names, with its overrides, and the study."""
+    from attn.cli.options import override
     from attn.config import Experiment
-    from attn.options import override
     from experiments import registry
 
     name, rest = _name(words, command)
@@ -171,8 +170,8 @@ def _train(
     experiments: "Sequence[Experiment]", where: "Where", study: str | None
 ) -> int:
     """Runs each in its folder, prints the table, and writes the report."""
-    from attn.mesh import MeshShape, use_cpu_devices
-    from attn.train.record import RunFolder
+    from attn.parallel.mesh import MeshShape, use_cpu_devices
+    from attn.records.folder import RunFolder
 
     mesh_shape = MeshShape.parse(where.mesh)
     root = where.workdir or Path("runs") / (study or experiments[0].name)
@@ -196,9 +195,9 @@ def _train(
 
 def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
     from attn.errors import UserError
+    from attn.plots.tables import make_tables, to_rich, update_readme
+    from attn.records.run import load
     from attn.report import write_report
-    from attn.report.runs import load
-    from attn.report.tables import make_tables, to_rich, update_readme
 
     console = _console()
     try:

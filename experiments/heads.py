@@ -8,7 +8,7 @@ table 3.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.sweep import sweep
+from attn.config.sweep import sweep
 from attn.tasks import PyDoc
 from experiments.registry import Study, register
 

@@ -8,12 +8,11 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import experiments  # noqa: F401
-from attn import cost
-from attn.config import Experiment
+from attn.config import Experiment, cost
 from attn.errors import UserError
 from attn.kernels import Softmax
-from attn.mesh import MeshShape, make_mesh
-from attn.train.state import init_state, skeleton
+from attn.parallel.mesh import MeshShape, make_mesh
+from attn.train.state import init_state, model_def
 from attn.train.step import make_train_step
 from experiments import registry
 
@@ -38,7 +37,7 @@ def test_every_experiment_traces_its_train_step(experiment):
             for name, shape in shapes.items()
         }
         state = jax.eval_shape(lambda: init_state(experiment, (0,)))
-        step = make_train_step(experiment, skeleton(experiment))
+        step = make_train_step(experiment, model_def(experiment))
         after, metrics = jax.eval_shape(step, state, batch)
     assert metrics["loss"].shape == (1, 1)
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(

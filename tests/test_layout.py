@@ -14,24 +14,20 @@ LEVELS = {
     "device": 1,
     "masks": 1,
     "positions": 1,
+    "parallel": 2,
     "kernels": 2,
-    "fused": 3,
-    "request": 3,
-    "heads": 3,
-    "lift": 3,
     "attention": 3,
     "tasks": 3,
     "config": 4,
-    "mesh": 5,
-    "cost": 5,
-    "sweep": 6,
-    "listing": 6,
-    "options": 7,
-    "model": 6,
-    "train": 7,
+    "data": 4,
+    "model": 5,
+    "records": 5,
+    "train": 6,
+    "plots": 6,
     "report": 7,
-    "bench": 7,
+    "bench": 8,
     "inspect": 8,
+    "cli": 9,
 }
 """Every room of `attn`; a module may import rooms on its own level or below."""
 
@@ -85,7 +81,7 @@ def test_experiments_never_import_training():
 @pytest.mark.slow
 def test_listing_starts_no_device_and_loads_no_trainer():
     code = (
-        "import sys, experiments, attn.listing, attn.options\n"
+        "import sys, experiments, attn.cli.listing, attn.cli.options\n"
         "import jax._src.xla_bridge as bridge\n"
         "heavy = {'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)), bridge.backends_are_initialized())"

@@ -12,8 +12,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_table_is_the_one_that_the_committed_results_make():
-    from attn.report.runs import load
-    from attn.report.tables import make_tables, to_markdown
+    from attn.plots.tables import make_tables, to_markdown
+    from attn.records.run import load
 
     runs = load(ROOT / "experiments" / "results" / "families")
     shown = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]

@@ -1,18 +1,32 @@
 """What `launch.py bench` does: picks, runs, writes, and says where."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from attn.bench.suites import SUITES, Ladder, Suite
 from attn.errors import UserError
 
-if TYPE_CHECKING:
-    from attn.options import Benching
-
 RESULTS = Path("experiments/results/bench")
 LEAST_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Benching:
+    """Runs our kernels beside other libraries', in turn, and compares by ratio."""
+
+    suite: Literal["targets", "grid", "quick", "mechanisms"] = "targets"
+    """What we hold ourselves to, a wider sweep of shapes, a minute's look, or how time
+    and scratch memory of every mechanism grow with the text."""
+    only: str = ""
+    """A part of the names of cases, or of mechanisms; others are left out."""
+    rounds: int = 5
+    """Samples of everybody; at least 5."""
+    json: bool = False
+    """The record as JSON in place of the tables."""
+    out: Path | None = None
+    """Folder of the results; experiments/results/bench for a whole suite."""
 
 
 def select(suite: Suite, only: str) -> Suite:
@@ -67,7 +81,7 @@ def _part(ladder: Ladder, only: str) -> Ladder | None:
     return replace(ladder, mechanisms=names) if names else None
 
 
-def check(asked: "Benching") -> tuple[Suite, Path | None]:
+def check(asked: Benching) -> tuple[Suite, Path | None]:
     """The suite to run and the folder to write to, if any.
 
     Raises:
@@ -87,7 +101,7 @@ def check(asked: "Benching") -> tuple[Suite, Path | None]:
     return suite, out
 
 
-def bench(asked: "Benching") -> None:
+def bench(asked: Benching) -> None:
     """Runs what was asked for; prints the tables, or the record as JSON."""
     suite, out = check(asked)
 

@@ -85,7 +85,7 @@ class Mechanism(JaxRival, Entrant):
     def mask(self, case: Case) -> Mask:
         return Causal() if "causal" in spec_for(self.name, case.T).can else FULL
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         spec = spec_for(self.name, case.T)
         try:
             spec.check_length(case.T)

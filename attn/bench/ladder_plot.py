@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from attn.bench.growth import milliseconds
 from attn.bench.record import GrowthRecord, Record
 from attn.bench.rivals import OURS
-from attn.report.style import (
+from attn.plots.style import (
     DPI,
     FAMILY_NAMES,
     MARKERS,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from attn.bench.measure import seconds, settle
-from attn.train.environment import environment
+from attn.records.environment import environment
 
 SIZES = (1024, 2048)
 """Sides of the square products; the best rate counts."""

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from attn.bench.ladder_plot import draw_ladder
 from attn.bench.measure import Spread
 from attn.bench.record import Record
-from attn.report.style import Theme, dress, end_labels, new_figure
+from attn.plots.style import Theme, dress, end_labels, new_figure
 
 MARKERS = {"attn": "o", "jax": "s", "flax": "v", "torch": "^", "attnax": "D"}
 FAMILIES = {"attn": "dense", "torch": "sparse", "attnax": "lowrank"}

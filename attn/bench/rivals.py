@@ -46,7 +46,7 @@ class Rival:
     promises: ClassVar[bool] = True
     """Whether it gives the definition of a case, and not only something finite."""
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         """Why it cannot run `case`, as far as known before building; None if it can."""
         if find_spec(self.package) is None:
             return f"not installed: pip install {self.package}"
@@ -154,7 +154,7 @@ class Ours(JaxRival):
     def __init__(self, name: str, impl: str):
         self.name, self.impl = name, impl
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         chosen = chosen_by_auto(case)
         return f"attn chose {chosen}: the same program" if self.impl == chosen else None
 
@@ -221,13 +221,13 @@ class Attnax(JaxRival):
     def wants_mask(self, case: Case) -> bool:
         return case.mask != FULL
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         tiles = -(-case.T // self.block) * -(-case.S // self.block)
         if case.K != case.N:
             return "takes as many key/value heads as heads"
         if tiles > 256:
             return f"writes out its {tiles} tiles one by one: too many to compile"
-        return super().refuse(case)
+        return super().why_unsupported(case)
 
     def function(self, case: Case) -> Callable[..., jax.Array]:
         from attnax import (  # pyright: ignore[reportMissingImports]
@@ -245,7 +245,7 @@ class Tokamax(JaxNN):
 
     name, package = "tokamax", "tokamax"
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         if find_spec(self.package) is None:
             # Its own requirements undo those of our command line.
             return "not installed: CONTRIBUTING.md says how, under Other machines"
@@ -254,7 +254,7 @@ class Tokamax(JaxNN):
         return None
 
     def function(self, case: Case) -> Callable[..., jax.Array]:
-        from attn.fused.tokamax import library
+        from attn.attention.backends.tokamax import library
 
         tokamax, named = library(), flags(case.mask) or {}
 

@@ -142,7 +142,7 @@ def prepare(
 ) -> tuple[Row, Warm | None]:
     """Builds and checks a rival; the second is None unless it is to be measured."""
     try:
-        reason = rival.refuse(case)
+        reason = rival.why_unsupported(case)
         if reason is not None:
             return Row(rival.name, "refused", reason), None
         built = rival.build(case, inputs)

@@ -14,7 +14,7 @@ from attn.bench.record import (
     Record,
     Row,
 )
-from attn.report.units import NONE, memory, milliseconds
+from attn.plots.units import NONE, memory, milliseconds
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from attn.bench.plot import draw
 from attn.bench.record import Record
 from attn.bench.sheets import Sheet, sheets
 from attn.errors import UserError
-from attn.report.plots import to_png
-from attn.report.style import LIGHT
-from attn.train.files import write_atomically, write_json
+from attn.plots.plots import to_png
+from attn.plots.style import LIGHT
+from attn.records.files import write_atomically, write_json
 
 CAPTION = (
     "Median (least to greatest) over the rounds of one run, everybody in turn. "

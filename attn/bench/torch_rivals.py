@@ -19,10 +19,10 @@ class TorchRival(Rival):
 
     package = "torch"
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         if jax.default_backend() != "cpu":
             return "is measured on the CPU; JAX runs elsewhere here"
-        return super().refuse(case)
+        return super().why_unsupported(case)
 
     def function(self, case: Case) -> Callable[..., Any]:
         """Of q, k, v [B, N or K, T or S, H]."""
@@ -89,10 +89,10 @@ class FlexAttention(TorchRival):
 
     name = "torch flex"
 
-    def refuse(self, case: Case) -> str | None:
+    def why_unsupported(self, case: Case) -> str | None:
         if case.backward:
             return "has no backward pass on the CPU"
-        return super().refuse(case)
+        return super().why_unsupported(case)
 
     def function(self, case: Case) -> Callable[..., Any]:
         import torch  # pyright: ignore[reportMissingImports]

@@ -10,17 +10,17 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
+from attn.data.build import prepare
 from attn.errors import UserError
 from attn.inspect.approximation import Heads, Point, measure
 from attn.inspect.draw import draw, to_markdown
 from attn.kernels import Softmax
-from attn.mesh import make_mesh
-from attn.report.style import LIGHT
-from attn.tasks.build import prepare
-from attn.train.checkpoint import Checkpoints
-from attn.train.record import RunFolder, environment
-from attn.train.restore import restore_state
-from attn.train.state import skeleton
+from attn.parallel.mesh import make_mesh
+from attn.plots.style import LIGHT
+from attn.records.folder import RunFolder, environment
+from attn.train.checkpoint.checkpoints import Checkpoints
+from attn.train.checkpoint.restore import restore_state
+from attn.train.state import model_def
 
 TEXTS = 8
 """Rows of the test split that are looked at."""
@@ -71,7 +71,7 @@ def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
         restored = restore_state(experiment, Checkpoints(run.checkpoints), mesh)
         if restored is None:
             raise UserError(f"{run.checkpoints} holds no checkpoint; run it again")
-        model = skeleton(experiment)
+        model = model_def(experiment)
         tokens = jax.device_put(np.asarray(rows, np.int32), P("data"))
         params, features = (
             jax.tree.map(lambda x: x[0], restored.state[name])

@@ -51,9 +51,9 @@ class Kernel:
     short texts, the last what it takes on long ones. Where there are several, and they
     are one head's (not `lifted`), the call takes `form`, which is one of them."""
     lifted: ClassVar[bool] = False
-    """Whether "blockwise" is of all heads at once, in `attn.fused.blockwise`."""
-    fused: ClassVar[tuple[str, ...]] = ()
-    """Libraries' kernels that compute it too, on some devices: `attn.fused`."""
+    """Whether "blockwise" is of all heads at once, in `attn.attention.tiles`."""
+    backends: ClassVar[tuple[str, ...]] = ()
+    """Libraries' kernels that compute it too, on some devices: `attn.attention.backends`."""
 
     rotates: ClassVar[bool] = True
     """Whether it compares queries with keys, so that turning both tells their distance."""

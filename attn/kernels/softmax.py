@@ -32,7 +32,7 @@ class Softmax(Kernel):
     )
     implementations = ("dense", "blockwise")
     lifted = True
-    fused = ("cudnn", "tokamax", "splash")
+    backends = ("cudnn", "tokamax", "splash")
 
     softcap: float | None = None
     """c, in c tanh(scores / c): no score is beyond c (Gemma 2, section 2)."""

@@ -9,9 +9,9 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from attn import mesh
 from attn.config import ModelConfig
 from attn.model.layers import Attention, weight
+from attn.parallel import mesh
 from attn.positions import rotary
 
 

@@ -10,11 +10,11 @@ from flax import nnx
 from jax.sharding import PartitionSpec, reshard
 from jaxtyping import Array, Bool, Float
 
-from attn import mesh
 from attn.attention import attend, effective_map
 from attn.config import ModelConfig
 from attn.kernels import Kernel
 from attn.masks import Mask
+from attn.parallel import mesh
 from attn.positions import rotary
 
 

@@ -8,11 +8,11 @@ from flax import nnx
 from jax.sharding import PartitionSpec, reshard
 from jaxtyping import Array, Bool, Float, Int
 
-from attn import mesh
 from attn.config import Experiment, ModelConfig
 from attn.masks import Mask
 from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Attention, ShortConv, weight
+from attn.parallel import mesh
 from attn.positions import sinusoidal
 
 

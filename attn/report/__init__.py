@@ -27,10 +27,10 @@ def write_report(directory: Path, out: Path | None = None) -> Report:
     Raises:
       UserError: no run folder is there, or a file in one is damaged.
     """
+    from attn.plots.plots import save_all
+    from attn.plots.tables import make_tables, to_markdown
+    from attn.records.run import load
     from attn.report.html import write_page
-    from attn.report.plots import save_all
-    from attn.report.runs import load
-    from attn.report.tables import make_tables, to_markdown
 
     runs = load(directory)
     out = Path(out or directory)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from attn.report.groups import Group, group_runs
-from attn.report.runs import Run, read_maps
-from attn.report.tables import CAPTION, Row, Table, make_table
+from attn.plots.tables import CAPTION, Row, Table, make_table
+from attn.records.comparison import Group, group_runs
+from attn.records.run import Run, read_maps
 
 LARGEST = 512  # rows of a map on the page; longer ones are pooled
 SCRIPTS = ("tables.js", "decode.js", "maps.js")
@@ -166,8 +166,8 @@ def _note(text: str) -> str:
 
 def _pictures(group: Group) -> str:
     """Every picture of a group, drawn for light and for dark paper."""
-    from attn.report.plots import PICTURES, draw, to_png
-    from attn.report.style import DARK, LIGHT
+    from attn.plots.plots import PICTURES, draw, to_png
+    from attn.plots.style import DARK, LIGHT
 
     figures = []
     for kind, (_, title, caption) in PICTURES.items():

@@ -1,6 +1,6 @@
 """What a model is asked to do: tasks as configs, their data, and trivial baselines.
 
-Nothing heavy loads here; `attn.tasks.build` brings TFDS and `attn.tasks.pipeline` Grain.
+Nothing heavy loads here; `attn.data.build` brings TFDS and `attn.data.pipeline` Grain.
 """
 
 from attn.tasks.base import (

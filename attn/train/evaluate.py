@@ -9,9 +9,9 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
+from attn.data.pipeline import eval_batches
 from attn.tasks.base import Dataset
-from attn.tasks.pipeline import eval_batches
-from attn.train.state import Skeleton, State
+from attn.train.state import ModelDef, State
 from attn.train.step import make_eval_step
 
 EVAL_BATCH = 256
@@ -21,7 +21,7 @@ class Evaluator:
     """Called with a state and a split, gives each metric as a list over replicas."""
 
     def __init__(
-        self, experiment: Experiment, model: Skeleton, data: Dataset, mesh: Mesh
+        self, experiment: Experiment, model: ModelDef, data: Dataset, mesh: Mesh
     ):
         self.metric = experiment.task.metric.name
         self.splits = data.splits

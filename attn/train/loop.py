@@ -16,17 +16,17 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
-from attn.mesh import MeshShape, make_mesh
+from attn.data.build import prepare
+from attn.data.pipeline import Batches, cut_steps
+from attn.parallel.mesh import MeshShape, make_mesh
+from attn.records.folder import RunFolder, environment
 from attn.tasks.base import Dataset
-from attn.tasks.build import prepare
-from attn.tasks.pipeline import Batches, cut_steps
-from attn.train.checkpoint import Checkpoints
+from attn.train.checkpoint.checkpoints import Checkpoints
+from attn.train.checkpoint.restore import restore_state
 from attn.train.evaluate import Evaluator
-from attn.train.record import RunFolder, environment
-from attn.train.restore import restore_state
 from attn.train.result import make_result, save_maps
 from attn.train.signals import StopSignal
-from attn.train.state import State, init_state, skeleton
+from attn.train.state import State, init_state, model_def
 from attn.train.step import Metrics, make_train_step
 from attn.train.timing import Timing
 
@@ -110,7 +110,7 @@ class Training:
         self.mesh, self.watcher, self.stop = mesh, watcher, stop
         self.seeds = tuple(range(experiment.seeds))
         self.timing = Timing(len(self.seeds))
-        self.model = skeleton(experiment)
+        self.model = model_def(experiment)
         self.evaluator = Evaluator(experiment, self.model, data, mesh)
         self.train_step = make_train_step(experiment, self.model)
         self.compiled: dict[int, jax.stages.Compiled] = {}

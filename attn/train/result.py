@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from attn import cost
-from attn.attention import Ask, choose_implementation
-from attn.config import Experiment
+from attn.attention import CallShape, choose_implementation
+from attn.config import Experiment, cost
 from attn.device import device_kind
 from attn.tasks.base import Dataset
-from attn.train.state import Skeleton, State
+from attn.train.state import ModelDef, State
 
 MAP_TOKENS = 64
 """Tokens of the example that maps are kept for, from its start."""
@@ -59,7 +58,7 @@ def _kernel(experiment: Experiment) -> dict[str, Any] | None:
     )
     asked = frozenset(["key_padding"] if experiment.task.padded else [])
     sizes = (experiment.train.batch_size, T, T, N, K, H, Hv)
-    ask = Ask(*sizes, model.dtype, experiment.mask, asked, device_kind())
+    ask = CallShape(*sizes, model.dtype, experiment.mask, asked, device_kind())
     chosen, _ = choose_implementation(kernel, ask, model.attention_impl)
     return {
         "is": kernel.name,
@@ -71,7 +70,7 @@ def _kernel(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def save_maps(
-    experiment: Experiment, model: Skeleton, state: State, data: Dataset, folder: Path
+    experiment: Experiment, model: ModelDef, state: State, data: Dataset, folder: Path
 ) -> None:
     """Writes `maps.npz`: the effective map of every head of the first seed, float16.
 

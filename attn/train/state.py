@@ -35,7 +35,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class ModelDef:
     """A model without its arrays."""
 
     graph: nnx.GraphDef
@@ -63,11 +63,11 @@ def build(experiment: Experiment, key: Array) -> tuple[Leaves, Leaves]:
     return _named(params), _named(features)
 
 
-def skeleton(experiment: Experiment) -> Skeleton:
+def model_def(experiment: Experiment) -> ModelDef:
     """The model's structure, without making an array. Needs a mesh."""
     model = nnx.eval_shape(lambda: Transformer(experiment, nnx.Rngs(params=0)))
     graph, state = nnx.split(model)
-    return Skeleton(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
+    return ModelDef(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
 
 
 def is_matrix(name: str, leaf: Array) -> bool:

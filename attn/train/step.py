@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from attn.config import Experiment
-from attn.train.state import Skeleton, State, make_optimizer
+from attn.train.state import ModelDef, State, make_optimizer
 
 Batch = dict[str, Array]
 Metrics = dict[str, Array]
@@ -23,7 +23,7 @@ def score(
     return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)
 
 
-def make_train_step(experiment: Experiment, skeleton: Skeleton) -> jax.stages.Wrapped:
+def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.Wrapped:
     """A jitted function of a state and batches [C, R, B, ...]: C steps of R replicas.
 
     The state is donated. Metrics are [C, R]: `loss` in nats, `grad_norm` before the
@@ -33,7 +33,7 @@ def make_train_step(experiment: Experiment, skeleton: Skeleton) -> jax.stages.Wr
     optimizer = make_optimizer(experiment.train)
 
     def loss_of(params, features, batch, key):
-        model = skeleton.merge(params, features)
+        model = model_def.merge(params, features)
         loss, right = score(model(batch, key), batch["targets"])
         return loss.mean(), right.mean()
 
@@ -66,7 +66,7 @@ def make_train_step(experiment: Experiment, skeleton: Skeleton) -> jax.stages.Wr
     return jax.jit(steps, donate_argnums=0)
 
 
-def make_eval_step(skeleton: Skeleton) -> Callable[[State, Batch], Metrics]:
+def make_eval_step(model_def: ModelDef) -> Callable[[State, Batch], Metrics]:
     """A jitted function of a state and one batch [B, ...], the same for all replicas.
 
     `weights` in the batch is 1 for a real row and 0 for filling, [B]. Gives sums over
@@ -74,7 +74,7 @@ def make_eval_step(skeleton: Skeleton) -> Callable[[State, Batch], Metrics]:
     """
 
     def one(params, features, batch):
-        model = skeleton.merge(params, features)
+        model = model_def.merge(params, features)
         loss, right = score(model(batch), batch["targets"])
         each = {"loss": loss, "accuracy": right, "count": jnp.ones_like(loss)}
         return {k: (batch["weights"][:, None] * x).sum() for k, x in each.items()}

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from attn.cli.progress import Watch
 from attn.config import Experiment
 from attn.errors import UserError
-from attn.mesh import MeshShape
+from attn.parallel.mesh import MeshShape
+from attn.records.folder import RunFolder
 from attn.train.loop import run
-from attn.train.progress import Watch
-from attn.train.record import RunFolder
 from attn.train.signals import Stopped, StopSignal
 
 

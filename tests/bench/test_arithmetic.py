@@ -26,7 +26,7 @@ from attn.bench.table import to_markdown, write
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Window
-from attn.report.style import LIGHT
+from attn.plots.style import LIGHT
 
 CASE, OTHER = Case(8), Case(16)
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from attn.attention.choose import DENSE_SCORES
 from attn.bench import command
 from attn.bench.cases import Case
+from attn.bench.command import Benching
 from attn.bench.entrants import KNOBS, Mechanism, entrants, spec_for
 from attn.bench.growth import crossover, fit
 from attn.bench.measure import Samples, Spread, Warm, measure, rounds_within
@@ -26,8 +28,6 @@ from attn.bench.table import write
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.kernels import KERNELS, Kernel
-from attn.options import Benching
-from attn.request import DENSE_SCORES
 
 LENGTHS = (1024, 2048, 4096, 8192)
 
@@ -135,7 +135,7 @@ def test_every_mechanism_has_a_meaning_at_every_length_of_the_suite(name):
     ladder = SUITES["mechanisms"].ladder
     assert ladder is not None
     for case in ladder.cases:
-        assert Mechanism(name).refuse(case) is None
+        assert Mechanism(name).why_unsupported(case) is None
 
 
 def test_knobs_stay_but_where_the_paper_lets_them_grow():

@@ -21,12 +21,12 @@ from attn.bench.check import (
     definition,
     largest_error,
 )
+from attn.bench.command import Benching
 from attn.bench.rivals import Refused, all_rivals, flags, refuse_memory
 from attn.bench.run import prepare
 from attn.bench.suites import SUITES
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Global, Window
-from attn.options import Benching
 
 ROOT = Path(__file__).parents[2]
 SMALL = dict(B=2, N=4, K=2, H=8)
@@ -79,7 +79,7 @@ JAX_RIVALS = [n for n in all_rivals() if not n.startswith("torch") or n == "torc
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_rival_gives_the_definition_or_a_reason(name, case):
     rival = all_rivals()[name]
-    reason = rival.refuse(case)
+    reason = rival.why_unsupported(case)
     if reason is not None:
         assert reason.startswith(("not installed", "attn chose", "takes as many"))
         return
@@ -143,18 +143,21 @@ def test_a_wrong_rival_is_reported_and_not_timed():
 
 def test_refusals_say_why(monkeypatch):
     every = all_rivals()
-    assert every["torch flex"].refuse(Case(8, backward=True)) == (
+    assert every["torch flex"].why_unsupported(Case(8, backward=True)) == (
         "has no backward pass on the CPU"
     )
-    assert "1024 tiles" in every["attnax"].refuse(Case(16384))
-    assert "key/value heads" in every["attnax"].refuse(Case(8, N=4, K=2))
-    assert "attn chose dense" in every["attn dense"].refuse(Case(8))
+    assert "1024 tiles" in every["attnax"].why_unsupported(Case(16384))
+    assert "key/value heads" in every["attnax"].why_unsupported(Case(8, N=4, K=2))
+    assert "attn chose dense" in every["attn dense"].why_unsupported(Case(8))
     monkeypatch.setattr(rivals, "find_spec", lambda name: None)
     for name in ("torch sdpa", "attnax", "flax"):
         package = every[name].package
-        assert every[name].refuse(Case(8)) == f"not installed: pip install {package}"
+        assert (
+            every[name].why_unsupported(Case(8))
+            == f"not installed: pip install {package}"
+        )
     # Its own requirements undo those of the command line.
-    assert "CONTRIBUTING.md" in every["tokamax"].refuse(Case(8))
+    assert "CONTRIBUTING.md" in every["tokamax"].why_unsupported(Case(8))
 
 
 def test_a_call_that_memory_cannot_hold_is_refused(monkeypatch):

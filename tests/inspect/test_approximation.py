@@ -15,7 +15,7 @@ from attn.inspect.approximation import CURVES, Curve, measure, relative_error
 from attn.inspect.draw import draw, to_markdown
 from attn.kernels import KERNELS, Linear, Softmax
 from attn.masks import FULL, Causal
-from attn.report.style import LIGHT
+from attn.plots.style import LIGHT
 from attn.train.study import run_all
 
 T = 32

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from masks.mask_definitions import EXAMPLES, cases
-from test_sharding import KINDS, collectives, make, placed
+from meshes import KINDS, collectives, make, placed
 
 from attn.attention import attend_with_lse
-from attn.fused import blockwise as over_heads
+from attn.attention.backends import blockwise as over_heads
 from attn.kernels import Softmax
 from attn.kernels.blockwise.cover import cover, split
 from attn.kernels.blockwise.parts import Part

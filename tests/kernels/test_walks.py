@@ -15,7 +15,7 @@ from attn.masks import (
     Prefix,
     Window,
 )
-from attn.mesh import AXES
+from attn.parallel.mesh import AXES
 
 
 def scratch(T, mask=Causal(), dtype="float32"):

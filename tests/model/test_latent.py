@@ -22,11 +22,11 @@ from tiny import (
 )
 
 from attn.config import ModelConfig
-from attn.cost import count_params, decode_state, forward_flops, match
+from attn.config.cost import count_params, decode_state, forward_flops, match
 from attn.errors import UserError
 from attn.kernels import KERNELS, RGLRU, Longformer, Softmax
-from attn.mesh import MeshShape, make_mesh
-from attn.train.state import build, init_state, skeleton
+from attn.parallel.mesh import MeshShape, make_mesh
+from attn.train.state import build, init_state, model_def
 from attn.train.step import make_train_step, score
 
 LATENT = {"num_heads": 2, "head_dim": 6, "kv_rank": 5, "rope_dim": 4}
@@ -48,12 +48,12 @@ def latent_for(name, **model):
 
 @cache
 def parts(experiment, shape=MeshShape()):
-    """Parameters, features and skeleton on a mesh."""
+    """Parameters, features and model_def on a mesh."""
     with jax.set_mesh(make_mesh(shape)):
         params, features = jax.jit(lambda key: build(experiment, key))(
             jax.random.key(0)
         )
-        return params, features, skeleton(experiment)
+        return params, features, model_def(experiment)
 
 
 def logits_of(experiment, batch):
@@ -215,7 +215,7 @@ def test_a_few_steps_learn_and_stay_finite():
         state = init_state(experiment, (0,))
         batch = random_batch(RECALL, (1, 1, 8))
         batch = {key: np.repeat(rows, 12, axis=0) for key, rows in batch.items()}
-        step = make_train_step(experiment, skeleton(experiment))
+        step = make_train_step(experiment, model_def(experiment))
         _, metrics = step(state, calls(batch, MESH))
     losses = np.asarray(metrics["loss"])
     assert np.isfinite(losses).all()

@@ -22,9 +22,9 @@ from tiny import (
 )
 
 from attn.kernels import KERNELS, Linear, Performer, Softmax
-from attn.mesh import make_mesh
+from attn.parallel.mesh import make_mesh
 from attn.tasks import PyDoc
-from attn.train.state import build, skeleton
+from attn.train.state import build, model_def
 from attn.train.step import score
 
 BLOCKS = ("short_conv", "attention", "mlp")
@@ -47,7 +47,7 @@ def _on_one_device():
 def parts(experiment, seed=0):
     """Parameters, features, and a jitted function of them, a batch and a key."""
     params, features = jax.jit(lambda key: build(experiment, key))(jax.random.key(seed))
-    model = skeleton(experiment)
+    model = model_def(experiment)
     return params, features, jax.jit(lambda p, f, b, k: model.merge(p, f)(b, k))
 
 
@@ -105,7 +105,7 @@ def test_padding_changes_nothing_of_an_encoder(name):
 def test_a_gradient_reaches_every_parameter_and_no_feature(name, positions):
     experiment = encoder_for(name, positions=positions, num_kv_heads=1)
     params, features, _ = parts(experiment)
-    model = skeleton(experiment)
+    model = model_def(experiment)
     batch = place(random_batch(TREES, (8,)), MESH, P("data"))
 
     @jax.jit
@@ -134,7 +134,7 @@ def test_features_are_drawn_anew_for_every_seed_and_head():
 def test_a_map_is_what_mixes_the_values(name):
     experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
     params, features, _ = parts(experiment)
-    model = skeleton(experiment)
+    model = model_def(experiment)
     batch = place(random_batch(TREES, (2,)), MESH, P("data"))
 
     @jax.jit
@@ -229,7 +229,7 @@ def test_the_width_of_a_short_convolution_is_how_far_it_sees():
 def test_an_implementation_that_is_named_is_the_one_that_runs(monkeypatch):
     from attn.kernels import softmax
 
-    def refuse(*_, **__):
+    def why_unsupported(*_, **__):
         raise RuntimeError("dense ran")
 
     batch = random_batch(RECALL, (2,))
@@ -256,7 +256,7 @@ def test_a_decoder_is_scored_where_its_task_says():
 def test_an_encoder_is_scored_by_the_mean_of_its_real_states():
     experiment = encoder_for("softmax")
     params, features, call = parts(experiment)
-    model = skeleton(experiment)
+    model = model_def(experiment)
     rows = random_batch(TREES, (3,))
     batch = place(rows, MESH, P("data"))
 

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from attn.records.run import load, read_maps
 from attn.report import write_report
 from attn.report.html import encode_map, write_page
-from attn.report.runs import load, read_maps
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 NASTY = "<script>alert(1)</script>"

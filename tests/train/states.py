@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from attn.train.checkpoint import Checkpoints
+from attn.train.checkpoint.checkpoints import Checkpoints
 
 
 class Moments(NamedTuple):

@@ -22,7 +22,7 @@ from states import (
 
 from attn.errors import UserError
 from attn.train import checkpoint
-from attn.train.checkpoint import Checkpoints
+from attn.train.checkpoint.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from states import assert_same_bits, files_of, flip, make_state, restore, save_steps
 
 from attn.errors import UserError
-from attn.train.checkpoint import Checkpoints
+from attn.train.checkpoint.checkpoints import Checkpoints
 
 
 @pytest.fixture

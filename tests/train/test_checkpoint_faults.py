@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from attn.train.checkpoint import Checkpoints
+from attn.train.checkpoint.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ import resource, sys, threading, time
 import jax
 import jax.numpy as jnp
 from attn.errors import UserError
-from attn.train.checkpoint import Checkpoints
+from attn.train.checkpoint.checkpoints import Checkpoints
 
 def state(step):
     return {"w": jax.random.normal(jax.random.key(step), (512, 512)), "step": jnp.int32(step)}

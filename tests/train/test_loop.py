@@ -17,12 +17,12 @@ from jax.sharding import PartitionSpec as P
 from states import assert_same_bits
 from tiny import RECALL, TRAIN, experiment_of, largest_gap, place, quick_compiles
 
-from attn.cost import count_params, decode_state, train_flops
-from attn.mesh import MeshShape, make_mesh
-from attn.tasks.build import prepare
+from attn.config.cost import count_params, decode_state, train_flops
+from attn.data.build import prepare
+from attn.parallel.mesh import MeshShape, make_mesh
+from attn.records.folder import RunFolder
 from attn.train import loop
 from attn.train.loop import Diverged, run
-from attn.train.record import RunFolder
 from attn.train.signals import Stopped, StopSignal
 from attn.train.timing import Timing
 
@@ -132,7 +132,7 @@ def test_a_score_is_the_mean_over_each_row_once(whole, split):
     _, result, state, _ = whole
     rows = prepare(RECALL).splits[split]
     with jax.set_mesh(make_mesh()):
-        model = loop.skeleton(EXPERIMENT)
+        model = loop.model_def(EXPERIMENT)
         rows = place(dict(rows), make_mesh(), P("data"))
         params = jax.tree.map(lambda x: x[1], state["params"])
         logits = np.asarray(jax.jit(lambda p, b: model.merge(p, {})(b))(params, rows))

@@ -20,9 +20,9 @@ from tiny import (
     random_batch,
 )
 
-from attn.mesh import make_mesh
-from attn.tasks.pipeline import Calls
-from attn.train.state import init_state, skeleton
+from attn.data.pipeline import BatchSource
+from attn.parallel.mesh import make_mesh
+from attn.train.state import init_state, model_def
 from attn.train.step import make_eval_step, make_train_step, score
 
 MESH = make_mesh()
@@ -43,12 +43,12 @@ def _on_one_device():
 
 
 def batches(seeds, steps=4):
-    source = Calls(ROWS, batch_size=8, seeds=seeds, calls=(steps,))
+    source = BatchSource(ROWS, batch_size=8, seeds=seeds, calls=(steps,))
     return calls(source[0], MESH)
 
 
 def train(experiment, seeds, steps=4, step=None):
-    step = step or make_train_step(experiment, skeleton(experiment))
+    step = step or make_train_step(experiment, model_def(experiment))
     return step(init_state(experiment, seeds), batches(seeds, steps))
 
 
@@ -56,7 +56,7 @@ def train(experiment, seeds, steps=4, step=None):
 def three():
     with jax.set_mesh(MESH):
         start = init_state(EXPERIMENT, (0, 1, 2))
-        step = make_train_step(EXPERIMENT, skeleton(EXPERIMENT))
+        step = make_train_step(EXPERIMENT, model_def(EXPERIMENT))
         end, metrics = step(copy(start), batches((0, 1, 2)))
     return start, step, end, metrics
 
@@ -122,7 +122,7 @@ def test_a_step_that_is_not_finite_changes_nothing_of_its_replica(three):
 def test_one_call_of_four_steps_is_four_calls_of_one(three):
     start, step, end, _ = three
     state = copy(start)
-    source = Calls(ROWS, batch_size=8, seeds=(0, 1, 2), calls=(1,) * 4)
+    source = BatchSource(ROWS, batch_size=8, seeds=(0, 1, 2), calls=(1,) * 4)
     for i in range(4):
         state, _ = step(state, calls(source[i], MESH))
     assert largest_gap(state.params, end.params) < 1e-6
@@ -130,7 +130,7 @@ def test_one_call_of_four_steps_is_four_calls_of_one(three):
 
 def test_scores_count_real_rows_alone(three):
     start, *_ = three
-    model = skeleton(EXPERIMENT)
+    model = model_def(EXPERIMENT)
     batch = random_batch(RECALL, (8,)) | {"weights": np.float32([1] * 5 + [0] * 3)}
     sums = make_eval_step(model)(start, place(batch, MESH, P("data")))
     real = {k: v[:5] for k, v in batch.items() if k != "weights"}

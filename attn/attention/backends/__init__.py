@@ -1,0 +1,21 @@
+"""The libraries' own attention kernels, by name."""
+
+from attn.attention.backends.base import Backend, CallShape
+from attn.attention.backends.cudnn import Cudnn
+from attn.attention.backends.splash import Splash
+from attn.attention.backends.tokamax import Tokamax
+from attn.device import device_kind
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "CallShape",
+    "Cudnn",
+    "Splash",
+    "Tokamax",
+    "device_kind",
+]
+
+BACKENDS: dict[str, Backend] = {
+    kernel.name: kernel for kernel in (Cudnn(), Tokamax(), Splash())
+}

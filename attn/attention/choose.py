@@ -1,0 +1,50 @@
+"""Which implementation of a kernel a call gets, and why not each of the others."""
+
+from dataclasses import replace
+
+from attn.attention.backends import BACKENDS, CallShape
+from attn.errors import UserError, unknown
+from attn.kernels.base import Kernel
+from attn.kernels.blockwise import SCORES_AT_ONCE
+
+DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
+"""Scores of all heads up to which `auto` holds them at once, by the kind of device: on a
+CPU what the tiles hold in one step."""
+DENSE_SCORES_ELSEWHERE = 2**23
+"""On an accelerator, where one large product is faster than many small ones."""
+
+
+def choose_implementation(
+    kernel: Kernel, ask: CallShape, impl: str = "auto"
+) -> tuple[str, dict[str, str]]:
+    """The implementation for a call, and why not each of the others.
+
+    `auto` takes a library's kernel where one can serve; else the definition while its
+    scores are few, and our tiles beyond.
+
+    Raises:
+        UserError: `impl` names one that does not exist or cannot do what is asked.
+    """
+    own = kernel.implementations
+    names = (*own, *kernel.backends)
+    if impl not in ("auto", *names):
+        raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
+    ask = replace(ask, mask=kernel.pattern(ask.mask, ask.T, ask.S))
+    refused = {name: BACKENDS[name].why_unsupported(ask) for name in kernel.backends}
+    if refused.get(impl):
+        raise UserError(
+            f"impl = {impl!r}: {refused[impl]}; 'auto' would choose another"
+        )
+    able = [name for name, reason in refused.items() if reason is None]
+    most = DENSE_SCORES.get(ask.device, DENSE_SCORES_ELSEWHERE)
+    scores = ask.B * ask.N * ask.T * ask.S
+    few = scores <= most
+    if impl != "auto":
+        why = "not asked for"
+    elif able:
+        impl, why = able[0], f"{able[0]} can serve"
+    else:
+        impl = own[0] if few else own[-1]
+        side = "within" if few else "over"
+        why = f"{scores:,} scores are {side} {most:,}"
+    return impl, {name: refused.get(name) or why for name in names if name != impl}

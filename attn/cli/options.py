@@ -1,0 +1,142 @@
+"""Command lines read by tyro, with what is wrong said in one line."""
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.config.cost import Match
+from attn.config.sweep import set_field
+from attn.errors import UserError
+from attn.tasks import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a command runs and writes; no part of what an experiment is."""
+
+    workdir: Path | None = None
+    """Folder of the run, or of a study's runs side by side; runs/NAME unless given."""
+    mesh: str = ""
+    """Devices, as in data=2,heads=4; a CPU is divided into as many."""
+
+
+@dataclass(frozen=True)
+class Sweep(Where):
+    """Varies one experiment along some of its fields."""
+
+    over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Field and values, as in model.num_heads=1,2,4; given again, a grid."""
+    match: Match = "none"
+    """Cost that is made equal to the experiment's own, by d_ff, head_dim or kv_rank."""
+    seeds: int | None = None
+    """Replicas of each; as the experiment says unless given."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names what there is."""
+
+    json: bool = False
+    """A JSON array in place of the table."""
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Makes tables, plots and one offline page from run folders."""
+
+    directory: tyro.conf.Positional[Path]
+    """Holds run folders, at any depth."""
+    out: Path | None = None
+    """Where to write; the directory unless given."""
+    readme: Path | None = None
+    """A Markdown file whose results, between its markers, are replaced."""
+
+
+@dataclass(frozen=True)
+class Overrides(Where):
+    """What of an experiment can be changed, and where it is to run."""
+
+    model: ModelConfig = ModelConfig()
+    task: Task = Task()
+    train: TrainConfig = TrainConfig()
+    seeds: int = 3
+    """Replicas, each with its own initialisation and order of the data."""
+    kernel: str | None = None
+    """Another mechanism for `attention` layers, by name, with its own knobs after it."""
+
+
+def override(
+    experiment: Experiment, words: Sequence[str], prog: str
+) -> tuple[Experiment, Where]:
+    """`experiment` with `--model.num-heads 8` and the like applied, and where to run.
+
+    Raises:
+        UserError: an option or a value is wrong.
+        SystemExit: help was asked for, and given.
+    """
+    words, kernel = _take_kernel(list(words))
+    if kernel is not None:
+        experiment = set_field(experiment, "model.kernel", kernel)
+    same = ("model", "task", "train", "seeds")
+    now = Overrides(**{name: getattr(experiment, name) for name in same})
+    chosen = parse(Overrides, words, prog=prog, default=now)
+    changed = {name: getattr(chosen, name) for name in same}
+    return replace(experiment, **changed), Where(chosen.workdir, chosen.mesh)
+
+
+def _take_kernel(words: list[str]) -> tuple[list[str], str | None]:
+    """The words without `--kernel NAME`, whose knobs must be known before the rest."""
+    for i, word in enumerate(words):
+        if word == "--kernel" and i + 1 < len(words):
+            return words[:i] + words[i + 2 :], words[i + 1]
+        if word.startswith("--kernel="):
+            return words[:i] + words[i + 1 :], word.partition("=")[2]
+    return words, None
+
+
+def parse(
+    what: type[T], words: Sequence[str], *, prog: str, default: T | None = None
+) -> T:
+    """`what` made from command-line words.
+
+    Raises:
+        UserError: a word is wrong; in one line.
+        SystemExit: help was asked for, and given.
+    """
+    said = io.StringIO()
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    helps = {"-h", "--help"} & set(words)
+    try:
+        with contextlib.nullcontext() if helps else contextlib.redirect_stderr(said):
+            return tyro.cli(
+                what,
+                args=list(words),
+                prog=prog,
+                config=(tyro.conf.AvoidSubcommands,),
+                **extra,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_one_line(said.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    """The message in tyro's box: its first part, and the nearest option if it names one."""
+    rows = [re.sub(r"[│╭╮╰╯]", " ", row).strip() for row in box.splitlines()[1:]]
+    ends = [i for i, row in enumerate(rows) if re.fullmatch(r"─+", row)]
+    message = " ".join(rows[: ends[0]] if ends else rows)
+    message = re.sub(r"^Error parsing \w+: (?=\w+\.\w+ )", "", message)
+    near = [row for row in rows if row.startswith("--")]
+    if near and "nrecognized" in message:
+        message += f"; did you mean {near[0].split()[0]}?"
+    return " ".join(message.split())

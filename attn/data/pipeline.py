@@ -1,0 +1,168 @@
+"""Batches in an order that only seed and step decide, gathered ahead by Grain's threads.
+
+Rows lie in memory, so what Grain is asked for is whole calls: some steps of all replicas
+in one gather. That keeps Python out of the single example, and leaves threads, read
+ahead and state to Grain.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from attn.errors import UserError
+from attn.tasks.base import Rows
+
+READ_AHEAD = 2
+"""BatchSource that wait ready."""
+
+
+def cut_steps(
+    start: int, stop: int, *, longest: int, every: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """Lengths of the calls from step `start` to `stop`.
+
+    None is over `longest`, and one ends at each multiple of each of `every`.
+    """
+    lengths = []
+    while start < stop:
+        marks = [(start // n + 1) * n for n in every]
+        end = min(stop, start + longest, *marks)
+        lengths.append(end - start)
+        start = end
+    return tuple(lengths)
+
+
+class BatchSource:
+    """A Grain source: item i is the batches of call i, for all replicas.
+
+    Items map the rows' keys to int32 [C, R, B, ...] (C steps, R replicas, B rows). The
+    rows of replica r at step s are a pure function of (seed r, s): each epoch is a
+    permutation of its own, its remainder below B is left out, none comes twice in it.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        batch_size: int,
+        seeds: Sequence[int],
+        calls: Sequence[int],
+        start_step: int = 0,
+    ):
+        self.rows = {key: np.asarray(array, np.int32) for key, array in rows.items()}
+        self.count = len(rows["tokens"])
+        self.batch_size = batch_size
+        self.seeds = tuple(seeds)
+        self.starts = tuple(accumulate(calls, initial=start_step))
+        self.epoch_steps = self.count // batch_size
+        if not self.epoch_steps:
+            raise UserError(
+                f"batch_size = {batch_size} is above the {self.count} rows of the "
+                "split; make it smaller, or the dataset larger"
+            )
+        # A call may straddle two epochs, and calls are gathered ahead.
+        self._order = lru_cache(maxsize=4 * len(self.seeds))(self._permutation)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        steps = range(self.starts[index], self.starts[index + 1])
+        chosen = np.stack(
+            [[self.batch(seed, step) for seed in self.seeds] for step in steps]
+        )
+        return {key: array[chosen] for key, array in self.rows.items()}
+
+    def batch(self, seed: int, step: int) -> np.ndarray:
+        """[B] row numbers of one replica at one step."""
+        epoch, at = divmod(step, self.epoch_steps)
+        return self._order(seed, epoch)[at * self.batch_size :][: self.batch_size]
+
+    def _permutation(self, seed: int, epoch: int) -> np.ndarray:
+        return np.random.default_rng([seed, epoch]).permutation(self.count)
+
+
+class Batches:
+    """An iterator over the items of `BatchSource`, read ahead; use it in a `with`.
+
+    `calls` gives the number of steps of each item (`cut_steps` makes it), the first of
+    which begins at `start_step`.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        batch_size: int,
+        seeds: Sequence[int],
+        calls: Sequence[int],
+        start_step: int = 0,
+    ):
+        import grain
+
+        self._source = BatchSource(
+            rows,
+            batch_size=batch_size,
+            seeds=seeds,
+            calls=calls,
+            start_step=start_step,
+        )
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=READ_AHEAD)
+        dataset = grain.MapDataset.source(self._source).to_iter_dataset(options)
+        self._iterator = iter(dataset)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._iterator)
+
+    @property
+    def step(self) -> int:
+        """The step that the next item begins with."""
+        return self._source.starts[self._iterator.get_state()["next_index"]]
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the stream stands, as JSON values: Grain's state, and the step."""
+        return {**self._iterator.get_state(), "step": self.step}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes to a state's step, also where the calls are now cut differently.
+
+        Raises:
+          UserError: no call begins at that step.
+        """
+        if state["step"] not in self._source.starts:
+            raise UserError(
+                f"no call begins at the saved step {state['step']}; resume with the "
+                "eval_every and save_every of the run that saved it"
+            )
+        index = self._source.starts.index(state["step"])
+        self._iterator.set_state({"next_index": index})
+
+    def close(self) -> None:
+        """Stops the threads; after it there are no more items."""
+        self._iterator.close()
+
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def eval_batches(rows: Rows, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yields every row once, in order, as [B, ...] with `weights` float32 [B].
+
+    All batches have the same shape: the last is filled with copies of row 0, of
+    weight 0, so that weighted sums are exact.
+    """
+    count = len(rows["tokens"])
+    for start in range(0, count, batch_size):
+        index = np.arange(start, start + batch_size)
+        real = index < count
+        batch = {key: array[np.where(real, index, 0)] for key, array in rows.items()}
+        yield {**batch, "weights": real.astype(np.float32)}

@@ -1,0 +1,97 @@
+"""Quality against what it costs: the time and the scratch memory of a training step."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from attn.plots.frame import draw_baselines, limits, scored
+from attn.plots.style import MARKERS, Theme, dress, label_points, new_figure
+from attn.plots.units import memory, metric_label, metric_scale, quantity
+from attn.records.comparison import Group
+
+Text = Callable[[float | int | None], str]
+
+
+def draw_speed(group: Group, theme: Theme) -> Figure | None:
+    """The test metric against the time of a training step."""
+    return _draw_cost(group, theme, "step_ms", "ms a step (log scale)", quantity)
+
+
+def draw_memory(group: Group, theme: Theme) -> Figure | None:
+    """The test metric against the scratch memory of a training step."""
+    what = "scratch memory of a training step (log scale)"
+    return _draw_cost(group, theme, "temp_bytes", what, memory)
+
+
+def _draw_cost(
+    group: Group, theme: Theme, field: str, what: str, text
+) -> Figure | None:
+    """Each run a point with its interval; a thin stair where nothing is better for less."""
+    scale = metric_scale(group.metric)
+    runs = [pair for pair in scored(group) if (pair[0].result.get(field) or 0) > 0]
+    costs = [run.result[field] for run, _ in runs]
+    if len(runs) < 2 or max(costs) < 1.02 * min(costs):
+        return None  # nothing to weigh
+    figure = new_figure(theme, 4.6)
+    axes = figure.subplots()
+    dress(axes, theme)
+    axes.set_xscale("log")
+    points = []
+    for run, score in runs:
+        x, hue = run.result[field], theme.hue(run.family)
+        y, half = score.mean * scale, (score.half or 0) * scale
+        axes.errorbar(
+            x, y, yerr=half or None, color=hue, elinewidth=1, alpha=0.45, zorder=2
+        )
+        marker = MARKERS.get(run.family, MARKERS["other"])
+        axes.plot(x, y, marker, color=hue, ms=7, mec=theme.paper, mew=0.8, zorder=3)
+        points.append((x, y, group.label(run), hue))
+    _stair(axes, theme, points, higher=group.higher_is_better)
+    axes.set_ylim(*limits(group))
+    _log_ticks(axes, costs, text)
+    axes.set(xlabel=what, ylabel=f"test {metric_label(group.metric)}")
+    draw_baselines(axes, group, theme)
+    sign = -1 if group.higher_is_better else 1
+    label_points(figure, axes, theme, sorted(points, key=lambda point: sign * point[1]))
+    return figure
+
+
+def _stair(axes: Axes, theme: Theme, points: Sequence[tuple], *, higher: bool) -> None:
+    """Joins the points that no other point beats in both directions."""
+    sign, best, front = (1 if higher else -1), -math.inf, []
+    for x, y, *_ in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if sign * y > best:
+            best = sign * y
+            front.append((x, y))
+    xs, ys = zip(*front)
+    axes.step(
+        xs, ys, where="post", color=theme.soft, linewidth=0.7, alpha=0.7, zorder=1
+    )
+
+
+def _log_ticks(axes: Axes, values: Sequence[float | int], text: Text) -> None:
+    """Round numbers with their unit: 1, 2, 5 of each power, or even steps if they fit."""
+    low, high = min(values) / 1.25, max(values) * 1.25
+    base = 1024 if text is memory else 10
+    unit = base ** math.floor(math.log(high, base))
+    if high / low < 6:
+        ticks = [
+            tick * unit for tick in MaxNLocator(6).tick_values(low / unit, high / unit)
+        ]
+    elif text is memory:
+        ticks = [2.0**power for power in range(64)]
+    else:
+        ticks = [step * 10.0**power for power in range(-6, 12) for step in (1, 2, 5)]
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(text(value))))
+
+
+def _plain(text: str) -> str:
+    """`8.00 MiB` as `8 MiB`, `1.50 k` as `1.5 k`."""
+    return re.sub(r"(\.\d*?)0+(?= |$)", r"\1", text).replace(". ", " ").rstrip(".")

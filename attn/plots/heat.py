@@ -1,0 +1,104 @@
+"""Attention maps as a grid of layers and heads, on a square-root scale of colour."""
+
+import re
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from attn.plots.style import WIDTH, Theme, new_figure
+from attn.records.comparison import Group
+from attn.records.run import Maps, Run
+
+COLUMNS = 4
+LABELLED = 64  # tokens; more would be dust
+
+
+def file_name(group: Group, run: Run) -> str:
+    """`maps_` and what tells this run from the others of its group."""
+    text = group.label(run).lower()
+    return f"maps_{re.sub(r'[^a-z0-9]+', '-', text).strip('-')}"
+
+
+def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> Figure:
+    """Every head of every layer: queries down, keys across, in one shared scale.
+
+    The scale ends at 1, or at the largest weight where a mechanism goes beyond it;
+    weights below 0 (some mechanisms have them) are drawn by their size, and it says so.
+    """
+    heads = [
+        (f"layer {name.removeprefix('layer_')} · head {head}", values[head])
+        for name, values in maps.layers.items()
+        for head in range(len(values))
+    ]
+    per_layer = min(COLUMNS, max(len(values) for values in maps.layers.values()))
+    lines = -(-len(heads) // per_layer)
+    side = (WIDTH - 1.4) / per_layer
+    figure = new_figure(theme, 0.7 + lines * (side + 0.18))
+    panels = figure.subplots(lines, per_layer, squeeze=False)
+    top = max(1.0, max(float(np.abs(values).max()) for values in maps.layers.values()))
+    for index, axes in enumerate(panels.flat):
+        axes.set_visible(index < len(heads))
+    for index, (name, values) in enumerate(heads):
+        axes = panels.flat[index]
+        image = axes.imshow(
+            np.abs(values),
+            cmap=theme.ramp(family),
+            norm=PowerNorm(0.5, 0.0, top),
+            interpolation="nearest" if max(values.shape) <= 256 else "antialiased",
+        )
+        axes.set_title(name, color=theme.soft, size=7.5, pad=3)
+        _edges(axes, maps, theme, side, left=index % per_layer == 0, values=values,
+               bottom=index + per_layer >= len(heads))  # fmt: skip
+    bar = figure.colorbar(
+        image, ax=panels, shrink=min(1.0, 2.2 / (lines * side)), aspect=14
+    )
+    ticks = [0.0, 0.01, 0.05, 0.2, 0.5, 1.0]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.ax.tick_params(labelsize=7, colors=theme.soft, length=2)
+    bar.outline.set_visible(False)
+    below = any((values < 0).any() for values in maps.layers.values())
+    what = "size of the weight; some are negative" if below else "weight"
+    bar.set_label(f"{what} (square-root scale)", color=theme.soft, size=7.5)
+    figure.suptitle(
+        f"Where {label} looks: {title}", x=0.01, ha="left", color=theme.ink,
+        size=11, weight="bold", parse_math=False,
+    )  # fmt: skip
+    figure.supxlabel("key", color=theme.soft, size=8)
+    figure.supylabel("query", color=theme.soft, size=8)
+    return figure
+
+
+def _edges(
+    axes: Axes,
+    maps: Maps,
+    theme: Theme,
+    side: float,
+    *,
+    left: bool,
+    bottom: bool,
+    values: Float[np.ndarray, "T S"],
+) -> None:
+    """Token names along the outer edges, as many as can be read."""
+    for spine in axes.spines.values():
+        spine.set(color=theme.faint, linewidth=0.6)
+    axes.tick_params(length=0, colors=theme.soft, pad=2)
+    for axis, shown, count in (
+        (axes.xaxis, bottom, values.shape[1]),
+        (axes.yaxis, left, values.shape[0]),
+    ):
+        named = shown and count == len(maps.labels) and count <= LABELLED
+        points = min(7.0, max(4.5, 0.9 * side * 72 / count))
+        stride = max(1, round(points / (0.9 * side * 72 / count)))
+        places = list(range(0, count, stride)) if named else []
+        texts = [_short(maps.labels[place]) for place in places]
+        axis.set_ticks(places, texts, fontsize=points, parse_math=False)
+        if axis is axes.xaxis:
+            axes.tick_params(axis="x", labelrotation=90)
+
+
+def _short(label: str) -> str:
+    text = label.replace("\n", "⏎")
+    return text if len(text) <= 9 else f"{text[:8]}…"

@@ -1,0 +1,93 @@
+"""Pictures of results: learning curves, quality against cost, heads, attention maps.
+
+Every picture is drawn on light and on dark by the same function; PNG files carry no
+date, so the same numbers give the same bytes.
+"""
+
+import io
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from attn.plots.costs import draw_memory, draw_speed
+from attn.plots.heat import draw_maps, file_name
+from attn.plots.lines import draw_curves, draw_heads
+from attn.plots.style import LIGHT, Theme
+from attn.records.comparison import Group, group_runs
+from attn.records.run import Run, read_maps
+
+Draw = Callable[[Group, Theme], Figure | None]
+PICTURES: Mapping[str, tuple[Draw, str, str]] = {
+    "curves": (
+        draw_curves,
+        "Learning",
+        "Validation split: mean over seeds and 95 % interval; the other families in grey. "
+        "Dotted: predictors without a model.",
+    ),
+    "speed": (
+        draw_speed,
+        "Quality against time",
+        "Test split: mean over seeds and 95 % interval, time of one seed. The stair joins "
+        "the runs that no other beats for less. Dotted: predictors without a model.",
+    ),
+    "memory": (
+        draw_memory,
+        "Quality against memory",
+        "Test split: mean over seeds and 95 % interval. Scratch memory is what a training "
+        "step of all seeds needs beside its arguments. The stair joins the runs that no "
+        "other beats for less.",
+    ),
+    "heads": (
+        draw_heads,
+        "Heads",
+        "Test split: mean over seeds and 95 % interval; the model differs in its heads, "
+        "the table says in what else. Dotted: predictors without a model.",
+    ),
+}
+
+
+def draw(kind: str, group: Group, theme: Theme) -> Figure | None:
+    """One of `PICTURES` with its title and caption; None without numbers for it."""
+    draw_kind, title, caption = PICTURES[kind]
+    figure = draw_kind(group, theme)
+    if figure is not None:
+        figure.suptitle(
+            f"{title}: {group.title}", x=0.01, ha="left", color=theme.ink,
+            size=11, weight="bold", parse_math=False,
+        )  # fmt: skip
+        text = textwrap.fill(caption, 140)
+        figure.supxlabel(text, x=0.01, ha="left", color=theme.soft, size=7)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG of 256 colours (a third of the bytes), without a date in it."""
+    raw, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", metadata={"Software": None})
+    picture = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def save_all(runs: Sequence[Run], directory: Path) -> list[Path]:
+    """Every picture that `runs` have the numbers for, as PNG, on light."""
+    directory.mkdir(parents=True, exist_ok=True)
+    saved: list[Path] = []
+    for group in group_runs(runs):
+        for kind in PICTURES:
+            figure = draw(kind, group, LIGHT)
+            if figure is not None:
+                saved.append(directory / f"{group.slug}_{kind}.png")
+                saved[-1].write_bytes(to_png(figure))
+        for run in group.runs:
+            maps = read_maps(run)
+            if maps is not None and maps.layers:
+                saved.append(directory / f"{group.slug}_{file_name(group, run)}.png")
+                figure = draw_maps(
+                    maps, group.label(run), group.title, run.family, LIGHT
+                )
+                saved[-1].write_bytes(to_png(figure))
+    return saved

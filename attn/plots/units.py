@@ -1,0 +1,67 @@
+"""How a number is written: units, digits, prefixes. One place, so all agree."""
+
+import math
+
+from attn.records.run import Estimate
+
+NONE = "-"
+
+# metric: what to write, factor from stored to shown, decimals
+_METRICS = {
+    "accuracy": ("accuracy, %", 100.0, 1),
+    "bits_per_byte": ("bits per byte", 1.0, 3),
+}
+
+
+def _metric(metric: str) -> tuple[str, float, int]:
+    return _METRICS.get(metric, (metric.replace("_", " "), 1.0, 3))
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name with its unit, as over a column or along an axis."""
+    return _metric(metric)[0]
+
+
+def metric_scale(metric: str) -> float:
+    """What a stored metric is multiplied by before it is shown."""
+    return _metric(metric)[1]
+
+
+def metric_text(metric: str, score: Estimate, *, with_n: bool = True) -> str:
+    """`98.3 ± 0.4 (n=3)` in the metric's unit; nothing after a mean of one seed."""
+    _, scale, digits = _metric(metric)
+    n = f" (n={score.n})" if with_n else ""
+    if not math.isfinite(score.mean):
+        return f"not finite{n}"
+    half = "" if score.half is None else f" ± {score.half * scale:.{digits}f}"
+    return f"{score.mean * scale:.{digits}f}{half}{n}"
+
+
+def quantity(value: float | int | None, unit: str = "", *, base: int = 1000) -> str:
+    """A number to three digits with its prefix: `12.3 k`, `1.20 G`, `1.50 MiB`."""
+    if value is None:
+        return NONE
+    prefixes = ["", "k", "M", "G", "T", "P"] if base == 1000 else ["", "Ki", "Mi", "Gi"]
+    power = 0
+    while abs(value) >= 0.9995 * base and power < len(prefixes) - 1:
+        value, power = value / base, power + 1
+    whole = power == 0 and value == int(value)
+    digits = 0 if whole or abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:.{digits}f} {prefixes[power]}{unit}".strip()
+
+
+def memory(value: float | int | None) -> str:
+    """Bytes to three digits: `1.50 MiB`."""
+    return quantity(value, "B", base=1024)
+
+
+def count(value: float | int | None) -> str:
+    """Every digit, since sizes are matched to the last: `123,456`."""
+    return NONE if value is None else f"{value:,}"
+
+
+def milliseconds(value: float | int | None) -> str:
+    """A time to three digits, without its unit."""
+    if value is None:
+        return NONE
+    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"

@@ -1,0 +1,1 @@
+"""Run folders as typed data: written and read here."""

@@ -1,0 +1,278 @@
+"""Checkpoints that are either whole and unchanged, or passed over by name.
+
+Orbax writes the arrays and commits a step by renaming its folder, but it does not
+checksum them: a flipped bit would come back as a wrong weight. So every step is
+sealed with the SHA-256 of its files *before* the rename. A kill at any moment leaves
+a step that is absent, or sealed:
+
+    <step>/state/...         the arrays, as Orbax lays them out
+    <step>/data/metadata     the data position, JSON
+    manifests/<step>.json    the seal: hash of each file; dtype and shape of each array
+"""
+
+import contextlib
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from attn.errors import UserError
+from attn.records.files import disk_reason
+from attn.train.checkpoint.seal import broken_seal, extend_seal, notes_of, write_seal
+
+_log = logging.getLogger(__name__)
+
+# Orbax stamps these after the seal; they hold times and marks, nothing restored.
+_STAMPS = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint that was read back."""
+
+    step: int
+    state: PyTree
+    data: dict[str, Any]
+    """The data position, as saved."""
+    skipped: tuple[str, ...]
+    """One line for each newer checkpoint that was passed over, newest first."""
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints of a run, in `directory`.
+
+    A state is a tree of jax arrays (typed PRNG keys too) in dictionaries with string
+    keys, tuples and named tuples. Orbax would turn other keys into strings. Where several
+    processes share a run they share `directory`, and call each method together.
+    """
+
+    def __init__(self, directory: Path | str, *, keep: int = 2):
+        if keep < 1:
+            raise UserError(f"keep = {keep}; at least 1 checkpoint must be kept")
+        self.directory = Path(directory).absolute()
+        self._keep = keep
+        self._manager: ocp.CheckpointManager | None = None
+        self._pending: tuple[int, dict[str, str]] | None = None
+        self._failures = 0
+        self._passed_over: list[int] = []
+        _silence_orbax()
+
+    def save(self, step: int, state: PyTree, data: dict[str, Any]) -> None:
+        """Starts to save `state` and the data position `data` as `step`.
+
+        Returns when the arrays are copied; the rest is done in the background, and a
+        step that is already there is left alone. One failed save is a warning, and
+        the next one is its retry.
+
+        Raises:
+          UserError: two saves in a row failed; older checkpoints are untouched.
+          TypeError: a dictionary in `state` has a key that is not a string.
+        """
+        described = _describe(state)
+        position = json.loads(json.dumps(data, allow_nan=False))
+        self._settle()
+        for attempt in range(2):
+            try:
+                self._start(step, state, position, described)
+                return
+            except Exception as error:
+                self._failed(step, error, last=attempt == 1)
+
+    def restore(self, abstract: PyTree) -> Restored | None:
+        """The newest checkpoint whose every byte is as it was written.
+
+        Args:
+          abstract: `jax.ShapeDtypeStruct` leaves, each with the `NamedSharding` that
+            the array is to have; the mesh may be another than the one that saved.
+
+        Returns:
+          None when there is no checkpoint at all. The ones passed over are removed
+          by the next `save`, not here.
+
+        Raises:
+          UserError: there are checkpoints and none is good, or the good one holds
+            other arrays than `abstract` asks for.
+        """
+        self._settle()
+        skipped, passed_over = [], []
+        for step in self._steps():
+            fault = self._fault(step)
+            if fault is not None:
+                skipped.append(f"checkpoint {step} passed over: {fault}")
+                passed_over.append(step)
+                continue
+            self._require_same(step, _describe(abstract))
+            self._passed_over = passed_over
+            return self._read(step, abstract, tuple(skipped))
+        if skipped:
+            raise UserError(
+                f"no usable checkpoint in {self.directory} ({'; '.join(skipped)}); "
+                "delete that folder to train from the start"
+            )
+        return None
+
+    def close(self) -> None:
+        """Waits for the last save, and seals it.
+
+        Raises:
+          UserError: it failed; older checkpoints are untouched.
+        """
+        try:
+            self._settle(last=True)
+        finally:
+            if self._manager is not None:
+                self._manager.close()
+                self._manager = None
+
+    def _start(self, step: int, state: PyTree, data: dict, described: dict) -> None:
+        if self._manager is None:
+            self._prune()
+            self._manager = self._open()
+        for damaged in self._passed_over:
+            self._manager.delete(damaged)
+        self._passed_over = []
+        if step in self._manager.all_steps():
+            return
+        self._pending = (step, described)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data)
+            ),
+            force=True,
+        )
+
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=self._keep,
+            lightweight_initialize=True,
+            # Orbax calls this when all files are written, just before the rename.
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        )
+        return ocp.CheckpointManager(
+            self.directory, item_names=("state", "data"), options=options
+        )
+
+    def _settle(self, *, last: bool = False) -> None:
+        """Waits for the save under way, if any, and takes its error."""
+        if self._pending is None or self._manager is None:
+            return
+        step, _ = self._pending
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            self._failed(step, error, last=last)
+        else:
+            self._pending, self._failures = None, 0
+            self._seal_stamps(step)
+            self._prune()
+
+    def _failed(self, step: int, error: Exception, *, last: bool) -> None:
+        """Cleans up after a save; passes on what is not the disk's doing."""
+        manager, self._manager, self._pending = self._manager, None, None
+        if manager is not None:
+            with contextlib.suppress(Exception):
+                manager.close()
+        self._prune()
+        reason = disk_reason(error)
+        if reason is None:
+            raise error
+        self._failures += 1
+        line = f"checkpoint {step} could not be saved in {self.directory}: {reason}"
+        if last or self._failures > 1:
+            kept = ", ".join(map(str, self._steps())) or "none"
+            raise UserError(
+                f"{line}; make room and run again (checkpoints kept: {kept})"
+            ) from error
+        _log.warning("%s; the next save tries again", line)
+
+    def _seal(self) -> None:
+        """Seals the step that is about to be committed."""
+        if self._pending is None or jax.process_index() != 0:
+            return
+        step, arrays = self._pending
+        (draft,) = self.directory.glob(f"{step}.orbax-checkpoint-tmp*")
+        notes = {"step": step, "arrays": arrays}
+        write_seal(self._manifest(step), draft, without=_STAMPS, notes=notes)
+
+    def _seal_stamps(self, step: int) -> None:
+        if jax.process_index() == 0:
+            # Where the disk is full the seal stands without them.
+            with contextlib.suppress(OSError):
+                extend_seal(self._manifest(step), self._folder(step), _STAMPS)
+
+    def _fault(self, step: int) -> str | None:
+        seal, folder = self._manifest(step), self._folder(step)
+        return broken_seal(seal, folder, optional=_STAMPS)
+
+    def _require_same(self, step: int, wanted: dict[str, str]) -> None:
+        saved = notes_of(self._manifest(step))["arrays"]
+        for path in sorted(saved.keys() | wanted.keys()):
+            if saved.get(path) != wanted.get(path):
+                raise UserError(
+                    f"checkpoint {step} in {self.directory} holds {path} as "
+                    f"{saved.get(path, 'nothing')} where {wanted.get(path, 'nothing')} "
+                    "is wanted; use the config that wrote it, or another --workdir"
+                )
+
+    def _read(self, step: int, abstract: PyTree, skipped: tuple[str, ...]) -> Restored:
+        # Straight from the sealed folders: the manager would trust unsealed marks.
+        folder = self._folder(step)
+        data = json.loads((folder / "data" / "metadata").read_bytes())
+        with ocp.StandardCheckpointer() as reader:
+            state = reader.restore(folder / "state", abstract)
+        return Restored(step=step, state=state, data=data, skipped=skipped)
+
+    def _steps(self) -> list[int]:
+        """Committed steps, newest first."""
+        if not self.directory.is_dir():
+            return []
+        names = (path.name for path in self.directory.iterdir() if path.is_dir())
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def _folder(self, step: int) -> Path:
+        return self.directory / str(step)
+
+    def _manifest(self, step: int) -> Path:
+        return self.directory / "manifests" / f"{step}.json"
+
+    def _prune(self) -> None:
+        """Removes what kills and failed saves left, while no save is under way."""
+        if jax.process_index() != 0:
+            return
+        with contextlib.suppress(OSError):
+            for draft in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            for manifest in self.directory.glob("manifests/*"):
+                if not (self.directory / manifest.stem).is_dir():
+                    manifest.unlink(missing_ok=True)
+
+
+def _describe(tree: PyTree) -> dict[str, str]:
+    """Dtype and shape of each leaf by its path, as in `params/w: float32[64,128]`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    described = {}
+    for path, leaf in leaves:
+        for key in path:
+            if not isinstance(getattr(key, "key", ""), str):
+                raise TypeError(f"{jax.tree_util.keystr(path)}: keys must be strings")
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        described[name] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+    return described
+
+
+def _silence_orbax() -> None:
+    """Keeps Orbax from logging; what matters is raised or warned about here."""
+    logger = logging.getLogger("absl")
+    if _not_orbax not in logger.filters:
+        logger.addFilter(_not_orbax)
+
+
+def _not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts

@@ -1,0 +1,182 @@
+"""The fused kernels, forward and backward, compiled for chips that are not here.
+
+Needs packages beyond the extra `test`; CONTRIBUTING.md says which, under "Other machines".
+"""
+
+import os
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from packages import need
+
+from attn.attention import attend
+from attn.attention.backends import BACKENDS, CallShape, device_kind
+from attn.kernels import Softmax
+from attn.masks import FULL, Causal, Chunk, Global, Window
+from attn.parallel.mesh import AXES, BTNH
+
+# Or libtpu looks for a TPU's metadata, and refuses a second process.
+os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+
+COLLECTIVES = re.compile(
+    r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
+)
+TPUS = {"v5e:2x2": "TPU v5 lite", "v6e:2x2": "TPU v6 lite", "v5p:2x2x1": "TPU v5"}
+COMPOSITE = Causal() & (Window(255, 0) | Global(4))
+MEGABYTE = 1e6
+
+
+def chips(name):
+    """Four chips of a described machine, as the mesh 1 x 4."""
+    from jax.experimental import topologies
+
+    if name in TPUS:
+        need("libtpu")
+        described = topologies.get_topology_desc(platform="tpu", topology_name=name)
+    else:
+        need("jax_cuda13_plugin")
+        config = Path(__file__).with_name("h200.pbtxt").read_text()
+        described = topologies.get_topology_desc(
+            name, platform="cuda", target_config=config, topology="1x1x4"
+        )
+    devices = np.array(described.devices).reshape(1, 4)
+    return Mesh(devices, AXES, axis_types=(AxisType.Explicit,) * 2)
+
+
+def compile_for(mesh, attend, T=2048, S=None, K=4, H=128, dtype="bfloat16", **given):
+    """The program of the output and the gradients, B = 2 and N = 8."""
+    place = NamedSharding(mesh, BTNH)
+    shapes = (2, T, 8, H), (2, S or T, K, H), (2, S or T, K, H)
+    qkv = [jax.ShapeDtypeStruct(s, dtype, sharding=place) for s in shapes]
+    rows = NamedSharding(mesh, P("data", None))
+    given = {
+        name: jax.ShapeDtypeStruct(shape, jnp.int32, sharding=rows)
+        for name, shape in given.items()
+    }
+
+    def both(qkv, given, weighting):
+        out, pull = jax.vjp(lambda qkv: attend(*qkv, **given), qkv)
+        return out, pull(weighting)
+
+    # Library code broadcasts as it likes.
+    with jax.set_mesh(mesh), jax.numpy_rank_promotion("allow"):
+        return jax.jit(both).lower(qkv, given, qkv[0]).compile()
+
+
+def check(program, target, calls, most):
+    """So many kernels of the library, no communication, little memory."""
+    text = program.as_text()
+    assert text.count(f'custom_call_target="{target}"') == calls
+    assert COLLECTIVES.findall(text) == []
+    assert program.memory_analysis().temp_size_in_bytes < most
+
+
+def served(name, mask, T=2048, H=128, dtype="bfloat16", asked=(), S=None):
+    """The kernel, after it said that it serves the call on the mesh in force."""
+    device = device_kind()
+    wanted = CallShape(2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(asked), device)
+    assert BACKENDS[name].why_unsupported(wanted) is None
+    return lambda q, k, v, **given: BACKENDS[name](q, k, v, mask=mask, **given)
+
+
+@pytest.mark.parametrize("name", TPUS)
+def test_splash_compiles_for_a_tpu_divided_over_heads(name):
+    mesh = chips(name)
+    with jax.set_mesh(mesh):
+        assert device_kind() == TPUS[name]
+        kernel = served("splash", COMPOSITE, asked=("packing",))
+    ids = {"q_ids": (2, 2048), "kv_ids": (2, 2048)}
+    check(compile_for(mesh, kernel, **ids), "tpu_custom_call", 2, 40 * MEGABYTE)
+
+
+def test_without_splash_the_scores_are_held():
+    def dense(q, k, v):
+        return attend(Softmax(), q, k, v, mask=COMPOSITE, impl="dense")
+
+    program = compile_for(chips("v5e:2x2"), dense, T=8192)
+    assert program.memory_analysis().temp_size_in_bytes > 1000 * MEGABYTE
+
+
+def test_splash_holds_no_scores_where_dense_attention_does():
+    mesh = chips("v5e:2x2")
+    with jax.set_mesh(mesh):
+        kernel = served("splash", Causal(), T=8192)
+    program = compile_for(mesh, kernel, T=8192)
+    check(program, "tpu_custom_call", 3, 40 * MEGABYTE)
+
+
+@pytest.mark.parametrize(
+    ("mask", "H", "dtype"),
+    [
+        (~Causal() | Chunk(100), 64, "bfloat16"),
+        (Causal(offset=7) & Window(300, 9), 80, "float32"),
+        (FULL, 256, "bfloat16"),
+        (COMPOSITE, 256, "float32"),
+    ],
+    ids=str,
+)
+def test_splash_compiles_for_every_kind_of_mask_and_head(mask, H, dtype):
+    mesh = chips("v5e:2x2")
+    with jax.set_mesh(mesh):
+        kernel = served("splash", mask, H=H, dtype=dtype)
+    program = compile_for(mesh, kernel, H=H, dtype=dtype)
+    check(program, "tpu_custom_call", 2, 40 * MEGABYTE)
+
+
+@pytest.mark.parametrize("mask", [Causal(), Causal() & Window(255, 0), FULL], ids=str)
+def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
+    need("nvidia.cudnn")
+    mesh = chips("h200")
+    with jax.set_mesh(mesh):
+        assert device_kind() == "NVIDIA H200"
+        kernel = served("cudnn", mask)
+    check_cudnn(compile_for(mesh, kernel))
+
+
+def test_cudnn_compiles_with_lengths():
+    need("nvidia.cudnn")
+    mesh = chips("h200")
+    with jax.set_mesh(mesh):
+        kernel = served("cudnn", Causal(), asked=("lengths",))
+
+    def padded(q, k, v, rows):
+        return kernel(q, k, v, q_lengths=rows[:, 0], kv_lengths=rows[:, 1])
+
+    check_cudnn(compile_for(mesh, padded, rows=(2, 2)))
+
+
+def check_cudnn(program):
+    text = program.as_text()
+    assert text.count('custom_call_target="__cudnn$fmhaSoftmax"') == 1
+    assert text.count('custom_call_target="__cudnn$fmhaSoftmaxBackward"') == 1
+    assert COLLECTIVES.findall(text) == []
+    assert program.memory_analysis().temp_size_in_bytes < 40 * MEGABYTE
+
+
+@pytest.mark.filterwarnings("ignore:jax.experimental.pallas.*:DeprecationWarning")
+@pytest.mark.parametrize("mask", [Causal(), Causal() & Chunk(200)], ids=str)
+def test_tokamax_compiles_for_an_h200_divided_over_heads(mask):
+    need("tokamax")
+    mesh = chips("h200")
+    with jax.set_mesh(mesh):
+        kernel = served("tokamax", mask, T=1024, H=64)
+    program = compile_for(mesh, kernel, T=1024, H=64)
+    check(program, "__gpu$xla.gpu.triton", 2, 20 * MEGABYTE)
+
+
+def test_jit_chooses_anew_for_another_chip():
+    seen = []
+    traced = jax.jit(lambda x: (seen.append(device_kind()), x)[1])
+    for name in ("v5e:2x2", "v6e:2x2", "v5e:2x2"):
+        mesh = chips(name)
+        x = jax.ShapeDtypeStruct((4,), jnp.float32, sharding=NamedSharding(mesh, P()))
+        with jax.set_mesh(mesh):
+            traced.lower(x)
+    traced(jnp.ones(4))
+    assert seen == ["TPU v5 lite", "TPU v6 lite", "cpu"]

@@ -1,0 +1,142 @@
+"""A fused kernel says in one line why it cannot serve a call, naming the value."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from attn.attention.backends import BACKENDS, CallShape, device_kind
+from attn.attention.backends.base import Backend
+from attn.device import generation
+from attn.masks import FULL, Causal, Chunk, Global, Mask, PerHead, Window
+
+HOPPER, V5E = "NVIDIA H200", "TPU v5 lite"
+BAND = Causal() & Window(64, 0)
+TWO_INTERVALS = Causal() & (Window(64, 0) | Global(4))
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_installed(monkeypatch):
+    """What is installed decides first, and differs between machines."""
+    monkeypatch.setattr(Backend, "_installed", lambda self, ask: None)
+
+
+def ask(name, **changed):
+    device = V5E if name == "splash" else HOPPER
+    served = CallShape(
+        2, 512, 512, 8, 4, 64, 64, "bfloat16", Causal(), frozenset(), device
+    )
+    return replace(served, **changed)
+
+
+class Lookup(Mask):
+    """Looks each query up in a table, which a kernel on a TPU cannot."""
+
+    def predicate(self, q, k):
+        import jax.numpy as jnp
+
+        return jnp.asarray(np.arange(512) % 7)[q] >= k
+
+    def tile(self, q0, q1, k0, k1):
+        return np.full(np.broadcast(q0, k0).shape, 1)
+
+    def __repr__(self):
+        return "Lookup()"
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_call_within_the_limits_is_served(name):
+    assert BACKENDS[name].why_unsupported(ask(name)) is None
+    assert BACKENDS[name].why_unsupported(ask(name, mask=FULL, T=1024)) is None
+    assert (
+        BACKENDS[name].why_unsupported(ask(name, mask=BAND, asked=frozenset({"scale"})))
+        is None
+    )
+
+
+REFUSALS = [
+    ("cudnn", {"device": "cpu"}, "device 'cpu'; it takes NVIDIA devices"),
+    ("tokamax", {"device": V5E}, "device 'TPU v5 lite'; it takes NVIDIA"),
+    ("splash", {"device": HOPPER}, "device 'NVIDIA H200'; it takes TPU"),
+    ("splash", {"device": "TPU v3"}, "generation 3; it takes 4 and later"),
+    ("cudnn", {"device": "Tesla T4"}, "device 'Tesla T4'; it takes NVIDIA"),
+    ("cudnn", {"device": "NVIDIA T4"}, "generation 7; it takes 8 and later"),
+    ("tokamax", {"device": "NVIDIA Zen"}, "'NVIDIA Zen' is of no generation known"),
+    ("cudnn", {"dtype": "float32"}, "dtype float32; it takes bfloat16, float16"),
+    ("tokamax", {"dtype": "float32"}, "dtype float32; it takes bfloat16, float16"),
+    ("splash", {"dtype": "float16"}, "dtype float16; it takes bfloat16, float32"),
+    ("cudnn", {"H": 60, "Hv": 60}, "head dim 60; it takes multiples of 8"),
+    ("cudnn", {"H": 192, "Hv": 192}, "head dim 192; it takes up to 128"),
+    ("cudnn", {"Hv": 32}, "value head dim 32; it takes the queries' own, 64"),
+    ("tokamax", {"Hv": 512}, "value head dim 512; it takes multiples of 8 up to 256"),
+    ("splash", {"H": 264}, "head dim 264; it takes multiples of 8 up to 256"),
+    ("cudnn", {"asked": {"bias"}}, "asked for bias; beyond masks it can lengths"),
+    ("tokamax", {"asked": {"lse", "bias"}}, "asked for lse; beyond masks it can bias"),
+    ("splash", {"asked": {"relative_bias"}}, "asked for relative_bias; beyond masks"),
+    ("cudnn", {"mask": Chunk(64)}, "mask Chunk(64) is no band"),
+    ("cudnn", {"mask": Window(9, 9)}, "is the band (9, 9); it takes (None, None)"),
+    ("cudnn", {"mask": Causal(offset=2)}, "is the band (None, 2); it takes"),
+    ("tokamax", {"mask": TWO_INTERVALS}, "more than one interval of keys"),
+    ("splash", {"mask": Lookup()}, "mask Lookup() computes gather"),
+    ("cudnn", {"mask": BAND, "S": 256}, "T = 512 and S = 256 under a window"),
+    ("cudnn", {"mask": BAND, "asked": {"lengths"}}, "lengths under the window"),
+    ("splash", {"mask": PerHead((Causal(), FULL))}, "differs between heads"),
+    ("cudnn", {"mask": Causal(offset=-1) & Window(3, 0)}, "it takes (None, None)"),
+    ("splash", {"T": 500}, "T = 500; it takes multiples of 128"),
+    ("splash", {"S": 64}, "S = 64; it takes multiples of 128"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "reason"), REFUSALS, ids=[r[2] for r in REFUSALS]
+)
+def test_what_is_beyond_a_limit_is_refused(name, changed, reason):
+    if "asked" in changed:
+        changed = changed | {"asked": frozenset(changed["asked"])}
+    said = BACKENDS[name].why_unsupported(ask(name, **changed))
+    assert said is not None
+    assert reason in said
+    assert "\n" not in said
+
+
+def test_the_device_is_told_before_the_dtype_and_the_dtype_before_the_mask():
+    worst = ask("cudnn", device="cpu", dtype="float64", mask=TWO_INTERVALS)
+    assert "device" in BACKENDS["cudnn"].why_unsupported(worst)
+    assert "dtype" in BACKENDS["cudnn"].why_unsupported(replace(worst, device=HOPPER))
+
+
+def test_a_package_that_is_not_there_is_told_with_the_way_to_it(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr("attn.attention.backends.base.find_spec", lambda name: None)
+    for name, kernel in BACKENDS.items():
+        said = kernel.why_unsupported(ask(name))
+        assert "is not installed; install" in said
+
+
+def test_without_a_mesh_the_device_is_the_one_at_hand():
+    assert device_kind() == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", 9),
+        ("NVIDIA GH200 480GB", 9),
+        ("NVIDIA A100-SXM4-40GB", 8),
+        ("NVIDIA L4", 8),
+        ("NVIDIA L40S", 8),
+        ("NVIDIA GeForce RTX 4090", 8),
+        ("NVIDIA RTX 6000 Ada Generation", 8),
+        ("NVIDIA RTX A6000", 8),
+        ("NVIDIA B200", 10),
+        ("NVIDIA GB300", 10),
+        ("NVIDIA GeForce RTX 5090", 12),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 12),
+        ("NVIDIA Tesla V100-SXM2-16GB", 7),
+        ("TPU v6 lite", 6),
+        ("TPU7x", 7),
+        ("cpu", None),
+    ],
+)
+def test_the_generation_is_read_off_the_name(kind, expected):
+    assert generation(kind) == expected

@@ -1,0 +1,291 @@
+"""The lift over batch, heads and groups, for every kernel."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+from tiny import quick_compiles
+
+from attn.attention import (
+    CallShape,
+    attend,
+    attend_with_lse,
+    choose_implementation,
+    effective_map,
+    explain,
+)
+from attn.errors import UserError
+from attn.kernels import KERNELS
+from attn.masks import FULL, Causal
+
+B, T, N, H, HV = 2, 6, 4, 4, 4
+SOFTMAX = naive.SPECS["softmax"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
+@cache
+def inputs(name, K=N, T=T):
+    """q, k, v and the options that every call of this kernel takes."""
+    spec, random = naive.SPECS[name], np.random.default_rng(4)
+    shapes = ((B, T, N, H), (B, T, K, H), (B, T, K, HV))
+    arrays = [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
+    options = {} if "causal" not in spec.can else {"mask": Causal()}
+    if spec.owns != "nothing":
+        options["weights"] = naive.own_weights(spec, H, T, N)
+    return arrays, options
+
+
+@cache
+def runner(name):
+    """`attend`, compiled once for every test that asks the same of it."""
+    _, options = inputs(name)
+    return jax.jit(partial(attend, naive.SPECS[name], **options))
+
+
+def close(a, b, tolerance=2e-5):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", naive.PATHS)
+def test_every_head_of_every_sequence_is_the_kernel_alone(name):
+    (q, k, v), options = inputs(name)
+    out, spec = runner(name)(q, k, v), naive.SPECS[name]
+    seen = naive.visible(spec, T, T, "mask" in options)
+    for b in range(B):
+        for n in range(N):
+            own = {x: np.float64(w[n]) for x, w in options.get("weights", {}).items()}
+            one = (np.float64(x[b, :, n]) for x in (q, k, v))
+            close(out[b, :, n], naive.define(spec, *one, seen, own))
+
+
+@pytest.mark.parametrize("name", naive.PATHS)
+def test_jit_vmap_scan_and_remat_change_nothing(name):
+    arrays, options = inputs(name)
+    plain = partial(attend, naive.SPECS[name], **options)
+    expected = runner(name)(*arrays)
+    close(plain(*arrays), expected)
+    twice = [jnp.stack([x, x]) for x in arrays]
+
+    @jax.jit
+    def all_at_once(arrays, twice):
+        mapped = jax.vmap(plain)(*twice)
+        _, scanned = jax.lax.scan(lambda c, x: (c, plain(*x)), 0, twice)
+        grads = [
+            jax.grad(lambda *a, f=f: jnp.sin(f(*a)).sum(), argnums=(0, 1, 2))(*arrays)
+            for f in (plain, jax.checkpoint(plain))
+        ]
+        return mapped, scanned, grads
+
+    mapped, scanned, (grads, again) = all_at_once(arrays, twice)
+    for i in range(2):
+        close(mapped[i], expected)
+        close(scanned[i], expected)
+    for a, b in zip(grads, again, strict=True):
+        close(a, b)
+
+
+@pytest.mark.parametrize("K", [1, 2])
+@pytest.mark.parametrize("name", naive.PATHS)
+def test_grouped_heads_equal_repeated_heads(name, K):
+    (q, k, v), _ = inputs(name, K)
+    repeated = [jnp.repeat(x, N // K, axis=2) for x in (k, v)]
+    close(runner(name)(q, k, v), runner(name)(q, *repeated), 1e-6)
+
+
+def test_gradient_of_a_shared_head_is_the_sum_over_its_group():
+    (q, k, v), options = inputs("softmax", 2)
+
+    def loss(k, v):
+        return jnp.sin(attend(SOFTMAX, q, k, v, **options)).sum()
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    repeated = grad(*(jnp.repeat(x, 2, axis=2) for x in (k, v)))
+    for a, b in zip(grad(k, v), repeated, strict=True):
+        close(a, b.reshape(B, T, 2, 2, -1).sum(axis=3))
+
+
+@pytest.mark.parametrize("name", naive.PATHS)
+def test_permuting_sequences_or_heads_permutes_the_output(name):
+    (q, k, v), options = inputs(name)
+    out = runner(name)(q, k, v)
+    turned = runner(name)(*(x[::-1] for x in (q, k, v)))
+    np.testing.assert_array_equal(turned, out[::-1])
+    order = np.array([2, 0, 3, 1])
+    mixed = dict(options)
+    if "weights" in options:
+        mixed["weights"] = jax.tree.map(lambda w: w[order], options["weights"])
+    run = jax.jit(partial(attend, naive.SPECS[name], **mixed))
+    close(run(*(x[:, :, order] for x in (q, k, v))), out[:, :, order], 1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if "map" in KERNELS[n].can])
+def test_the_effective_map_applied_to_the_values_is_the_output(name):
+    (q, k, v), options = inputs(name)
+    spec = naive.SPECS[name]
+    maps = jax.jit(lambda q, k: effective_map(spec, q, k, **options))(q, k)
+    assert maps.shape == (B, N, T, T)
+    close(jnp.einsum("bnts,bsnv->btnv", maps, v), runner(name)(q, k, v))
+    if "normalised" in spec.can:
+        close(maps.sum(axis=-1), 1.0)
+    if naive.ORACLES[name].shows or "causal" in spec.can:
+        hidden = ~naive.visible(spec, T, T, "mask" in options)
+        assert (np.asarray(maps)[:, :, hidden] == 0).all()
+
+
+def test_the_effective_map_of_softmax_is_its_weights_under_groups_and_padding():
+    (q, k, _), _ = inputs("softmax", 2)
+    real = jnp.arange(T)[None] < jnp.asarray([T, 3])[:, None]
+    maps = jax.jit(partial(effective_map, SOFTMAX, kv_mask=real))(q, k)
+    for b, n in np.ndindex(B, N):
+        scores = np.asarray(q[b, :, n] @ k[b, :, n // 2].T) * H**-0.5
+        seen = np.asarray(real[b])
+        for t in range(T):
+            close(maps[b, n, t], naive.softmax_row(scores[t].astype(float), seen)[0])
+
+
+@pytest.mark.parametrize("impl", SOFTMAX.implementations)
+def test_segments_padding_and_mask_hide_together(impl):
+    (q, k, v), _ = inputs("softmax")
+    ids = jnp.asarray([[0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 2, 2]])
+    real = jnp.asarray([[1, 1, 1, 1, 1, 0], [1] * 6], bool)
+    out, lse = jax.jit(
+        lambda *a: attend_with_lse(
+            SOFTMAX,
+            *a,
+            mask=Causal(),
+            kv_mask=real,
+            q_segment_ids=ids,
+            kv_segment_ids=ids,
+            impl=impl,
+        )
+    )(q, k, v)
+    assert lse.shape == (B, T, N)
+    assert lse.dtype == jnp.float32
+    for b, n in np.ndindex(B, N):
+        own = np.asarray(ids[b])[:, None] == np.asarray(ids[b])[None, :]
+        seen = own & Causal().dense(T) & np.asarray(real[b])[None, :]
+        expected = naive.softmax(*(x[b, :, n] for x in (q, k, v)), seen)
+        close(out[b, :, n], expected[0])
+        close(lse[b, :, n], expected[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, N), (B, 1), (B, N)])
+def test_bias_is_shared_over_the_axes_of_size_one(shape):
+    arrays, _ = inputs("softmax", 2)
+    bias = jnp.asarray(
+        np.random.default_rng(0).normal(size=(*shape, T, T)), jnp.float32
+    )
+    run = jax.jit(lambda *a: attend(SOFTMAX, *a[:-1], bias=a[-1]))
+    whole = jnp.broadcast_to(bias, (B, N, T, T))
+    close(run(*arrays, bias), run(*arrays, whole), 1e-6)
+    q, k, v = arrays
+    seen = np.full((T, T), True)
+    alone = naive.softmax(q[1, :, 3], k[1, :, 1], v[1, :, 1], seen, bias=whole[1, 3])
+    close(run(*arrays, bias)[1, :, 3], alone[0])
+
+
+def ask(T, S, *asked, mask=FULL, device="cpu", dtype="bfloat16"):
+    """Of eight heads of 64."""
+    return CallShape(1, T, S, 8, 8, 64, 64, dtype, mask, frozenset(asked), device)
+
+
+def test_auto_chooses_by_the_number_of_scores_and_says_why():
+    assert choose_implementation(SOFTMAX, ask(256, 512))[0] == "dense"
+    chosen, refused = choose_implementation(SOFTMAX, ask(256, 513, "bias", "lse"))
+    assert chosen == "blockwise"
+    assert "1,050,624 scores are over 1,048,576" in refused["dense"]
+    assert set(refused) == {"dense", *SOFTMAX.backends}
+    assert "device 'cpu'; it takes TPU devices" in refused["splash"]
+    linformer = choose_implementation(naive.SPECS["linformer"], ask(9999, 9999))
+    assert linformer == ("direct", {})
+    linear = [
+        choose_implementation(KERNELS["linear"](), ask(T, T))[0] for T in (9, 999)
+    ]
+    assert linear == ["parallel", "chunked"]
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "chosen"),
+    [
+        ("TPU v5 lite", (), "splash"),
+        ("TPU v5 lite", ("bias",), "blockwise"),
+        ("TPU v5 lite", ("positions",), "blockwise"),
+        ("Radeon", (), "blockwise"),
+    ],
+)
+def test_auto_takes_a_fused_kernel_where_the_device_has_one(device, asked, chosen):
+    wish = ask(2048, 2048, *asked, mask=Causal(), device=device)
+    assert choose_implementation(SOFTMAX, wish)[0] == chosen
+
+
+def test_a_fused_kernel_is_asked_about_the_pattern_that_will_run():
+    wish = ask(2048, 2048, device="NVIDIA H200", mask=Causal())
+    longformer = KERNELS["longformer"](width=9)
+    _, refused = choose_implementation(longformer, wish, "blockwise")
+    if "installed" not in refused["cudnn"]:
+        assert "is no band" in refused["cudnn"]
+
+
+def test_a_named_implementation_is_taken_or_refused_and_never_replaced():
+    assert choose_implementation(SOFTMAX, ask(9999, 9999), "dense")[0] == "dense"
+    assert choose_implementation(SOFTMAX, ask(4, 4), "blockwise")[0] == "blockwise"
+    with pytest.raises(UserError, match="impl = 'splash': device 'cpu'"):
+        choose_implementation(SOFTMAX, ask(4096, 4096), "splash")
+    with pytest.raises(UserError, match="did you mean 'blockwise'"):
+        choose_implementation(SOFTMAX, ask(4, 4), "blokwise")
+    with pytest.raises(UserError, match="impl of kernel 'linear'"):
+        choose_implementation(naive.SPECS["linear"], ask(4, 4), "dense")
+
+
+def test_explain_runs_nothing_and_counts_what_the_mask_shows():
+    shapes = [jax.ShapeDtypeStruct((2, 64, 4, 8), jnp.float32)] * 3
+    told = explain(SOFTMAX, *shapes, mask=Causal(), impl="blockwise")
+    assert (told.kernel, told.implementation) == ("softmax", "blockwise")
+    assert told.refused["dense"] == "not asked for"
+    assert told.density == pytest.approx(65 / 128)
+    assert told.flops == pytest.approx(2 * 4 * 2 * 64 * 65 / 2 * 16)
+    assert told.temp_bytes > 0
+
+
+def test_blockwise_needs_less_memory_than_dense_on_a_long_text():
+    shapes = [jax.ShapeDtypeStruct((1, 2048, 1, 8), jnp.float32)] * 3
+    dense, tiles = (explain(SOFTMAX, *shapes, impl=i) for i in ("dense", "blockwise"))
+    assert dense.temp_bytes > 2048 * 2048 * 4
+    assert tiles.temp_bytes < dense.temp_bytes / 4
+    assert explain(SOFTMAX, *shapes).implementation == "blockwise"
+
+
+ones = jnp.ones
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"v": ones((B, T + 1, N, HV))}, "differ in B, S or K"),
+        ({"k": ones((B, T, N, H + 1))}, "differ in B or H"),
+        ({"k": ones((B, T, 3, H)), "v": ones((B, T, 3, HV))}, "do not divide"),
+        ({"q_segment_ids": ones((B, T), int)}, "both or neither"),
+        ({"kv_mask": ones((B, T + 1), bool)}, "kv_mask is"),
+    ],
+)
+def test_arguments_that_disagree_are_refused(change, said):
+    (q, k, v), _ = inputs("softmax")
+    arguments = {"q": q, "k": k, "v": v} | change
+    # Past the shape checks of the test run, as a user's call is.
+    call = getattr(attend, "__wrapped__", attend)
+    with pytest.raises(UserError, match=said):
+        call(SOFTMAX, **arguments)
+
+
+def test_full_is_the_mask_of_no_mask():
+    arrays, _ = inputs("softmax")
+    run = jax.jit(partial(attend, SOFTMAX), static_argnames="mask")
+    np.testing.assert_array_equal(run(*arrays), run(*arrays, mask=FULL))

@@ -1,0 +1,130 @@
+"""Batches as a pure function of seed and step, however they are cut and resumed."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from attn.data.pipeline import Batches, BatchSource, cut_steps, eval_batches
+from attn.errors import UserError
+
+ROWS = {
+    "tokens": np.arange(22)[:, None] * 10 + np.arange(3),
+    "targets": np.arange(22)[:, None],
+    "lengths": np.arange(22),
+}
+
+
+def stream(calls, seeds=(0, 1), start_step=0, batch_size=4) -> list[dict]:
+    with Batches(
+        ROWS, batch_size=batch_size, seeds=seeds, calls=calls, start_step=start_step
+    ) as batches:
+        return list(batches)
+
+
+def steps_of(items: list[dict]) -> np.ndarray:
+    """[steps, R, B]: which rows came."""
+    return np.concatenate([item["lengths"] for item in items])
+
+
+def test_an_item_holds_steps_replicas_rows_of_every_key():
+    (item,) = stream([3])
+    assert {key: array.shape for key, array in item.items()} == {
+        "tokens": (3, 2, 4, 3),
+        "targets": (3, 2, 4, 1),
+        "lengths": (3, 2, 4),
+    }
+    np.testing.assert_array_equal(item["tokens"][..., 0], 10 * item["lengths"])
+    np.testing.assert_array_equal(item["targets"][..., 0], item["lengths"])
+    assert all(array.dtype == np.int32 for array in item.values())
+
+
+def test_the_cut_into_calls_changes_nothing():
+    whole = steps_of(stream([12]))
+    np.testing.assert_array_equal(whole, steps_of(stream([1] * 12)))
+    np.testing.assert_array_equal(whole, steps_of(stream([5, 4, 3])))
+    np.testing.assert_array_equal(whole[7:], steps_of(stream([2, 3], start_step=7)))
+
+
+def test_no_row_comes_twice_in_an_epoch_and_every_epoch_is_shuffled_anew():
+    steps = steps_of(stream([15], seeds=[3]))[:, 0]
+    epochs = steps.reshape(3, 5 * 4)
+    for epoch in epochs:
+        assert len(set(epoch.tolist())) == 20
+    assert not (epochs[0] == epochs[1]).all()
+    assert sorted(epochs[0]) != sorted(epochs[1])  # another remainder is left out
+
+
+def test_a_replica_does_not_depend_on_those_beside_it():
+    together = steps_of(stream([7], seeds=[5, 9, 2]))
+    for at, seed in enumerate([5, 9, 2]):
+        np.testing.assert_array_equal(together[:, [at]], steps_of(stream([7], [seed])))
+    assert not (together[:, 0] == together[:, 1]).all()
+
+
+def test_a_batch_is_numpys_permutation_of_seed_and_epoch():
+    order = np.random.default_rng([9, 1]).permutation(22)
+    calls = BatchSource(ROWS, batch_size=4, seeds=[9], calls=[10])
+    np.testing.assert_array_equal(calls.batch(9, 6), order[4:8])
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_resumed_stream_goes_on_as_if_never_stopped(taken):
+    calls = [2, 3, 1, 4, 2]
+    whole = stream(calls)
+    with Batches(ROWS, batch_size=4, seeds=[0, 1], calls=calls) as batches:
+        for _ in range(taken):
+            next(batches)
+        state = json.loads(json.dumps(batches.get_state()))
+    assert state == {"next_index": taken, "step": sum(calls[:taken])}
+    with Batches(ROWS, batch_size=4, seeds=[0, 1], calls=calls) as batches:
+        batches.set_state(state)
+        np.testing.assert_array_equal(steps_of(list(batches)), steps_of(whole[taken:]))
+
+
+def test_a_state_resumes_under_another_cut_or_is_refused():
+    with Batches(ROWS, batch_size=4, seeds=[0], calls=[5, 1, 4]) as batches:
+        batches.set_state({"next_index": 99, "step": 6})
+        assert batches.step == 6
+        rest = steps_of(list(batches))
+        with pytest.raises(UserError, match="saved step 7"):
+            batches.set_state({"next_index": 2, "step": 7})
+    np.testing.assert_array_equal(rest, steps_of(stream([10], [0]))[6:])
+
+
+def test_closing_ends_the_threads():
+    before = threading.active_count()
+    batches = Batches(ROWS, batch_size=4, seeds=[0], calls=[1] * 50)
+    next(batches)
+    batches.close()
+    with pytest.raises(ValueError, match="closed"):
+        next(batches)
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and "grain" in thread.name:
+            thread.join(timeout=5)
+    assert threading.active_count() <= before
+
+
+def test_a_batch_larger_than_the_split_is_refused():
+    with pytest.raises(UserError, match="batch_size = 23 is above the 22 rows"):
+        BatchSource(ROWS, batch_size=23, seeds=[0], calls=[1])
+
+
+def test_steps_are_cut_at_every_mark_and_at_the_longest():
+    assert cut_steps(0, 500, longest=1000) == (500,)
+    assert cut_steps(0, 10, longest=4) == (4, 4, 2)
+    assert cut_steps(3, 12, longest=100, every=(5, 4)) == (1, 1, 3, 2, 2)
+    assert cut_steps(7, 7, longest=4) == ()
+
+
+def test_evaluation_sees_every_row_once_in_order_and_padding_weighs_nothing():
+    batches = list(eval_batches(ROWS, 8))
+    assert [batch["tokens"].shape for batch in batches] == [(8, 3)] * 3
+    weights = np.concatenate([batch["weights"] for batch in batches])
+    rows = np.concatenate([batch["lengths"] for batch in batches])
+    assert weights.dtype == np.float32
+    np.testing.assert_array_equal(rows[weights == 1], ROWS["lengths"])
+    assert weights.sum() == 22
+    mean = (weights * rows).sum() / weights.sum()
+    assert mean == ROWS["lengths"].mean()

@@ -1,0 +1,34 @@
+"""Meshes over the CPU's devices, arrays laid over them, and what a program sends."""
+
+import re
+
+import jax
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from attn.parallel.mesh import AXES, BTNH, N_
+
+COLLECTIVES = re.compile(
+    r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
+)
+KINDS = {"explicit": AxisType.Explicit, "auto": AxisType.Auto}
+
+
+def make(shape, kind="explicit"):
+    devices = jax.devices()[: shape[0] * shape[1]]
+    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 2, devices=devices)
+
+
+def placed(moving, still, heads="heads"):
+    """The same arrays, divided by batch and heads."""
+    specs = {"q": BTNH, "k": P("data", None, heads, None), "kv_mask": P("data", None)}
+    specs["v"] = specs["k"]
+
+    def put(name, x):
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, specs.get(name, N_)), x)
+
+    return tuple({n: put(n, x) for n, x in part.items()} for part in (moving, still))
+
+
+def collectives(compiled):
+    return COLLECTIVES.findall(compiled.as_text())

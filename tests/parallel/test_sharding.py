@@ -1,0 +1,150 @@
+"""Heads and batch over a mesh: no collective, and the same numbers, for every kernel."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+from meshes import KINDS, collectives, make, placed
+
+from attn.attention import attend, effective_map
+from attn.kernels import KERNELS
+from attn.masks import FULL, Causal
+
+B, T, N, H = 8, 6, 8, 4
+EVERY = [(name, impl) for name in naive.PATHS for impl in KERNELS[name].implementations]
+
+
+@cache
+def case(name, impl, N=N, K=None, dtype=jnp.float32):
+    """Output and gradients as a function, and its inputs."""
+    spec, random = naive.SPECS[name], np.random.default_rng(6)
+    shapes = {"q": (B, T, N, H), "k": (B, T, K or N, H)}
+    shapes["v"] = (B, T, K or N, naive.value_width(spec, H, 3))
+    arrays = {n: jnp.asarray(random.normal(size=s), dtype) for n, s in shapes.items()}
+    if "key_padding" in spec.can:
+        real = np.arange(T)[None] < random.integers(2, T, (B, 1))
+        arrays["kv_mask"] = jnp.asarray(real)
+    if spec.owns != "nothing":
+        arrays["weights"] = naive.own_weights(spec, H, T, N)
+    mask = Causal() if "causal" in spec.can else FULL
+
+    def loss(moving, still):
+        out = attend(spec, **moving, **still, mask=mask, impl=impl)
+        return jnp.sin(out.astype(jnp.float32)).sum(axis=(1, 3)), out
+
+    def run(moving, still):
+        out, pull, aux = jax.vjp(lambda m: loss(m, still), moving, has_aux=True)
+        return aux, pull(jnp.ones_like(out))[0]
+
+    still = {n: arrays[n] for n in arrays if n not in shapes}
+    return jax.jit(run), {n: arrays[n] for n in shapes}, still
+
+
+@cache
+def unsharded(*asked, **options):
+    """What the case gives on one device."""
+    run, *arrays = case(*asked, **options)
+    return run(*arrays)
+
+
+def assert_same(actual, expected, tolerance=1e-5):
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, e = (np.asarray(x, np.float32) for x in (a, e))
+        np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "impl"), EVERY)
+def test_head_sharded_attention_needs_no_communication(name, impl, kind):
+    run, *arrays = case(name, impl)
+    with jax.set_mesh(make((2, 4), kind)):
+        sharded = placed(*arrays)
+        compiled = run.lower(*sharded).compile()
+        out, grads = compiled(*sharded)
+    assert collectives(compiled) == []
+    assert out.sharding.spec == grads["q"].sharding.spec == BTNH
+    assert_same((out, grads), unsharded(name, impl))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (8, 1)], ids=str)
+@pytest.mark.parametrize("impl", naive.SPECS["softmax"].implementations)
+def test_every_shape_of_mesh_gives_the_same(impl, shape, kind):
+    run, *arrays = case("softmax", impl)
+    with jax.set_mesh(make(shape, kind)):
+        sharded = placed(*arrays)
+        compiled = run.lower(*sharded).compile()
+        actual = compiled(*sharded)
+    assert collectives(compiled) == []
+    assert_same(actual, unsharded("softmax", impl))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["f32", "bf16"])
+@pytest.mark.parametrize(("name", "impl"), EVERY)
+def test_one_head_on_one_device_keeps_the_types_of_its_gradients(name, impl, dtype):
+    run, *arrays = case(name, impl, N=1, dtype=dtype)
+    with jax.set_mesh(make((1, 1))):
+        actual = jax.eval_shape(run, *placed(*arrays))
+    assert actual[1]["k"].dtype == dtype
+
+
+@pytest.mark.parametrize("name", [n for n in naive.PATHS if "map" in KERNELS[n].can])
+def test_one_text_on_one_device_has_a_map(name):
+    spec, T = naive.SPECS[name], 12
+    random = np.random.default_rng(6)
+    q, k = (jnp.asarray(random.normal(size=(1, T, 2, H)), "float32") for _ in "qk")
+    moving, still = {"q": q, "k": k}, {"weights": naive.own_weights(spec, H, T, 2)}
+    mask = Causal() if "causal" in spec.can else FULL
+
+    def run(moving, still):
+        own = still["weights"] or None
+        return effective_map(spec, **moving, mask=mask, weights=own)
+
+    with jax.set_mesh(make((1, 1))):
+        maps = jax.eval_shape(run, *placed(moving, still))
+    assert maps.shape == (1, 2, T, T)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["f32", "bf16"])
+@pytest.mark.parametrize("impl", naive.SPECS["softmax"].implementations)
+def test_one_head_on_one_device_gives_the_same(impl, dtype):
+    run, *arrays = case("softmax", impl, N=1, dtype=dtype)
+    with jax.set_mesh(make((1, 1))):
+        actual = run(*placed(*arrays))
+    assert_same(actual, run(*arrays), 1e-5 if dtype == jnp.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (2, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "impl"), [("softmax", "dense"), ("softmax", "blockwise")]
+)
+def test_a_shared_key_head_costs_the_sum_of_its_gradient_alone(name, impl, shape):
+    run, *arrays = case(name, impl, K=1)
+    heads = None if shape[1] > 1 else "heads"
+    with jax.set_mesh(make(shape)):
+        sharded = placed(*arrays, heads)
+        compiled = run.lower(*sharded).compile()
+        actual = compiled(*sharded)
+    assert set(collectives(compiled)) <= ({"all-reduce"} if shape[1] > 1 else set())
+    assert_same(actual, run(*arrays))
+
+
+def test_groups_follow_their_key_head():
+    run, *arrays = case("softmax", "dense", N=16, K=4)
+    with jax.set_mesh(make((2, 4))):
+        sharded = placed(*arrays)
+        compiled = run.lower(*sharded).compile()
+        actual = compiled(*sharded)
+    assert collectives(compiled) == []
+    assert_same(actual, run(*arrays))
+
+
+def test_the_search_finds_a_collective_that_is_there():
+    with jax.set_mesh(make((1, 8))):
+        x = jax.device_put(jnp.ones((8, 4)), P("heads", None))
+        compiled = jax.jit(lambda x: x.sum()).lower(x).compile()
+    assert collectives(compiled) == ["all-reduce"]

@@ -1,0 +1,212 @@
+"""Tables say everything that ran, beside what needs no model, with its provenance."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from attn.errors import UserError
+from attn.plots.tables import (
+    BEGIN,
+    END,
+    make_tables,
+    to_markdown,
+    to_rich,
+    update_readme,
+)
+from attn.plots.units import memory, milliseconds, quantity
+from attn.records.run import load
+
+
+def cells(table, column):
+    at = table.columns.index(column)
+    return [row.cells[at].text for row in table.rows]
+
+
+def test_rows_go_by_family_then_mechanism_then_baselines_best_first(tmp_path, make_run):
+    for kernel in ("linear", "window", "softmax", "based", "retention"):
+        make_run(kernel)
+    (table,) = make_tables(load(tmp_path))
+    ran = ["softmax", "window", "based", "linear", "retention"]
+    assert cells(table, "mechanism") == [*ran, "copy last", "chance"]
+
+
+def test_a_score_shows_mean_interval_and_seeds(tmp_path, make_run):
+    make_run("softmax", score=0.9, spread=0.02)
+    make_run("window", score=0.5, seeds=1)
+    (table,) = make_tables(load(tmp_path))
+    half = 4.303 * 2 / 3**0.5
+    assert cells(table, "accuracy, %")[:2] == [f"90.0 ± {half:.1f} (n=3)", "50.0 (n=1)"]
+
+
+def test_every_table_has_its_own_baselines(tmp_path, make_run):
+    make_run("softmax")
+    make_run("softmax", task="pydoc", metric="bits_per_byte", score=2.3)
+    recall, text = make_tables(load(tmp_path))
+    assert cells(recall, "mechanism")[-2:] == ["copy last", "chance"]
+    assert cells(text, "mechanism")[-2:] == ["gzip", "unigram"]
+    assert cells(text, "bits per byte")[-2:] == ["2.700", "4.300"]
+
+
+def test_a_failed_run_is_shown_as_failed(tmp_path, make_run):
+    make_run("softmax")
+    make_run("gated_delta", status="failed", error="loss is NaN at step 120\nTraceback")
+    (table,) = make_tables(load(tmp_path))
+    assert "failed: loss is NaN at step 120" in cells(table, "accuracy, %")
+    for text in (to_markdown([table]), rendered([table])):
+        assert "gated_delta" in text
+        assert "failed: loss is NaN at step 120" in text
+        assert "Traceback" not in text
+
+
+def test_a_diverged_run_says_so_and_is_never_the_best(tmp_path, make_run):
+    make_run("softmax", score=float("nan"))
+    make_run("window", score=0.5)
+    make_run("linear", score=0.1)
+    (table,) = make_tables(load(tmp_path))
+    assert cells(table, "accuracy, %")[0] == "not finite (n=3)"
+    strong = [
+        row.cells[0].text for row in table.rows if any(c.strong for c in row.cells)
+    ]
+    assert strong == ["window"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "best"),
+    [
+        (
+            "accuracy",
+            {"softmax": 0.9, "window": 0.89, "linear": 0.5},
+            ["softmax", "window"],
+        ),
+        (
+            "bits_per_byte",
+            {"softmax": 2.3, "window": 2.31, "linear": 3.0},
+            ["softmax", "window"],
+        ),
+        ("bits_per_byte", {"softmax": 2.9, "window": 2.3, "linear": 3.0}, ["window"]),
+    ],
+)
+def test_bold_is_the_best_and_what_its_interval_meets(
+    tmp_path, make_run, metric, scores, best
+):
+    for kernel, score in scores.items():
+        make_run(kernel, score=score, metric=metric)
+    (table,) = make_tables(load(tmp_path))
+    strong = [
+        row.cells[0].text for row in table.rows if any(c.strong for c in row.cells)
+    ]
+    assert strong == best
+
+
+def test_what_varies_is_a_column_and_what_does_not_is_none(tmp_path, make_run):
+    for heads in (8, 1, 2):
+        make_run("softmax", heads=heads)
+    (table,) = make_tables(load(tmp_path))
+    assert cells(table, "heads")[:3] == ["1", "2", "8"]
+    assert cells(table, "head dim")[:3] == ["64", "32", "8"]
+    assert "d_ff" not in table.columns
+    assert "kv heads" not in table.columns
+
+
+def test_two_windows_are_told_apart_by_their_width(tmp_path, make_run):
+    make_run("window", name="narrow", kernel_knobs={"left": 7})
+    make_run("window", name="wide", kernel_knobs={"left": 31})
+    (table,) = make_tables(load(tmp_path))
+    assert cells(table, "mechanism")[:2] == ["window (left 7)", "window (left 31)"]
+
+
+def test_equal_settings_are_told_apart_by_name(tmp_path, make_run):
+    make_run("softmax", name="first")
+    make_run("softmax", name="second")
+    (table,) = make_tables(load(tmp_path))
+    assert cells(table, "mechanism")[:2] == ["softmax [first]", "softmax [second]"]
+
+
+def test_tasks_and_studies_are_never_mixed(tmp_path, make_run):
+    make_run("softmax", study="families")
+    make_run("softmax", name="sweep", study="heads")
+    make_run("softmax", seq_len=256)
+    titles = [table.title for table in make_tables(load(tmp_path))]
+    assert titles == [
+        "mqar, 64 tokens, families",
+        "mqar, 64 tokens, heads",
+        "mqar, 256 tokens",
+    ]
+
+
+def test_provenance_names_seeds_machine_version_and_dirty_commit(tmp_path, make_run):
+    make_run()
+    (table,) = make_tables(load(tmp_path))
+    for part in (
+        "3 seeds",
+        "cpu (Example CPU 3 GHz, 2 cores)",
+        "jax 0.10.2",
+        "0123456789 (dirty)",
+    ):
+        assert part in table.provenance
+
+
+def test_markdown_keeps_its_columns_whatever_a_name_holds(tmp_path, make_run):
+    make_run("softmax", name="a|b")
+    make_run("softmax", name="<script>*x*")
+    lines = to_markdown(make_tables(load(tmp_path))).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert "<script>" not in "".join(rows)
+
+
+def test_the_terminal_table_shows_every_row(tmp_path, make_run):
+    make_run("softmax", name="[red]odd")
+    text = rendered(make_tables(load(tmp_path)))
+    for part in ("softmax", "copy last", "chance", "jax 0.10.2", "95 % interval"):
+        assert part in text
+
+
+def rendered(tables):
+    console = Console(file=io.StringIO(), width=220)
+    console.print(to_rich(tables))
+    return console.file.getvalue()
+
+
+def test_the_readme_changes_between_its_markers_only(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    update_readme(readme, "| new |\n")
+    update_readme(readme, "| new |\n")
+    assert readme.read_text() == f"before\n{BEGIN}\n\n| new |\n\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"]
+)
+def test_a_readme_without_both_markers_is_refused_untouched(tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(UserError, match="needs one"):
+        update_readme(readme, "| new |")
+    assert readme.read_text() == text
+
+
+def test_quantities_have_three_digits_and_a_unit():
+    assert [quantity(n) for n in (0, 7, 999, 1200, 999_700, 1.2e9)] == [
+        "0",
+        "7",
+        "999",
+        "1.20 k",
+        "1.00 M",
+        "1.20 G",
+    ]
+    assert [memory(n) for n in (512, 1024, 1_500_000)] == [
+        "512 B",
+        "1.00 KiB",
+        "1.43 MiB",
+    ]
+    assert [milliseconds(n) for n in (0.123, 6.9, 12.0, 123.4, None)] == [
+        "0.123",
+        "6.90",
+        "12.0",
+        "123",
+        "-",
+    ]
