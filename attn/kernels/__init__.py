@@ -25,6 +25,7 @@ from attn.kernels.sparse.streaming import StreamingAttention
 from attn.kernels.sparse.strided import StridedAttention
 from attn.kernels.sparse.topk import TopK
 from attn.kernels.sparse.window import WindowAttention
+from attn.kernels.tokens import TokenInfo
 
 KERNELS: dict[str, type[Kernel]] = {
     spec.name: spec
@@ -84,6 +85,7 @@ __all__ = [
     "StreamingAttention",
     "StridedAttention",
     "Synthesizer",
+    "TokenInfo",
     "TopK",
     "WindowAttention",
 ]

@@ -9,7 +9,7 @@ from masks.mask_definitions import EXAMPLES, cases
 from meshes import KINDS, collectives, make, placed
 
 from attn.attention import attend_with_lse
-from attn.attention.backends import blockwise as over_heads
+from attn.attention import tiles as over_heads
 from attn.kernels import Softmax
 from attn.kernels.blockwise.cover import cover, split
 from attn.kernels.blockwise.parts import Part
