@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from attn.attention.backends import BACKENDS
+from attn.attention.choose import note
 from attn.attention.call import Call
 from attn.attention.tiles import blockwise
 from attn.errors import UserError
@@ -27,6 +28,7 @@ def run(request: Call, impl: str, lse: bool = False) -> Any:
     if isinstance(request.mask, PerHead):
         return _by_mask(request, request.mask, impl, lse)
     chosen, _ = request.resolve(impl, lse)
+    note(request.kernel, chosen, "")
     if chosen in BACKENDS:
         return _fused(request, chosen)
     k, v = spread(request.q, request.k, request.v)

@@ -1,6 +1,9 @@
 """Which implementation of a kernel a call gets, and why not each of the others."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 from attn.attention.backends import BACKENDS, CallShape
 from attn.errors import UserError, unknown
@@ -48,3 +51,51 @@ def choose_implementation(
         side = "within" if few else "over"
         why = f"{scores:,} scores are {side} {most:,}"
     return impl, {name: refused.get(name) or why for name in names if name != impl}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one call of `attend` was given."""
+
+    scope: str
+    """The layer that called, as `scope` names it; "" where nothing does."""
+    kernel: str
+    implementation: str
+    reason: str
+
+
+_scope: ContextVar[str] = ContextVar("attend_scope", default="")
+_record: ContextVar[list[Choice] | None] = ContextVar("attend_record", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[Choice]]:
+    """Gives a list to which every call inside appends its `Choice`.
+
+    A call appends where it runs or is traced, so one that jit holds compiled already
+    appends nothing. An inner record keeps its calls from an outer one.
+    """
+    found: list[Choice] = []
+    token = _record.set(found)
+    try:
+        yield found
+    finally:
+        _record.reset(token)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Names the layer whose calls are recorded inside; inner names follow a "/"."""
+    outer = _scope.get()
+    token = _scope.set(f"{outer}/{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def note(kernel: Kernel, implementation: str, reason: str) -> None:
+    """Appends a choice to the record, if one is kept."""
+    found = _record.get()
+    if found is not None:
+        found.append(Choice(_scope.get(), kernel.name, implementation, reason))
