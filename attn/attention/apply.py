@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from attn.attention.backends import BACKENDS
-from attn.attention.choose import note
 from attn.attention.call import Call
+from attn.attention.choose import note
 from attn.attention.tiles import blockwise
 from attn.errors import UserError
 from attn.kernels import Softmax

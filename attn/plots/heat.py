@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from attn.plots.style import WIDTH, Theme, new_figure
 from attn.records.comparison import Group
-from attn.records.run import Maps, Run
+from attn.records.maps import Maps
+from attn.records.run import Run
 
 COLUMNS = 4
 LABELLED = 64  # tokens; more would be dust

@@ -24,7 +24,8 @@ from attn.plots.units import (
     quantity,
 )
 from attn.records.comparison import Group, group_runs
-from attn.records.run import Estimate, Run
+from attn.records.estimates import Estimate
+from attn.records.run import Run
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -60,11 +61,13 @@ class Table:
 def _number(
     field: str, text: Callable[[float | int | None], str]
 ) -> Callable[[Run], Cell]:
-    return lambda run: Cell(text(run.result.get(field)), run.result.get(field))
+    return lambda run: Cell(
+        text(getattr(run.result, field)), getattr(run.result, field)
+    )
 
 
 def _exact(run: Run) -> Cell:
-    exact = (run.result.get("kernel") or {}).get("exact")
+    exact = run.result.kernel and run.result.kernel.exact
     return Cell(NONE) if exact is None else Cell("yes" if exact else "no", float(exact))
 
 
@@ -132,7 +135,7 @@ def _knob_cell(value: Any) -> Cell:
 def _score_cell(run: Run, *, strong: bool) -> Cell:
     score = run.score
     if score is None:
-        why = str(run.result.get("error") or "no reason given").strip().splitlines()[0]
+        why = (run.result.error or "no reason given").strip().splitlines()[0]
         return Cell(f"failed: {why if len(why) <= 70 else why[:69] + '…'}")
     value = score.mean if math.isfinite(score.mean) else None
     return Cell(metric_text(run.metric, score), value, strong)
@@ -153,13 +156,11 @@ def provenance(runs: Sequence[Run]) -> str:
     """One line: seeds, machine, versions, commit, data; every value that occurs."""
     parts = [
         f"{_all(run.config.get('seeds') for run in runs)} seeds",
-        _all(_machine(run.env) for run in runs),
-        f"jax {_all(run.env.get('jax') for run in runs)}",
-        f"commit {_all(_commit(run.env) for run in runs)}",
+        _all(_machine(run.environment) for run in runs),
+        f"jax {_all(run.environment.get('jax') for run in runs)}",
+        f"commit {_all(_commit(run.environment) for run in runs)}",
     ]
-    data = _all(
-        (run.result.get("dataset") or {}).get("sha256", "")[:12] for run in runs
-    )
+    data = _all(run.result.dataset and run.result.dataset.sha256[:12] for run in runs)
     return " · ".join([*parts, f"data {data}"] if data != "unknown" else parts)
 
 

@@ -25,14 +25,14 @@ def write_report(directory: Path, out: Path | None = None) -> Report:
       out: where `table.md`, the PNG files and `report.html` go; `directory` unless given.
 
     Raises:
-      UserError: no run folder is there, or a file in one is damaged.
+      UserError: no run folder is there.
     """
     from attn.plots.plots import save_all
     from attn.plots.tables import make_tables, to_markdown
-    from attn.records.run import load
+    from attn.records.run import load_all
     from attn.report.html import write_page
 
-    runs = load(directory)
+    runs = load_all(directory)
     out = Path(out or directory)
     out.mkdir(parents=True, exist_ok=True)
     markdown = to_markdown(make_tables(runs))

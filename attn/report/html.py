@@ -188,8 +188,8 @@ def _provenance(runs: Sequence[Run]) -> str:
     """Each environment once, with the runs it made."""
     made: dict[str, list[Run]] = {}
     for run in runs:
-        made.setdefault(json.dumps(run.env, sort_keys=True), []).append(run)
-    return "".join(_environment(same[0].env, same) for same in made.values())
+        made.setdefault(json.dumps(run.environment, sort_keys=True), []).append(run)
+    return "".join(_environment(same[0].environment, same) for same in made.values())
 
 
 def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
@@ -197,7 +197,10 @@ def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"<tr><th>{escape(str(name))}</th><td>{escape(_plain(value))}</td></tr>"
         for name, value in env.items()
     )
-    prints = (f"{run.name} {run.config.get('fingerprint', '')}" for run in runs)
+    prints = (
+        f"{run.name} {run.config.get('fingerprint', '')}{'' if run.sealed else ' (unsealed)'}"
+        for run in runs
+    )
     names = escape(", ".join(dict.fromkeys(prints)))
     return (
         f"<details><summary>{len(runs)} run folder{'s' if len(runs) != 1 else ''}"

@@ -1,16 +1,11 @@
-"""What a run has to say of itself: its costs, its baselines, its attention maps."""
-
-from pathlib import Path
-from typing import Any
+"""The attention maps that a run keeps: one example, every head of the first seed."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from attn.attention import CallShape, choose_implementation
-from attn.config import Experiment, cost
-from attn.device import device_kind
+from attn.config import Experiment
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -18,63 +13,12 @@ MAP_TOKENS = 64
 """Tokens of the example that maps are kept for, from its start."""
 
 
-def make_result(
-    experiment: Experiment, data: Dataset, *, study: str | None
-) -> dict[str, Any]:
-    """What is known of a run but its times and scores (`None` until there are any)."""
-    model, task = experiment.model, experiment.task
-    return {
-        "error": None,
-        "study": study,
-        "metric": task.metric.name,
-        "higher_is_better": task.metric.higher_is_better,
-        "valid": None,
-        "test": None,
-        "baselines": task.baselines(data),
-        "kernel": _kernel(experiment),
-        "params": cost.count_params(experiment),
-        "train_flops_per_step": cost.train_flops(experiment),
-        "state_bytes": cost.decode_state(experiment),
-        "dataset": {"builder": data.builder, "sha256": data.sha256},
-        "num_heads": model.num_heads,
-        "num_kv_heads": model.kv_heads,
-        "head_dim": model.head_width,
-        "d_ff": model.hidden_width if "mlp" in model.pattern else None,
-    }
+def make_maps(
+    experiment: Experiment, model: ModelDef, state: State, data: Dataset
+) -> dict[str, np.ndarray]:
+    """The effective map of every head of the first seed, float16.
 
-
-def _kernel(experiment: Experiment) -> dict[str, Any] | None:
-    """The first kernel of the pattern, and the implementation it resolved to."""
-    model, T = experiment.model, experiment.task.seq_len
-    kernels = filter(None, map(model.kernel_of, model.pattern))
-    kernel = next(kernels, None)
-    if kernel is None:
-        return None
-    N, K, H, Hv = (
-        model.num_heads,
-        model.kv_heads,
-        model.key_width(kernel),
-        model.head_width,
-    )
-    asked = frozenset(["key_padding"] if experiment.task.padded else [])
-    sizes = (experiment.train.batch_size, T, T, N, K, H, Hv)
-    ask = CallShape(*sizes, model.dtype, experiment.mask, asked, device_kind())
-    chosen, _ = choose_implementation(kernel, ask, model.attention_impl)
-    return {
-        "is": kernel.name,
-        "family": kernel.family,
-        "impl": chosen,
-        "density": kernel.pattern(experiment.mask, T, T).density(T),
-        "exact": "exact" in kernel.can,
-    }
-
-
-def save_maps(
-    experiment: Experiment, model: ModelDef, state: State, data: Dataset, folder: Path
-) -> None:
-    """Writes `maps.npz`: the effective map of every head of the first seed, float16.
-
-    One example of the test split, cut to `MAP_TOKENS` tokens; arrays `layer_<i>`
+    Of one example of the test split, cut to `MAP_TOKENS` tokens: arrays `layer_<i>`
     [N, T, T], its tokens and their labels.
     """
     rows = data.splits["test"]
@@ -94,4 +38,4 @@ def save_maps(
     maps = jax.jit(first)(state, batch)
     labels = [experiment.task.label(int(token)) for token in tokens]
     arrays = {name: np.asarray(m)[0] for name, m in maps.items()}
-    np.savez_compressed(folder / "maps.npz", tokens=tokens, labels=labels, **arrays)
+    return {"tokens": tokens, "labels": np.array(labels), **arrays}
