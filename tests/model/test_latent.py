@@ -22,7 +22,8 @@ from tiny import (
 )
 
 from attn.config import ModelConfig
-from attn.config.cost import count_params, decode_state, forward_flops, match
+from attn.config.cost import count_params, decode_state, forward_flops
+from attn.config.match import match
 from attn.errors import UserError
 from attn.kernels import KERNELS, RGLRU, Longformer, Softmax
 from attn.parallel.mesh import MeshShape, make_mesh
