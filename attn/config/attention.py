@@ -1,7 +1,7 @@
 """Attention layers as plain data: a mechanism, and how a layer makes its heads."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attn.config.layers import Layer
 from attn.errors import UserError, require_positive, unknown
@@ -51,7 +51,7 @@ class Attention(Layer):
                 "Attention.positions", self.positions, get_args(HeadPositions)
             )
 
-    def resolve(self, model: "ModelConfig") -> Self:
+    def resolve(self, model: "ModelConfig") -> "Attention":
         N, D = self.num_heads or model.num_heads, model.d_model
         head_dim = self.head_dim or model.head_dim
         if head_dim is None and D % N:
@@ -140,8 +140,14 @@ class Attention(Layer):
         shared = kernel.owns == "nothing" or "exact" in kernel.can
         return (K if shared else N) * kernel.state_size(T, self.key_width, H)
 
-    def head_sizes(self, D):
-        return {"num_heads": self.sizes[0]}
+    def check_mesh(self, shape):
+        N, K, _ = self.sizes
+        shape.check_divides("heads", {"num_heads": N})
+        if K % shape.heads and shape.heads % K:
+            raise UserError(
+                f"mesh heads = {shape.heads} and num_kv_heads = {K}: one must divide the "
+                "other"
+            )
 
     def check(self, mask, T, asked):
         kernel = self.mechanism
@@ -175,7 +181,7 @@ class LatentAttention(Attention):
         super().__post_init__()
         require_positive(self, "kv_rank", "rope_dim")
 
-    def resolve(self, model: "ModelConfig") -> Self:
+    def resolve(self, model: "ModelConfig") -> "Attention":
         rank = self.kv_rank or model.kv_rank
         if rank is None:
             raise UserError("a latent attention layer needs kv_rank; give it")

@@ -79,4 +79,4 @@ class Experiment:
         """Raises `UserError` where the mesh cannot divide the batch or a layer."""
         shape.check_divides("data", {"batch_size": self.train.batch_size})
         for layer in self.resolved_model.layers:
-            shape.check_divides("heads", layer.head_sizes(self.model.d_model))
+            layer.check_mesh(shape)

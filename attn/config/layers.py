@@ -6,11 +6,12 @@ of a sequence, L the longest one that the model is made for.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from attn.errors import require_positive
 from attn.kernels.base import matmul_flops
 from attn.masks import Mask
+from attn.parallel.mesh import MeshShape
 
 if TYPE_CHECKING:
     from attn.config.model import ModelConfig
@@ -22,7 +23,7 @@ class Layer:
 
     name: ClassVar[str]
 
-    def resolve(self, model: "ModelConfig") -> Self:
+    def resolve(self, model: "ModelConfig") -> "Layer":
         """The layer with what it leaves open taken from the model."""
         return self
 
@@ -38,9 +39,8 @@ class Layer:
         """Numbers kept of T tokens to decode the next one."""
         return 0
 
-    def head_sizes(self, D: int) -> dict[str, int]:
-        """Sizes, by name, that the mesh axis "heads" must divide."""
-        return {}
+    def check_mesh(self, shape: MeshShape) -> None:
+        """Raises `UserError` where the mesh cannot divide the layer."""
 
     def check(self, mask: Mask, T: int, asked: tuple[str, ...]) -> None:
         """Raises `UserError` where the layer cannot run T tokens under this mask."""
@@ -97,5 +97,5 @@ class MLP(Layer):
     def flops(self, D, T, mask):
         return 2 * matmul_flops(T, D, self.d_ff)
 
-    def head_sizes(self, D):
-        return {"d_ff": self.d_ff or 0}
+    def check_mesh(self, shape):
+        shape.check_divides("heads", {"d_ff": self.d_ff or 0})

@@ -137,6 +137,13 @@ class ModelConfig:
         return tuple(one for one in self.layers if isinstance(one, Attention))
 
     @property
+    def sizes(self) -> dict[str, int | None]:
+        """Sizes of the first attention layer and of the first MLP, as tables show them."""
+        N, K, H = next((one.sizes for one in self.attention_layers), (None,) * 3)
+        d_ff = next((one.d_ff for one in self.layers if isinstance(one, MLP)), None)
+        return {"num_heads": N, "num_kv_heads": K, "head_dim": H, "d_ff": d_ff}
+
+    @property
     def head_positions(self) -> HeadPositions:
         """What of `positions` is a layer's business."""
         if self.positions in ("rotary", "alibi", "t5"):
