@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from attn.config.experiment import Experiment
+from attn.config.layers import Layer
+from attn.config.model import LAYERS
 from attn.errors import UserError, unknown
 from attn.kernels import KERNELS, Kernel
 from attn.tasks import TASKS, Task
@@ -16,12 +18,13 @@ from attn.tasks import TASKS, Task
 NAMED: Mapping[type, Mapping[str, type]] = {
     Kernel: KERNELS,
     Task: TASKS,
+    Layer: LAYERS,
 }
 """Bases whose subclasses are told apart by a name, under `is`."""
 
 
 def to_json(config: Any) -> Any:
-    """A config as JSON values; a kernel or a task also says which one it is."""
+    """A config as JSON values; a kernel, a task or a layer also says which one it is."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         named = {"is": config.name} if isinstance(config, tuple(NAMED)) else {}
         values = {

@@ -9,7 +9,7 @@ def describe(
     experiment: Experiment, *, study: str | None, data: Dataset | None = None
 ) -> Result:
     """The result of a run that has failed, until what it measured is put in its place."""
-    model, task = experiment.model, experiment.task
+    model, task = experiment.resolved_model, experiment.task
     return Result(
         status="failed",
         study=study,
@@ -21,17 +21,14 @@ def describe(
         params=cost.count_params(experiment),
         train_flops_per_step=cost.train_flops(experiment),
         state_bytes=cost.decode_state(experiment),
-        num_heads=model.num_heads,
-        num_kv_heads=model.kv_heads,
-        head_dim=model.head_width,
-        d_ff=model.hidden_width if "mlp" in model.pattern else None,
+        **model.sizes,
     )
 
 
 def _mechanism(experiment: Experiment) -> Mechanism | None:
-    model, T = experiment.model, experiment.task.seq_len
-    kernel = next(filter(None, map(model.kernel_of, model.pattern)), None)
-    if kernel is None:
+    layer = next(iter(experiment.resolved_model.attention_layers), None)
+    if layer is None:
         return None
+    kernel, T = layer.mechanism, experiment.task.seq_len
     density = kernel.pattern(experiment.mask, T, T).density(T)
     return Mechanism(kernel.name, kernel.family, density, "exact" in kernel.can)

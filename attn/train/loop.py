@@ -76,7 +76,7 @@ def run(
         Diverged: a step was not finite; the result says "failed", as it does after any
             other error.
     """
-    mesh_shape.check(experiment)
+    experiment.check_mesh(mesh_shape)
     mesh = make_mesh(mesh_shape)
     writes = jax.process_index() == 0
     folder = RunFolder(workdir, writes=writes, say=watcher.note)

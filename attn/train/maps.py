@@ -6,6 +6,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
+from attn.kernels import TokenInfo
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -32,7 +33,7 @@ def make_maps(
         seen = None
         if length is not None:
             seen = jnp.arange(tokens.size)[None] < jnp.full_like(batch[:, :1], length)
-        maps = model.merge(params, features).maps(batch, seen)
+        maps = model.merge(params, features).maps(batch, TokenInfo(mask=seen))
         return jax.tree.map(lambda m: m.astype(jnp.float16), maps)
 
     maps = jax.jit(first)(state, batch)
