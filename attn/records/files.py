@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in `path`; None where there is no file; UserError if damaged."""
     try:
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         value = None

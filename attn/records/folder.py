@@ -31,7 +31,7 @@ from attn.records.run import damaged_files, read_run
 from attn.records.seal import digest, notes_of, signed
 from attn.records.typed import encode
 
-SEALED = ("config.json", "env.json", "metrics.jsonl", maps.NAME)
+SEALED = ("config.json", "env.json", maps.NAME, "metrics.jsonl")
 
 
 def _silent(_: str) -> None:
@@ -93,7 +93,8 @@ class RunFolder:
         self.check(experiment)
         if not self._writes:
             return
-        with _writing(self.path):
+        with _writing(self.path), contextlib.ExitStack() as failed:
+            failed.callback(self.close)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._lock or lock.lock(self.path)
             self.check(experiment)  # as another process left it
@@ -102,6 +103,7 @@ class RunFolder:
                 write_json(self.path / "config.json", wanted)
             write_json(self.path / "env.json", self._with_earlier(encode(env)))
             (self.path / "result.json").unlink(missing_ok=True)
+            failed.pop_all()
 
     def close(self) -> None:
         """Lets other processes have the folder."""
