@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from attn.errors import UserError
+from attn.kernels.scoring import Scoring
 from attn.masks import FULL, Causal, Mask
 
 Family = Literal["dense", "sparse", "lowrank", "recurrent"]
@@ -108,12 +109,9 @@ class Kernel:
         """Multiplications and additions of one head, forward, counting matmuls."""
         raise NotImplementedError
 
-    def scratch_size(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:
-        """Numbers held beside inputs and output, forward, of one head, on long texts.
-
-        To within a factor of 2 of what the compiler takes for `implementations[-1]`.
-        """
-        raise NotImplementedError
+    def own_scoring(self, scoring: Scoring, weights: Weights | None) -> Scoring:
+        """How scores are made: as the call asks, and by the kernel's knobs and weights."""
+        return scoring
 
     def state_size(self, S: int, H: int, Hv: int) -> int:
         """Numbers kept of S keys of one key/value head to decode the next token."""

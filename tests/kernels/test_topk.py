@@ -12,6 +12,7 @@ from attn.attention import attend
 from attn.kernels import TopK
 from attn.kernels.sparse import topk
 from attn.kernels.sparse.largest import ABSENT, places_of_largest
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Causal, Chunk
 
 T, H = 11, 4
@@ -54,7 +55,7 @@ def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, monkeypatch
     places = jnp.flip(jnp.arange(T))
 
     def loss(q, k, v):
-        options = {"q_ids": ids, "kv_ids": ids, "q_positions": places}
+        options = {"q_info": TokenInfo(ids, places), "kv_info": TokenInfo(ids)}
         out = SPEC(q, k, v, mask=Causal(), kv_positions=places, **options)
         return jnp.sin(out).sum(), out
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 
 from attn.errors import UserError, unknown
 from attn.kernels.base import Weights, matmul_flops, sums_dtype
-from attn.kernels.blockwise import tile_numbers
 from attn.kernels.composed import Composed, SoftmaxOf
 
 KINDS = ("dense", "random")
@@ -77,9 +76,6 @@ class Synthesizer(Composed):
     def flops(self, T, S, H, Hv, mask):
         made = matmul_flops(T, H, self.rank) if self.kind == "dense" else 0
         return made + matmul_flops(T, S, self.rank + Hv) * mask.density(T, S)
-
-    def scratch_size(self, T, S, H, Hv, mask):
-        return tile_numbers(mask, T, S, self.rank, Hv) + 2 * T * self.rank
 
     def state_size(self, S, H, Hv):
         return S * Hv

@@ -63,10 +63,6 @@ class GatedDelta(FadingState):
         between = matmul_flops(T, H, 3 * Hv + H) + matmul_flops(T / C, H, H, Hv)
         return inside + between + matmul_flops(T, C, C) / 3
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        C = min(base.CHUNK, T)
-        return T * (2 * C + 2 * (H + Hv) + H * (H + Hv) / C)
-
     def tokens(self, q, k, v, weights, real):
         w = {name: leaf.astype(q.dtype) for name, leaf in weights.items()}
         log_keep = -jax.nn.softplus(k @ w["w_alpha"] + w["b_alpha"])

@@ -50,10 +50,6 @@ class Retention(FadingState):
         C = min(base.CHUNK, T)
         return matmul_flops(T, C, H + Hv) + 2 * matmul_flops(T, H, Hv)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        C = min(base.CHUNK, T)
-        return T * (2 * C + H + H * Hv / C)
-
     def tokens(self, q, k, v, weights, real):
         log_keep = jax.nn.log_sigmoid(weights["decay"].astype(q.dtype))
         log_keep = jnp.broadcast_to(log_keep, len(q))

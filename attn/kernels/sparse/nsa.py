@@ -8,12 +8,14 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.sparse.moba import choose
-from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
+from attn.kernels.sparse.routed import routed_attention, routed_flops
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask, Window
 
 CHUNK = 256
@@ -111,11 +113,6 @@ class NativeSparseAttention(Kernel):
         chosen = routed_flops(T, S, J, self.block, H, Hv)
         return made + matmul_flops(T, few, H + Hv) + chosen + near + matmul_flops(T, 3, H)  # fmt: skip
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        few, M, J = self.sizes(S)
-        routed = routed_scratch(T, S, J, self.block, H, Hv)
-        return routed + T * (M + Hv) + few * self.block * H
-
     def state_size(self, S, H, Hv):
         """Keys and values, as they are and compressed."""
         return (S + max(self.sizes(S)[0], 0)) * (H + Hv)
@@ -128,19 +125,18 @@ class NativeSparseAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_ids: Int[Array, "S"] | None = None,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
+        kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
         weights = {name: wide(w) for name, w in weights.items()}
         few_k, few_v, any_real = self.compress(k, v, real, weights)
         far, likes = self.compressed(q, few_k, few_v, any_real, len(k))
-        M = likes.shape[1]
-        blocks = jnp.pad(real, (0, M * self.block - len(k))).reshape(M, self.block)
         chosen = choose(
             likes,
-            blocks.any(axis=1),
+            in_chunks(real, self.block).any(axis=1),
             block=self.block,
             count=self.num_blocks,
             ahead=False,
@@ -170,8 +166,8 @@ class NativeSparseAttention(Kernel):
             """[few, block, ...]: a block is `block / stride` strides after another."""
             few, M, _ = self.sizes(len(x))
             ratio = self.block // self.stride
-            x = jnp.pad(x, ((0, M * self.block - len(x)),) + ((0, 0),) * (x.ndim - 1))
-            x = x.reshape(M * ratio, self.stride, *x.shape[1:])
+            x = in_chunks(x, self.block)
+            x = x.reshape(M * ratio, self.stride, *x.shape[2:])
             parts = [x[step : step + few] for step in range(ratio)]
             return jnp.concatenate(parts, axis=1)
 
@@ -209,8 +205,7 @@ class NativeSparseAttention(Kernel):
             return weights @ v, self.by_block(lax.stop_gradient(weights), M)
 
         place = jnp.arange(n * C).reshape(n, C)
-        padded = jnp.pad(q, ((0, n * C - T), (0, 0))).reshape(n, C, H)
-        out, likes = lax.map(rows, (padded, place))
+        out, likes = lax.map(rows, (in_chunks(q, C), place))
         return out.reshape(n * C, -1)[:T], likes.reshape(n * C, M)[:T]
 
     def by_block(self, weights: Float[Array, "T few"], M: int) -> Float[Array, "T M"]:
@@ -239,11 +234,12 @@ def window(
     C = min(width, T)
     n = -(-T // C)
 
-    def padded(x, before):
+    def padded(x):
+        """A chunk of zeros, then T keys in whole chunks."""
         x = x[:T]
-        return jnp.pad(x, ((before, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
+        return jnp.pad(x, ((C, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
 
-    k, v, real = (padded(x, C) for x in (k, v, real))
+    k, v, real = map(padded, (k, v, real))
     product = partial(jnp.einsum, preferred_element_type=sums_dtype(q))
 
     @jax.checkpoint
@@ -258,7 +254,7 @@ def window(
         weights = masked_softmax(scores, seen & there[None, :]).astype(v.dtype)
         return product("cd,dv->cv", weights, values)
 
-    out = lax.map(rows, (padded(q, 0).reshape(n, C, H), C * jnp.arange(n)))
+    out = lax.map(rows, (in_chunks(q, C), C * jnp.arange(n)))
     return out.reshape(n * C, -1)[:T]
 
 

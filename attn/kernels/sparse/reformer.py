@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
 from attn.kernels.dense import clean
+from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.order import stable_order
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -87,10 +89,6 @@ class Reformer(Kernel):
         hashed = matmul_flops(T + S, H, -(-self.num_buckets // 2))
         return self.num_rounds * (hashed + matmul_flops(L, C, W, H + Hv + 1))
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        L, C, W = self.sizes(T, mask)
-        return self.num_rounds * L * (C * W + (C + W) * (H + Hv))
-
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
 
@@ -102,10 +100,11 @@ class Reformer(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        scale: float | None = None,
-        kv_ids: Int[Array, "T"] | None = None,
+        scoring: Scoring = PLAIN,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
+        kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         real = jnp.full(len(k), True) if kv_ids is None else kv_ids >= 0
         buckets = partial(hashes, rotations=weights["rotations"], num=self.num_buckets)
@@ -116,7 +115,7 @@ class Reformer(Kernel):
         rounds = jax.vmap(lay)(buckets(q), of_k)
         if self.unit_keys:
             k = (k * inverse_length(k)[:, None]).astype(k.dtype)
-        factor = q.shape[1] ** -0.5 if scale is None else scale
+        factor = scoring.factor(q.shape[1])
 
         scores = scores_of(rounds, q, k, factor, ahead)
         own = jnp.einsum("th,th->t", q, k, preferred_element_type=sums_dtype(q))

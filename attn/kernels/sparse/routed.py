@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.base import matmul_flops, sums_dtype
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.sparse.order import inverse, stable_order
 from attn.masks import Mask
@@ -45,12 +46,6 @@ def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
     return matmul_flops(n * g * C, block, H + Hv + 1)
 
 
-def routed_scratch(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
-    """Of `routed_attention`, forward: what the pairs give, and one group's scores."""
-    n, g, C = tile_sizes(T, S, J, block)
-    return 1.0 * n * g * C * (Hv + 6) + g * C * (2 * block + H) + g * block * (H + Hv)
-
-
 def routed_attention(
     q: Float[Array, "T H"],
     k: Float[Array, "S H"],
@@ -77,13 +72,7 @@ def routed_attention(
         sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
     """
     S, H = k.shape
-    M = -(-S // block)
     tiles = make_tiles(chosen, S, block)
-
-    def blocks(x):
-        x = jnp.pad(x, ((0, M * block - S),) + ((0, 0),) * (x.ndim - 1))
-        return x.reshape(M, block, *x.shape[1:])
-
     real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
     # Always so; a mesh wants an array divided by heads where its indices are.
     real = real & (chosen.max() >= -1)
@@ -96,9 +85,9 @@ def routed_attention(
         mask,
         H**-0.5 if scale is None else scale,
         q,
-        blocks(clean(k, kv_ids)),
-        blocks(v),
-        blocks(real),
+        in_chunks(clean(k, kv_ids), block),
+        in_chunks(v, block),
+        in_chunks(real, block),
         tiles,
     )
     return jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1]), lse
