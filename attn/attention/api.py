@@ -5,6 +5,7 @@ sharded over batch and heads, forward and backward. One key/value head that all 
 hold costs one, the sum of its gradient.
 """
 
+from dataclasses import replace
 from typing import Unpack
 
 import jax.numpy as jnp
@@ -126,6 +127,8 @@ def effective_map(
     """
     if "map" not in kernel.can:
         raise kernel.unable("map", "asked for its effective map")
+    call = make_call(kernel, q, k, k, **options)
+    check(call)
     B, S, K, _ = k.shape
     q, k = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k))
     identity = jnp.broadcast_to(
@@ -134,6 +137,5 @@ def effective_map(
     spec = explicit_spec(k)
     if spec is not None:
         identity = reshard(identity, P(spec[0], None, spec[2], None))
-    impl = kernel.implementations[0]
-    out = attend(kernel, q, k, identity, impl=impl, **options)
+    out = run(replace(call, q=q, k=k, v=identity), kernel.implementations[0])
     return out.transpose(0, 2, 1, 3)

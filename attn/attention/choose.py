@@ -78,7 +78,7 @@ _record: ContextVar[list[Choice] | None] = ContextVar("attend_record", default=N
 def recording() -> Iterator[list[Choice]]:
     """Gives a list to which every call inside appends its `Choice`.
 
-    A call appends where it runs or is traced, so one that jit holds compiled already
+    A call appends where it runs or is traced, so one whose trace jax holds already
     appends nothing. An inner record keeps its calls from an outer one.
     """
     found: list[Choice] = []

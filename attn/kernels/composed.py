@@ -21,7 +21,7 @@ class Composed(Kernel):
     """Says in `compose` which softmax attentions it is made of, and no more.
 
     By definition each is `dense_attention` of one head (`dense`). On long sequences each is
-    a call of all heads, which walks through tiles a few heads at a time (`blockwise`):
+    a call of all heads, which goes through tiles a few heads at a time (`blockwise`):
     tiles of one head under `vmap` would be tiles of all heads at once.
     """
 

@@ -54,7 +54,7 @@ def over_mesh(
     ):
         if explicit_spec(x) != wanted:
             raise UserError(
-                f"{name} {x.shape} is divided as {explicit_spec(x)}; a fused kernel "
+                f"{name} {x.shape} is divided as {explicit_spec(x)}; a backend "
                 f"takes {wanted}"
             )
     infos = q_info, kv_info

@@ -119,5 +119,7 @@ def test_sixteen_bit_inputs_are_inverted_in_float32():
 
 
 def test_fewer_tokens_than_landmarks_are_refused_by_name():
-    with pytest.raises(UserError, match=r"nystrom\.num_landmarks = 32; the text has 9"):
+    with pytest.raises(
+        UserError, match=r"nystrom\.num_landmarks = 32; the sequence has 9"
+    ):
         Nystrom().check_length(T)

@@ -63,7 +63,7 @@ def chunked(
     causal: bool,
     size: int,
 ) -> Float[Array, "T U"]:
-    """Chunk by chunk, all at once; where every key is seen the text is one chunk."""
+    """Chunk by chunk, all at once; where every key is seen the sequence is one chunk."""
     if not causal:
         return phi_q @ (phi_k.T @ values)
     T = phi_q.shape[0]

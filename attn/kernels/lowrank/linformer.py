@@ -19,7 +19,7 @@ class Linformer(Kernel):
     """softmax(q (E k)^T / sqrt(H)) F v: Wang et al. 2020, section 4, equation 7.
 
     E and F are learned, `rank` × S for each head, so O(T rank) time and memory. They
-    mix all positions, so it cannot be causal, and it is made for one longest text;
+    mix all positions, so it cannot be causal, and it is made for one longest sequence;
     padding is taken out before the projection.
     """
 
@@ -67,11 +67,11 @@ class Linformer(Kernel):
         scoring: Scoring = PLAIN,
         kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]. S may be shorter than the text `init` was told of."""
+        """Attends: [T, Hv]. S may be shorter than the sequence `init` was told of."""
         S, kv_len = k.shape[0], weights["E"].shape[1]
         if kv_len < S:
             raise UserError(
-                f"linformer was made for texts of {kv_len} keys and was given {S}; "
+                f"linformer was made for sequences of {kv_len} keys and was given {S}; "
                 f"init it with kv_len = {S}"
             )
         E, F = (weights[name][:, :S].astype(v.dtype) for name in ("E", "F"))

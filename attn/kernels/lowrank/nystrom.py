@@ -23,12 +23,12 @@ class Nystrom(Kernel):
     q~ and k~ are L landmarks, means of L consecutive segments of real tokens, as equal
     as can be. O((T + S) L) time and memory, and O(L^3) for the pseudo-inverse, which is
     iterated (`pseudo_inverse`). Exact at convergence where L = T = S; else the error is
-    what the landmarks miss. Landmarks average over the whole text, so it cannot be
+    what the landmarks miss. Landmarks average over the whole sequence, so it cannot be
     causal; rows of the map sum to 1 only when the iteration has converged.
 
     A mask of the keys tells padding among the queries too where T = S, which is taken
     for self-attention: such queries are in no landmark. Where T != S all queries count.
-    Segments without tokens, on texts shorter than L, take no part in F, A or B.
+    Segments without tokens, on sequences shorter than L, take no part in F, A or B.
 
     The paper adds a depthwise convolution of the values to the output; here that is the
     layer `short_conv`. The first guess has the norms of each A, as in its equation; its

@@ -27,7 +27,7 @@ CHUNK = 64
 
 
 class Tokens(NamedTuple):
-    """A text as the recurrence reads it, in float32 at least; also one token of it."""
+    """A sequence as the recurrence reads it, in float32 at least; also one token of it."""
 
     q: Float[Array, "*T H"]
     k: Float[Array, "*T H"]

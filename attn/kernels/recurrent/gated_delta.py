@@ -24,7 +24,7 @@ class GatedDelta(FadingState):
     4.2, and its form over chunks Yang et al. 2024 (DeltaNet), section 3. k and q have
     length 1, so that writing to a key moves what it reads a share b_t of the way to v_t:
     a key that comes again is overwritten. With a_t, all is forgotten at a pace that the
-    text sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in chunks of C,
+    sequence sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in chunks of C,
     O(T (C + H + Hv + H (H + Hv) / C)) memory; an H × Hv state to decode, held as the
     transpose of S.
 

@@ -11,7 +11,7 @@ from attn.kernels.base import Kernel, matmul_flops, wide
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.sparse.largest import places_of_largest
+from attn.kernels.sparse.largest import positions_of_largest
 from attn.kernels.sparse.routed import routed_attention, routed_flops
 from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
@@ -42,12 +42,12 @@ class MoBA(Kernel):
     within = ("block",)
 
     block: int = 64
-    """Keys of a block; the last one of a text may be cut short."""
+    """Keys of a block; the last one of a sequence may be cut short."""
     num_blocks: int = 4
     """Blocks that a query attends to, its own counted; all, where there are fewer."""
 
     def sizes(self, S: int) -> tuple[int, int]:
-        """Blocks M of a text of S keys, and how many of them a query takes, J."""
+        """Blocks M of a sequence of S keys, and how many of them a query takes, J."""
         M = -(-S // self.block)
         return M, min(self.num_blocks, M)
 
@@ -123,7 +123,7 @@ def choose(
         count: blocks to choose.
         ahead: whether a later block may be chosen.
         forced: blocks up to the query's own one that are chosen before all others.
-        first: likewise, of the first blocks of the text.
+        first: likewise, of the first blocks of the sequence.
     """
     T, M = gates.shape
     own, other = jnp.arange(T)[:, None] // block, jnp.arange(M)[None]
@@ -132,4 +132,4 @@ def choose(
     allowed = real[None] if ahead else real[None] & (other <= own)
     gates = jnp.where(allowed, gates, -jnp.inf)
 
-    return places_of_largest(gates, count)
+    return positions_of_largest(gates, count)

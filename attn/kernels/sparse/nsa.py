@@ -21,7 +21,7 @@ from attn.masks import Mask, Window
 CHUNK = 256
 """Queries that look at all compressed keys at once."""
 FIRST, LOCAL = 1, 2
-"""Blocks that are always chosen: of the start of the text, and up to a query's own."""
+"""Blocks that are always chosen: of the start of the sequence, and up to a query's own."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class NativeSparseAttention(Kernel):
 
     - compressed (3.3.1, equation 7): to one key and one value for every `block` keys, a
       new one each `stride`, of those that end at or before the query. The key is an MLP
-      of the block's keys and of learned places in it.
+      of the block's keys and of learned embeddings of the positions in it.
     - chosen (3.3.2, equations 8, 9 and 11): to the keys of `num_blocks` blocks, by the
       compressed attention's weights, each counted once for every `stride` keys that its
       block shares with the chosen one. The first block and the two up to the query's own
@@ -43,7 +43,7 @@ class NativeSparseAttention(Kernel):
     O(T (num_blocks block + width)) for the others. Memory follows: T S / block numbers
     for the choice, T num_blocks Hv for its parts, S H block / stride to compress.
 
-    Departures. A compressed value is a learned weighted mean over places, the same for
+    Departures. A compressed value is a learned weighted mean over positions, the same for
     all channels, so that one T × S map is applied to every channel; the paper's is an MLP
     too. The paper's gates read the input of the layer, of which our query is a linear
     map, turned where positions are rotary. Its branches have keys and values of their
@@ -74,7 +74,7 @@ class NativeSparseAttention(Kernel):
     num_blocks: int = 8
     """Blocks that a query chooses, the three that are always chosen counted."""
     width: int = 64
-    """Keys of the window, the query's own place counted."""
+    """Keys of the window, the query's own position counted."""
 
     @property
     def owns(self):
@@ -190,7 +190,7 @@ class NativeSparseAttention(Kernel):
         real: Bool[Array, "few"],
         S: int,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T M"]]:
-        """Attention to compressed keys, and how much it likes each block of the text."""
+        """Attention to compressed keys, and how much it likes each block of the sequence."""
         (T, H), (few, M, _) = q.shape, self.sizes(S)
         C = min(CHUNK, T)
         n = -(-T // C)
@@ -198,14 +198,14 @@ class NativeSparseAttention(Kernel):
 
         @jax.checkpoint
         def rows(chunk):
-            q, place = chunk
-            seen = real[None] & (last[None] <= place[:, None])
+            q, index = chunk
+            seen = real[None] & (last[None] <= index[:, None])
             scores = wide(q) @ k.T * H**-0.5
             weights = masked_softmax(scores, seen)
             return weights @ v, self.by_block(lax.stop_gradient(weights), M)
 
-        place = jnp.arange(n * C).reshape(n, C)
-        out, likes = lax.map(rows, (in_chunks(q, C), place))
+        index = jnp.arange(n * C).reshape(n, C)
+        out, likes = lax.map(rows, (in_chunks(q, C), index))
         return out.reshape(n * C, -1)[:T], likes.reshape(n * C, M)[:T]
 
     def by_block(self, weights: Float[Array, "T few"], M: int) -> Float[Array, "T M"]:
@@ -248,8 +248,8 @@ def window(
         keys, values, there = (
             lax.dynamic_slice_in_dim(x, first, 2 * C) for x in (k, v, real)
         )
-        q_place, k_place = first + jnp.arange(C), first + jnp.arange(-C, C)
-        seen = Window(width - 1, 0).predicate(q_place[:, None], k_place[None, :])
+        q_index, k_index = first + jnp.arange(C), first + jnp.arange(-C, C)
+        seen = Window(width - 1, 0).predicate(q_index[:, None], k_index[None, :])
         scores = product("ch,dh->cd", q, keys) * H**-0.5
         weights = masked_softmax(scores, seen & there[None, :]).astype(v.dtype)
         return product("cd,dv->cv", weights, values)

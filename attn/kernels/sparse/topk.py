@@ -13,12 +13,12 @@ from attn.kernels.base import Kernel, matmul_flops
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import visible
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.sparse.largest import ABSENT, num_bits, places_of_largest
+from attn.kernels.sparse.largest import ABSENT, num_bits, positions_of_largest
 from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
-"""Queries whose scores are held at a time, C; on short texts more, up to `SCORES`."""
+"""Queries whose scores are held at a time, C; on short sequences more, up to `SCORES`."""
 SCORES = 1 << 16
 
 
@@ -79,7 +79,7 @@ class TopK(Kernel):
             seen = visible(mask, index, k_index, ids, kv_ids)
             fixed = lax.stop_gradient((q, k))
             scores = jnp.where(seen, scores_of("ch,sh->cs", *fixed, factor), -jnp.inf)
-            chosen = places_of_largest(scores, self.num_keys)
+            chosen = positions_of_largest(scores, self.num_keys)
             return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, chosen)
 
         # Queries that lack in the last chunk are the last one again.
