@@ -61,7 +61,7 @@ WRONG = {
     "run recall_linear --model.num-heads two": "--model.num-heads",
     "run recall_softmax --kernel linformer": "'linformer' cannot do 'causal'",
     "run recall_softmax --kernel linea": "did you mean 'linear'",
-    "run recall_window --model.kernel.width 65": "window.width = 65; the text has 64 tokens",
+    "run recall_window --model.kernel.width 65": "window.width = 65; the sequence has 64 tokens",
     "run recall_linear --mesh heads=4": "can be 1, 2",
     "run recall_linear --mesh head=2": "did you mean 'heads'",
     "run recall_linear --workdir setup.cfg": "setup.cfg is a file",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean
@@ -20,6 +20,7 @@ from attn.kernels.lowrank.linear_state import (
     recurrent,
     with_ones,
 )
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 CHUNK = 64
@@ -56,14 +57,6 @@ class FeatureAttention(Kernel):
         C = min(CHUNK, T)
         return 2 * matmul_flops(T, R, Hv + 1) + matmul_flops(T, C, R + Hv + 1)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        """Features, values and sums; and the states and the scores of all chunks."""
-        R, U = self.rank(H), Hv + 1
-        held = T * (R + U) + S * (R + U)
-        if mask == FULL:
-            return held + R * U
-        return held + 2 * -(-T // CHUNK) * R * U + T * min(CHUNK, T)
-
     def state_size(self, S, H, Hv):
         return self.rank(H) * (Hv + 1)
 
@@ -83,10 +76,11 @@ class FeatureAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
+        kv_info: TokenInfo = NOTHING_TOLD,
         form: Literal["parallel", "recurrent", "chunked"] = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
+        kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         phi_q, phi_k = self.features(q, k, weights or {})
         if kv_ids is not None:

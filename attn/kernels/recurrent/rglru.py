@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, wide
 from attn.kernels.dense import clean
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 POWER = 8.0
@@ -69,10 +70,6 @@ class RGLRU(Kernel):
         """Elementwise, for there is no matmul, token after token."""
         return float((GATES + 2) * T * H)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        # What each token keeps, and what it adds.
-        return 2.0 * T * H
-
     def state_size(self, S, H, Hv):
         return H
 
@@ -92,10 +89,11 @@ class RGLRU(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_ids: Int[Array, "T"] | None = None,
+        kv_info: TokenInfo = NOTHING_TOLD,
         form: Literal["parallel", "recurrent"] = "parallel",
     ) -> Float[Array, "T H"]:
         """The states [T, H]: 0 before the first token, as they were at padding."""
+        kv_ids = kv_info.ids(len(k))
         q, k, v = (clean(x, kv_ids) for x in (q, k, v))
         kept, added = recurrence(q, k, v, weights["Lambda"])
         if kv_ids is not None:
