@@ -1,4 +1,4 @@
-"""What a query may see: patterns, their algebra, and what follows from them.
+"""Masks say what a query may see: patterns, their algebra, and what follows from them.
 
 A mask is a small frozen object, never a matrix:
 

@@ -24,7 +24,7 @@ def _chunks(mask: Pattern, T: int, S: int) -> Iterator[Runs] | None:
 
 @lru_cache(maxsize=1024)
 def count(mask: Pattern, T: int, S: int) -> int:
-    """Visible pairs on T × S, exactly.
+    """Counts the visible pairs on T × S exactly.
 
     By diagonals, O(T + S), where the predicate depends on k - q alone; by intervals,
     O(T), where each row has few; else by tiles, looking into the partial ones.
@@ -59,7 +59,7 @@ def _by_tiles(mask: Pattern, T: int, S: int) -> int:
 
 
 def _inside(mask: Pattern, q: np.ndarray, k: np.ndarray, T: int, S: int) -> int:
-    """Visible pairs of leaf tiles, by the predicate."""
+    """Counts the visible pairs of leaf tiles by the predicate."""
     step = np.arange(LEAF)
     q, k = (q[:, None] + step)[:, :, None], (k[:, None] + step)[:, None, :]
     # A tile may reach beyond the map; the predicate is asked for pairs that exist.

@@ -13,7 +13,7 @@ from attn.masks.picture import picture
 
 
 class Mask(Pattern):
-    """What a query may see: a pattern, with operators and everything that follows.
+    """A pattern with operators, and with everything that follows from it.
 
     A subclass gives `predicate` and `tile`, and `runs` if it can.
     """
@@ -50,11 +50,11 @@ class Mask(Pattern):
         return np.broadcast_to(seen, (T, S))
 
     def count(self, T: int, S: int | None = None) -> int:
-        """How many pairs of a query and a key are visible on T × S; exact, kept."""
+        """Counts the visible pairs of a query and a key on T × S; exact, and cached."""
         return analysis.count(self, T, T if S is None else S)
 
     def density(self, T: int, S: int | None = None) -> float:
-        """The share of the T × S map that is seen."""
+        """The visible share of the T × S map."""
         S = T if S is None else S
         return self.count(T, S) / (T * S)
 
@@ -71,7 +71,7 @@ class Mask(Pattern):
     def band(
         self, T: int, S: int | None = None
     ) -> tuple[int | None, int | None] | None:
-        """(left, right) if on T × S the mask is `t - left <= s <= t + right`, else None.
+        """The (left, right) of a mask that is `t - left <= s <= t + right` on T × S, else None.
 
         A side that hides nothing is None; a number may be negative.
         """
@@ -126,7 +126,7 @@ class Pair(Mask):
 
 @dataclass(frozen=True, repr=False)
 class And(Pair):
-    """What both sides show."""
+    """A pair is visible if both masks show it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) & self.b.predicate(q, k)
@@ -145,7 +145,7 @@ class And(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Or(Pair):
-    """What either side shows."""
+    """A pair is visible if either mask shows it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) | self.b.predicate(q, k)
@@ -163,7 +163,7 @@ class Or(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Not(Mask):
-    """What the other hides."""
+    """A pair is visible if the other mask hides it."""
 
     a: Mask
 

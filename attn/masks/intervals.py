@@ -14,7 +14,7 @@ MOST = 16
 
 
 def merge(a: Runs, b: Runs, depth: int) -> Runs:
-    """Union (`depth` 1) or intersection (`depth` 2) of two sets of intervals."""
+    """The union (`depth` 1) or intersection (`depth` 2) of two sets of intervals."""
     if depth == 2 and a[0].shape[1] == b[0].shape[1] == 1:
         start = np.maximum(a[0], b[0])
         return start, np.maximum(start, np.minimum(a[1], b[1]))

@@ -1,4 +1,4 @@
-"""What a pattern gives: a predicate, a verdict on tiles, and the intervals of its rows."""
+"""The pattern itself: a predicate, verdicts on tiles, and the intervals of its rows."""
 
 from enum import IntEnum
 from typing import Any
@@ -12,7 +12,7 @@ Index = Any
 
 
 class Tile(IntEnum):
-    """What a rectangle of the map holds; ordered, so that `&` is min and `|` is max."""
+    """The verdict on a rectangle of the map; ordered, so that `&` is min and `|` is max."""
 
     EMPTY = 0
     PARTIAL = 1
@@ -26,7 +26,7 @@ def verdict(shown: Index, pairs: Index) -> np.ndarray:
 
 
 class Pattern:
-    """All that schedules and counts need of a mask; `Mask` adds the algebra and the rest."""
+    """The part of a mask that schedules and counts need; `Mask` adds the algebra."""
 
     diagonal = False
     """Whether the predicate depends on `k - q` alone."""
