@@ -16,7 +16,6 @@ from attn.kernels.blockwise.plan import SCORES_AT_ONCE
 
 __all__ = [
     "SCORES_AT_ONCE",
-    "Part",
     "attend_in_parts",
     "blockwise_attention",
     "cover",
