@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -76,6 +77,11 @@ NOT_HELD = {
 """Rooms whose docstrings are not yet held."""
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported(nodes):
     """Every absolute module name that some nodes of a syntax tree import."""
     for node in nodes:
@@ -88,13 +94,14 @@ def imported(nodes):
 
 def imports(path: Path):
     """Every absolute module name that a file imports, also lazily."""
-    return imported(ast.walk(ast.parse(path.read_text())))
+    return imported(ast.walk(tree(path)))
 
 
+@cache
 def top_packages(path: Path) -> set[str]:
     """The packages that a file loads as it is imported itself."""
     nodes = []
-    waiting = list(ast.parse(path.read_text()).body)
+    waiting = list(tree(path).body)
     while waiting:
         node = waiting.pop()
         nodes.append(node)
@@ -168,7 +175,7 @@ def test_every_module_imports_without_extras_and_has_what_it_exports(name):
 
 def docstrings(path: Path):
     """The line, name and docstring of a module, its classes and its functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             name = getattr(node, "name", "module")
             yield getattr(node, "lineno", 1), name, ast.get_docstring(node)
