@@ -1,4 +1,4 @@
-"""What a user typed wrong, told apart from what we did wrong.
+"""Errors of the user, told apart from our own.
 
 `launch.py` prints a `UserError` as one line and exits with 2; anything else is a
 bug and keeps its traceback.

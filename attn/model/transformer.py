@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from attn import config
+from attn.attention.choose import scope
 from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention
@@ -114,7 +115,8 @@ class Transformer(nnx.Module):
         x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
-            x, _ = layer(x, info, key=own)
+            with scope(f"layers/{i}"):
+                x, _ = layer(x, info, key=own)
         return self.norm(x).astype(self.model.dtype)
 
     def attention_inputs(
@@ -146,17 +148,12 @@ class Transformer(nnx.Module):
 
 def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
     """`info` as layers read it: for every sequence, and with its lengths as a mask."""
-    real = info.mask
-    if info.lengths is not None:
-        real = jnp.arange(tokens.shape[1])[None, :] < info.lengths[:, None]
-        real = real if info.mask is None else real & info.mask
-
     def whole(x: Array | None) -> Array | None:
         if x is None or x.shape == tokens.shape:
             return x
         return jnp.broadcast_to(x, tokens.shape, out_sharding=layout("B T"))
 
-    return TokenInfo(whole(info.segment_ids), whole(info.positions), None, real)
+    return TokenInfo(whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1]))
 
 
 def mean_state(
