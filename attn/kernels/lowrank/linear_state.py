@@ -51,7 +51,7 @@ def recurrent(
     if not causal:
         return phi_q @ lax.scan(only_fold, empty, (phi_k, values))[0]
     T = phi_q.shape[0]
-    return lax.scan(step, empty, (phi_q, _fit(phi_k, T), _fit(values, T)))[1]
+    return lax.scan(step, empty, (phi_q, fit(phi_k, T), fit(values, T)))[1]
 
 
 def chunked(
@@ -68,8 +68,7 @@ def chunked(
     C = min(size, T)
     M = -(-T // C)
     phi_q, phi_k, values = (
-        _fit(_fit(x, T), M * C).reshape(M, C, x.shape[1])
-        for x in (phi_q, phi_k, values)
+        fit(fit(x, T), M * C).reshape(M, C, x.shape[1]) for x in (phi_q, phi_k, values)
     )
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)
     # Shifted, since a sum less its last term would let large later keys round it.
@@ -81,9 +80,13 @@ def chunked(
     return sums.reshape(M * C, -1)[:T]
 
 
-def _fit(x: Float[Array, "S U"], T: int) -> Float[Array, "T U"]:
-    """The first T rows; those that lack are 0. Nobody sees keys behind the last query."""
-    return jnp.pad(x[:T], ((0, max(T - x.shape[0], 0)), (0, 0)))
+def fit(x: Float[Array, "S U"], T: int, fill: float = 0.0) -> Float[Array, "T U"]:
+    """The first T rows, and `fill` in those that lack.
+
+    Under a causal mask nobody sees the keys behind the last query.
+    """
+    more = ((0, max(T - x.shape[0], 0)), (0, 0))
+    return jnp.pad(x[:T], more, constant_values=fill)
 
 
 def with_ones(v: Float[Array, "S Hv"]) -> Float[Array, "S U"]:
