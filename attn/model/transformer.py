@@ -70,7 +70,7 @@ class Transformer(nnx.Module):
         if self.positions == "learned":
             x = x + self.places[None, : tokens.shape[1]] * D**0.5
         elif self.positions == "sinusoidal":
-            x = x + sinusoidal(tokens.shape[1], D)[None]
+            x = x + sinusoidal(jnp.arange(tokens.shape[1]), D)[None]
         return x.astype(self.dtype)
 
     def hidden(
