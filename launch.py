@@ -195,8 +195,8 @@ def _train(
 
 def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
     from attn.errors import UserError
-    from attn.plots.tables import make_tables, to_rich, update_readme
-    from attn.records.run import load
+    from attn.plots.results import CAPTION, update_readme
+    from attn.plots.tables import to_rich
     from attn.report import write_report
 
     console = _console()
@@ -206,7 +206,7 @@ def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
         raise UserError(
             f"cannot write to {out or directory}: {error.strerror}; choose another --out"
         ) from error
-    console.print(to_rich(make_tables(load(directory))))
+    console.print(to_rich(written.tables, after=[CAPTION, *written.problems]))
     if readme is not None:
         update_readme(readme, written.markdown)
     console.print(f"{written.table}, {written.page}", highlight=False)
