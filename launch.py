@@ -101,9 +101,11 @@ def bench(words: Sequence[str]) -> int:
     """Our kernels beside what a user would pick instead: same run, in turn, ratios."""
     from attn.bench import command
     from attn.cli.options import parse
+    from attn.cli.progress import Watch
+    from experiments.benchmarks import RESULTS, SUITES
 
     asked = parse(command.Benching, words, prog="launch.py bench")
-    command.bench(asked)
+    command.bench(asked, SUITES, RESULTS, Watch)
     return 0
 
 

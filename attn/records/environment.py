@@ -48,7 +48,7 @@ def environment(mesh: dict[str, int]) -> dict[str, Any]:
         "process_count": jax.process_count(),
         "mesh": dict(mesh),
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_bytes": _memory_bytes(),
         "os": platform.platform(),
         "xla_flags": _without_paths(os.environ.get("XLA_FLAGS", "")),
@@ -77,7 +77,8 @@ def _cpu_model() -> str | None:
     return found[1] if found else platform.processor() or None
 
 
-def _cores() -> int | None:
+def cores() -> int | None:
+    """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
