@@ -179,7 +179,7 @@ def _train(
     root = where.workdir or Path("runs") / (study or experiments[0].name)
     folders = [root / e.name if study else root for e in experiments]
     for experiment, folder in zip(experiments, folders):
-        mesh_shape.check(experiment)
+        experiment.check_mesh(mesh_shape)
         RunFolder(folder).check(experiment)
     use_cpu_devices(mesh_shape.size)
 

@@ -17,6 +17,7 @@ LEVELS = {
     "parallel": 2,
     "kernels": 2,
     "attention": 3,
+    "objectives": 3,
     "tasks": 3,
     "config": 4,
     "data": 4,

@@ -57,7 +57,7 @@ def details(experiment: Experiment) -> dict[str, Any]:
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),
         "family": model.kernel.family,
-        "layers": list(model.layers),
+        "layers": [layer.name for layer in experiment.resolved_model.layers],
         "mask": repr(model.kernel.pattern(experiment.mask, T, T)),
         "params": cost.count_params(experiment),
         "param_bytes": 4 * cost.count_params(experiment),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import tyro
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.config.cost import Match
+from attn.config.match import Match
 from attn.config.sweep import set_field
 from attn.errors import UserError
 from attn.tasks import Task

@@ -47,7 +47,7 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
 def _check(experiment: Experiment) -> None:
     """Raises `UserError` where softmax alone, over whole texts, is not what it runs."""
     model, task = experiment.model, experiment.task
-    kernels = [k for k in map(model.kernel_of, model.layers) if k is not None]
+    kernels = [layer.mechanism for layer in model.attention_layers]
     if not kernels:
         raise UserError(f"{experiment.name!r} has no attention: {model.pattern}")
     for kernel in kernels:

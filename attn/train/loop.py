@@ -68,7 +68,7 @@ def run(
         Stopped: a signal came; the state is saved.
         Diverged: a step was not finite; the result says "failed".
     """
-    mesh_shape.check(experiment)
+    experiment.check_mesh(mesh_shape)
     folder = RunFolder(workdir)
     if folder.is_finished(experiment):
         watcher.note("finished before; nothing to do")

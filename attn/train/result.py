@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 from attn.attention import CallShape, choose_implementation
 from attn.config import Experiment, cost
 from attn.device import device_kind
+from attn.kernels import TokenInfo
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -22,7 +23,7 @@ def make_result(
     experiment: Experiment, data: Dataset, *, study: str | None
 ) -> dict[str, Any]:
     """What is known of a run but its times and scores (`None` until there are any)."""
-    model, task = experiment.model, experiment.task
+    model, task = experiment.resolved_model, experiment.task
     return {
         "error": None,
         "study": study,
@@ -36,30 +37,21 @@ def make_result(
         "train_flops_per_step": cost.train_flops(experiment),
         "state_bytes": cost.decode_state(experiment),
         "dataset": {"builder": data.builder, "sha256": data.sha256},
-        "num_heads": model.num_heads,
-        "num_kv_heads": model.kv_heads,
-        "head_dim": model.head_width,
-        "d_ff": model.hidden_width if "mlp" in model.pattern else None,
+        **model.sizes,
     }
 
 
 def _kernel(experiment: Experiment) -> dict[str, Any] | None:
-    """The first kernel of the pattern, and the implementation it resolved to."""
-    model, T = experiment.model, experiment.task.seq_len
-    kernels = filter(None, map(model.kernel_of, model.pattern))
-    kernel = next(kernels, None)
-    if kernel is None:
+    """The first mechanism of the model, and the implementation it resolved to."""
+    model, T = experiment.resolved_model, experiment.task.seq_len
+    layer = next(iter(model.attention_layers), None)
+    if layer is None:
         return None
-    N, K, H, Hv = (
-        model.num_heads,
-        model.kv_heads,
-        model.key_width(kernel),
-        model.head_width,
-    )
+    (N, K, Hv), kernel = layer.sizes, layer.mechanism
     asked = frozenset(["key_padding"] if experiment.task.padded else [])
-    sizes = (experiment.train.batch_size, T, T, N, K, H, Hv)
+    sizes = (experiment.train.batch_size, T, T, N, K, layer.key_width, Hv)
     ask = CallShape(*sizes, model.dtype, experiment.mask, asked, device_kind())
-    chosen, _ = choose_implementation(kernel, ask, model.attention_impl)
+    chosen, _ = choose_implementation(kernel, ask, layer.impl or "auto")
     return {
         "is": kernel.name,
         "family": kernel.family,
@@ -88,7 +80,7 @@ def save_maps(
         seen = None
         if length is not None:
             seen = jnp.arange(tokens.size)[None] < jnp.full_like(batch[:, :1], length)
-        maps = model.merge(params, features).maps(batch, seen)
+        maps = model.merge(params, features).maps(batch, TokenInfo(mask=seen))
         return jax.tree.map(lambda m: m.astype(jnp.float16), maps)
 
     maps = jax.jit(first)(state, batch)
