@@ -101,9 +101,11 @@ def bench(words: Sequence[str]) -> int:
     """Our kernels beside what a user would pick instead: same run, in turn, ratios."""
     from attn.bench import command
     from attn.cli.options import parse
+    from attn.cli.progress import Watch
+    from experiments.benchmarks import RESULTS, SUITES
 
     asked = parse(command.Benching, words, prog="launch.py bench")
-    command.bench(asked)
+    command.bench(asked, SUITES, RESULTS, Watch)
     return 0
 
 
@@ -195,8 +197,8 @@ def _train(
 
 def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
     from attn.errors import UserError
-    from attn.plots.tables import make_tables, to_rich, update_readme
-    from attn.records.run import load
+    from attn.plots.results import CAPTION, update_readme
+    from attn.plots.tables import to_rich
     from attn.report import write_report
 
     console = _console()
@@ -206,7 +208,7 @@ def _report(directory: Path, out: Path | None, readme: Path | None) -> int:
         raise UserError(
             f"cannot write to {out or directory}: {error.strerror}; choose another --out"
         ) from error
-    console.print(to_rich(make_tables(load(directory))))
+    console.print(to_rich(written.tables, after=[CAPTION, *written.problems]))
     if readme is not None:
         update_readme(readme, written.markdown)
     console.print(f"{written.table}, {written.page}", highlight=False)
