@@ -104,7 +104,7 @@ def test_a_layer_refuses_what_it_would_not_read():
 
 def test_a_longer_sequence_than_positions_were_learned_for_is_refused():
     with pytest.raises(
-        UserError, match="9 tokens are more than ModelConfig.max_len = 8"
+        UserError, match=r"9 tokens are more than ModelConfig\.max_len = 8"
     ):
         make(positions="learned")(jnp.zeros((1, 9), jnp.int32))
 
