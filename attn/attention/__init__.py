@@ -1,5 +1,6 @@
 """From one head to all heads of a model: the public calls of this package."""
 
+from attn import compiler
 from attn.attention.api import (
     Explanation,
     attend,
@@ -19,3 +20,5 @@ __all__ = [
     "effective_map",
     "explain",
 ]
+
+compiler.warn_if_exposed()
