@@ -22,10 +22,10 @@ def fault() -> str | None:
     return FAULTS.get(version) and f"jaxlib {version} {FAULTS[version]}"
 
 
-def guard() -> None:
-    """Adds `FLAG` to the user's `XLA_FLAGS` where it is needed; before jax starts."""
-    if fault():
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
+def flags() -> str:
+    """The user's `XLA_FLAGS`, with `FLAG` where it is needed; to be set before jax starts."""
+    mine = os.environ.get("XLA_FLAGS", "")
+    return f"{mine} {FLAG}".strip() if fault() else mine
 
 
 def warn_if_exposed() -> None:
@@ -33,10 +33,10 @@ def warn_if_exposed() -> None:
     import jax
 
     found = fault()
-    if found and "cpu" in (jax.config.jax_platforms or "cpu"):
-        flags = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
+    platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    if found and "cpu" in (platforms or "cpu"):
         warnings.warn(
-            f"{found}; before jax starts, set XLA_FLAGS='{flags}'",
+            f"{found}; before jax starts, set XLA_FLAGS='{flags()}'",
             RuntimeWarning,
             stacklevel=3,
         )

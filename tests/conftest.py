@@ -9,7 +9,7 @@ from pathlib import Path
 from attn import compiler
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-compiler.guard()
+os.environ["XLA_FLAGS"] = compiler.flags()
 
 import jax
 

@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -23,7 +22,7 @@ T = TypeVar("T")
 class Where:
     """Where a command runs and writes; no part of what an experiment is."""
 
-    workdir: Path | None = None
+    workdir: str | None = None
     """Folder of the run, or of a study's runs side by side; runs/NAME unless given."""
     mesh: str = ""
     """Devices, as in data=2,heads=4; a CPU is divided into as many."""
@@ -53,11 +52,11 @@ class Listing:
 class Reporting:
     """Makes tables, plots and one offline page from run folders."""
 
-    directory: tyro.conf.Positional[Path]
+    directory: tyro.conf.Positional[str]
     """Holds run folders, at any depth."""
-    out: Path | None = None
+    out: str | None = None
     """Where to write; the directory unless given."""
-    readme: Path | None = None
+    readme: str | None = None
     """A Markdown file whose results, between its markers, are replaced."""
 
 
@@ -131,10 +130,14 @@ def parse(
 
 
 def _one_line(box: str) -> str:
-    """The message in tyro's box: its first part, and the nearest option if it names one."""
-    rows = [re.sub(r"[│╭╮╰╯]", " ", row).strip() for row in box.splitlines()[1:]]
-    ends = [i for i, row in enumerate(rows) if re.fullmatch(r"─+", row)]
-    message = " ".join(rows[: ends[0]] if ends else rows)
+    """The first part of what tyro says in a box, and the nearest option if it names one.
+
+    tyro has no public way to its errors but this text; only the frame is relied on.
+    """
+    frame = r"[\u2500-\u257f]"
+    rows = [re.sub(rf"^{frame}|{frame}$", "", row).strip() for row in box.splitlines()]
+    rules = [i for i, row in enumerate(rows) if re.fullmatch(rf"{frame}+", row)]
+    message = " ".join(rows[1 : rules[0] if rules else -1])
     message = re.sub(r"^Error parsing \w+: (?=\w+\.\w+ )", "", message)
     near = [row for row in rows if row.startswith("--")]
     if near and "nrecognized" in message:
