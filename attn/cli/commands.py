@@ -68,23 +68,28 @@ def report(words: Sequence[str], registry: Source) -> int:
     return write_report(directory, out, readme)
 
 
-def write_report(directory: Path, out: Path | None = None, readme: Path | None = None):
+def write_report(
+    directory: Path, out: Path | None = None, readme: Path | None = None
+) -> int:
     """Writes the report of the runs in a folder and prints its tables."""
-    from attn.plots.tables import make_tables, to_rich, update_readme
     from attn.records.run import load
+
+    runs = load(directory)  # before matplotlib, which takes longer than a refusal may
+
+    from attn.plots.tables import make_tables, to_rich, update_readme
     from attn.report import write_report as write
 
-    out_console = console()
     try:
         written = write(directory, out)
     except OSError as error:
         raise UserError(
             f"cannot write to {out or directory}: {error.strerror}; choose another --out"
         ) from error
-    out_console.print(to_rich(make_tables(load(directory))))
+    printer = console()
+    printer.print(to_rich(make_tables(runs)))
     if readme is not None:
         update_readme(readme, written.markdown)
-    print_paths(out_console, written.table, written.page)
+    print_paths(printer, written.table, written.page)
     return 0
 
 
@@ -108,8 +113,8 @@ def inspect(words: Sequence[str], registry: Source) -> int:
 
     from attn.inspect import command
 
-    out = console()
-    print_paths(out, *command.inspect(experiments[0], root, root, out.print))
+    printer = console()
+    print_paths(printer, *command.inspect(experiments[0], root, root, printer.print))
     return 0
 
 

@@ -132,14 +132,15 @@ def parse(
 def _one_line(box: str) -> str:
     """The first part of what tyro says in a box, and the nearest option if it names one.
 
-    tyro has no public way to its errors but this text; only the frame is relied on.
+    tyro has no public way to its errors but this text: a title, then parts with a rule
+    between them, framed in ASCII or in U+2500 to U+257F as the terminal can.
     """
-    frame = r"[\u2500-\u257f]"
-    rows = [re.sub(rf"^{frame}|{frame}$", "", row).strip() for row in box.splitlines()]
-    rules = [i for i, row in enumerate(rows) if re.fullmatch(rf"{frame}+", row)]
-    message = " ".join(rows[1 : rules[0] if rules else -1])
-    message = re.sub(r"^Error parsing \w+: (?=\w+\.\w+ )", "", message)
-    near = [row for row in rows if row.startswith("--")]
+    rows = [
+        re.sub("[\u2500-\u257f]|-{8,}", "", row).strip() for row in box.splitlines()
+    ]
+    parts = "\n".join(rows[1:]).strip().split("\n\n")
+    message = re.sub(r"^Error parsing \w+:\s(?=\w+\.\w+ )", "", parts[0])
+    near = re.search(r"^--\S+", "\n".join(parts[1:]), re.MULTILINE)
     if near and "nrecognized" in message:
-        message += f"; did you mean {near[0].split()[0]}?"
+        message += f"; did you mean {near[0]}?"
     return " ".join(message.split())
