@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = {
     "errors": 0,
+    "compiler": 1,
     "device": 1,
     "masks": 1,
     "positions": 1,

@@ -134,13 +134,14 @@ class Training:
         config = self.experiment.train
         marks = (config.eval_every, config.save_every)
         calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=marks)
-        with Batches(
+        batches = Batches(
             self.data.splits["train"],
             batch_size=config.batch_size,
             seeds=self.seeds,
             calls=calls,
             start_step=self.step,
-        ) as batches:
+        )
+        with self.stop, batches:
             unread = None
             for length in calls:
                 metrics = self._call(batches, length)
@@ -157,6 +158,7 @@ class Training:
                         self.checkpoints.save(self.step, state, batches.get_state())
                     if stopping:
                         self.stop.check()
+        self.stop.check()
 
     def _due(self, *fields: str) -> bool:
         """Whether this step is the last, or a multiple of one of these fields."""
@@ -171,7 +173,7 @@ class Training:
             batch = jax.device_put(next(batches), sharding)
             if length in self.compiled:
                 return self._start_steps(batch, length)
-        with self.timing.compiling():
+        with self.stop.at_once(), self.timing.compiling():
             lowered = self.train_step.lower(self.state, batch)
             self.compiled[length] = lowered.compile()
         return self._start_steps(batch, length)
