@@ -42,6 +42,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
+    """The object in `path`; None where there is no file, or it is damaged."""
+    try:
+        return read_json(path)
+    except UserError:
+        return None
+
+
 def disk_reason(error: BaseException | None) -> str | None:
     """What the disk answered, in its words; None when it was not the disk."""
     while error is not None:

@@ -5,7 +5,6 @@ page says comes from here, so that no two of them can disagree about a number.
 """
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +23,6 @@ from attn.records.seal import digest, is_signed
 from attn.records.typed import decode
 
 FAMILIES = ("dense", "sparse", "lowrank", "recurrent")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -147,17 +144,14 @@ def _read_or_say_why(folder: Path) -> Run:
 def read_run(folder: Path) -> Run:
     """The run in a folder, every file held against the seal in its result.
 
-    Maps that are damaged are a warning: `read_maps` leaves them out.
+    Damaged maps are for `read_maps` to tell; all else can be read without them.
 
     Raises:
       UserError: another file is missing, damaged or wrong; it is named.
     """
     result, sealed = read_result(folder)
     config, environment = _config(folder), _object(folder / "env.json")
-    damaged = damaged_files(folder, result)
-    if MAPS in damaged:
-        _log.warning("%s is damaged; run it again to make the maps", folder / MAPS)
-    for name in damaged:
+    for name in damaged_files(folder, result):
         if name != MAPS:
             raise UserError(f"{folder / name} is damaged; run the experiment again")
     run = Run(folder, config, environment, result, read_metrics(folder), sealed)
@@ -205,15 +199,20 @@ def _check_whole(run: Run) -> None:
 
 
 def read_maps(run: Run) -> Maps | None:
-    """The attention maps a run kept; None when it kept none, or they are damaged."""
+    """The attention maps a run kept; None when it kept none.
+
+    Raises:
+      UserError: they are damaged, or not those of the result.
+    """
     path = run.directory / MAPS
-    if MAPS in damaged_files(run.directory, run.result) or not path.exists():
-        return None
     try:
-        return unpack(path)
+        if MAPS in damaged_files(run.directory, run.result):
+            raise ValueError("it is not what the result's seal says")
+        return unpack(path) if path.exists() else None
     except ValueError as error:
-        _log.warning("%s is damaged (%s); run it again to make the maps", path, error)
-        return None
+        raise UserError(
+            f"{path} is damaged ({error}); run the experiment again to remake it"
+        ) from error
 
 
 def read_metrics(folder: Path) -> tuple[Line, ...]:

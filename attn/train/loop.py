@@ -167,13 +167,14 @@ class Training:
         # Not at `save_every`: how often a run is saved must not change its bits.
         marks = (config.eval_every,)
         calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=marks)
-        with Batches(
+        batches = Batches(
             self.data.splits["train"],
             batch_size=config.batch_size,
             seeds=self.seeds,
             calls=calls,
             start_step=self.step,
-        ) as batches:
+        )
+        with self.stop, batches:
             unread = None
             for length in calls:
                 metrics = self._call(batches, length)
@@ -190,6 +191,7 @@ class Training:
                     self._save()
                 if stopping:
                     self.stop.check()
+        self.stop.check()
 
     def _is_eval_due(self, step: int) -> bool:
         config = self.experiment.train
@@ -214,7 +216,7 @@ class Training:
             batch = jax.device_put(next(batches), sharding)
             if length in self.compiled:
                 return self._start_steps(batch, length)
-        with self.timing.compiling(), recording() as choices:
+        with self.stop.at_once(), self.timing.compiling(), recording() as choices:
             compiled = self.train_step.lower(self.state, batch).compile()
         self.compiled[length] = compiled
         self.layers |= {c.scope: Layer(c.kernel, c.implementation) for c in choices}

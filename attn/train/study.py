@@ -34,7 +34,8 @@ def run_all(
     """
     failures = []
     total = sum(experiment.train.steps for experiment in experiments)
-    with StopSignal() as stop, Watch(console, total) as watch:
+    stop = StopSignal()  # taken up where there is something to save
+    with Watch(console, total) as watch:
         for experiment, folder in zip(experiments, folders):
             stop.check()
             watch.begin(experiment.name, experiment.train.steps)

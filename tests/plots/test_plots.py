@@ -19,7 +19,7 @@ def runs(tmp_path, make_run, soft_maps):
 
 
 def test_every_picture_is_made_and_is_not_blank(runs, tmp_path):
-    saved = save_all(runs, tmp_path / "out")
+    saved, _ = save_all(runs, tmp_path / "out")
     names = [path.name.removeprefix("mqar-64-tokens_") for path in saved]
     assert names == ["curves.png", "speed.png", "memory.png", "maps_softmax.png"]
     for path in saved:
@@ -120,4 +120,5 @@ def test_maps_of_a_thousand_tokens_are_drawn(tmp_path, make_run, soft_maps):
     make_run(maps=soft_maps(layers=1, heads=2, tokens=1000))
     runs = load_all(tmp_path)
     assert read_maps(runs[0]).layers["layer_0"].shape == (2, 1000, 1000)
-    assert any("maps_softmax" in path.name for path in save_all(runs, tmp_path / "out"))
+    saved, _ = save_all(runs, tmp_path / "out")
+    assert any("maps_softmax" in path.name for path in saved)

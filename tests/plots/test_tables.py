@@ -1,5 +1,6 @@
 """Tables say everything that ran, beside what needs no model, with its provenance."""
 
+import csv
 import io
 import re
 
@@ -7,20 +8,23 @@ import pytest
 from rich.console import Console
 
 from attn.errors import UserError
+from attn.plots.results import BEGIN, CAPTION, END, make_tables, update_readme
 from attn.plots.tables import (
-    BEGIN,
-    END,
-    make_tables,
+    Cell,
+    Column,
+    Row,
+    Table,
+    to_csv,
+    to_latex,
     to_markdown,
     to_rich,
-    update_readme,
 )
 from attn.plots.units import memory, milliseconds, quantity
 from attn.records.run import load_all
 
 
 def cells(table, column):
-    at = table.columns.index(column)
+    at = table.names.index(column)
     return [row.cells[at].text for row in table.rows]
 
 
@@ -106,8 +110,8 @@ def test_what_varies_is_a_column_and_what_does_not_is_none(tmp_path, make_run):
     (table,) = make_tables(load_all(tmp_path))
     assert cells(table, "heads")[:3] == ["1", "2", "8"]
     assert cells(table, "head dim")[:3] == ["64", "32", "8"]
-    assert "d_ff" not in table.columns
-    assert "kv heads" not in table.columns
+    assert "d_ff" not in table.names
+    assert "kv heads" not in table.names
 
 
 def test_two_windows_are_told_apart_by_their_width(tmp_path, make_run):
@@ -145,7 +149,7 @@ def test_provenance_names_seeds_machine_version_and_dirty_commit(tmp_path, make_
         "jax 0.10.2",
         "0123456789 (dirty)",
     ):
-        assert part in table.provenance
+        assert part in table.note
 
 
 def test_markdown_keeps_its_columns_whatever_a_name_holds(tmp_path, make_run):
@@ -164,9 +168,46 @@ def test_the_terminal_table_shows_every_row(tmp_path, make_run):
         assert part in text
 
 
+def test_csv_holds_the_stored_numbers_and_nothing_for_what_is_not_known(
+    tmp_path, make_run
+):
+    make_run("softmax", score=0.9, spread=0.02)
+    make_run("window", score=0.5, seeds=1)
+    make_run("linear", status="failed", error="loss is NaN")
+    make_run("softmax", task="pydoc", metric="bits_per_byte", score=2.3)
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_tables(load(tmp_path))))))
+    by = {(row["kind"], row["mechanism"], row["table"][:4]): row for row in rows}
+    assert len(by) == len(rows) == 4 + 4
+    softmax, window = by["run", "softmax", "mqar"], by["run", "window", "mqar"]
+    assert float(softmax["accuracy"]) == pytest.approx(0.9)
+    half = 4.303 * 0.02 / 3**0.5
+    assert float(softmax["accuracy half width"]) == pytest.approx(half, rel=1e-3)
+    assert (softmax["accuracy n"], window["accuracy n"]) == ("3", "1")
+    assert window["accuracy half width"] == window["bits_per_byte"] == ""
+    assert int(softmax["scratch bytes"]) == load(tmp_path)[0].result["temp_bytes"]
+    assert by["failed", "linear", "mqar"]["accuracy"] == "failed: loss is NaN"
+    assert by["baseline", "gzip", "pydo"]["bits_per_byte"] == "2.7"
+    assert by["baseline", "chance", "mqar"]["parameters"] == ""
+
+
+def test_latex_sets_what_it_would_read_as_a_command_as_a_character():
+    cells = (Cell("a_b & 50%"), Cell("2 ± 1", 2.0, strong=True), Cell("[x] \\d{2}"))
+    columns = (Column("name", text=True), Column("value"), Column("note"))
+    rows = (Row(cells), Row((Cell("[low"), Cell("1"), Cell("<")), "baseline"))
+    text = to_latex([Table("T #1", columns, rows, note="cpu ~ 2")])
+    assert (
+        r"a\_b \& 50\% & \textbf{2 $\pm$ 1} & {[}x] \textbackslash{}d\{2\} \\" in text
+    )
+    assert r"\emph{{[}low} & 1 & $<$ \\" in text
+    assert r"\caption{T \#1. cpu \textasciitilde{} 2}" in text
+    assert r"\begin{tabular}{lrr}" in text
+    for name in ("table", "tabular"):
+        assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}") == 1
+
+
 def rendered(tables):
     console = Console(file=io.StringIO(), width=220)
-    console.print(to_rich(tables))
+    console.print(to_rich(tables, after=[CAPTION]))
     return console.file.getvalue()
 
 

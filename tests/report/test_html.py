@@ -131,12 +131,31 @@ def test_the_report_writes_table_page_and_pictures_where_asked(
     assert report.table.read_text() == report.markdown
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {
-        "table.md",
+        *("table.md", "table.csv", "table.tex"),
         "report.html",
         *(path.name for path in report.pictures),
     }
     beside = write_report(tmp_path / "runs")
     assert beside.page == tmp_path / "runs" / "report.html"
+
+
+def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
+    tmp_path, make_run, soft_maps
+):
+    make_run("softmax", maps=soft_maps())
+    make_run("window", maps=soft_maps())
+    broken = next(path for path in tmp_path.rglob("maps.npz") if "window" in str(path))
+    broken.write_bytes(broken.read_bytes()[:100])
+    report = write_report(tmp_path / "runs", tmp_path / "out")
+    (problem,) = report.problems
+    assert str(broken) in problem
+    text = report.page.read_text()
+    assert "maps.npz cannot be read" in text
+    data = re.search(r'id="data">(.*?)</script>', text, re.DOTALL).group(1)
+    assert [run["name"][:7] for run in json.loads(data)["runs"]] == ["softmax"]
+    assert [p.name for p in report.pictures if "maps" in p.name] == [
+        "mqar-64-tokens_maps_softmax.png"
+    ]
 
 
 def browse(page, tmp_path, hash_=""):
