@@ -25,7 +25,7 @@ LEVELS = {
     "config": 4,
     "data": 4,
     "model": 5,
-    "records": 5,
+    "records": 6,
     "train": 6,
     "plots": 6,
     "report": 7,

@@ -72,9 +72,9 @@ def write_report(
     directory: Path, out: Path | None = None, readme: Path | None = None
 ) -> int:
     """Writes the report of the runs in a folder and prints its tables."""
-    from attn.records.run import load
+    from attn.records.run import load_all
 
-    load(directory)  # before matplotlib, which takes longer than a refusal may
+    load_all(directory)  # before matplotlib, which takes longer than a refusal may
 
     from attn.plots.results import CAPTION, update_readme
     from attn.plots.tables import to_rich

@@ -148,12 +148,15 @@ class Transformer(nnx.Module):
 
 def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
     """`info` as layers read it: for every sequence, and with its lengths as a mask."""
+
     def whole(x: Array | None) -> Array | None:
         if x is None or x.shape == tokens.shape:
             return x
         return jnp.broadcast_to(x, tokens.shape, out_sharding=layout("B T"))
 
-    return TokenInfo(whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1]))
+    return TokenInfo(
+        whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1])
+    )
 
 
 def mean_state(
