@@ -144,7 +144,7 @@ def _read_or_say_why(folder: Path) -> Run:
 def read_run(folder: Path) -> Run:
     """The run in a folder, every file held against the seal in its result.
 
-    Damaged maps are for `read_maps` to tell; all else can be read without them.
+    Damaged maps are `read_maps`' business.
 
     Raises:
       UserError: another file is missing, damaged or wrong; it is named.
@@ -202,16 +202,18 @@ def read_maps(run: Run) -> Maps | None:
     """The attention maps a run kept; None when it kept none.
 
     Raises:
-      UserError: they are damaged, or not those of the result.
+      UserError: they are damaged, or hold more than their shapes say.
     """
     path = run.directory / MAPS
+    if not path.exists():
+        return None
     try:
         if MAPS in damaged_files(run.directory, run.result):
-            raise ValueError("it is not what the result's seal says")
-        return unpack(path) if path.exists() else None
+            raise ValueError("it has changed since it was sealed")
+        return unpack(path)
     except ValueError as error:
         raise UserError(
-            f"{path} is damaged ({error}); run the experiment again to remake it"
+            f"{path} is damaged ({error}); run the experiment again to make the maps"
         ) from error
 
 

@@ -33,7 +33,7 @@ def write_report(directory: Path, out: Path | None = None) -> Report:
         go; `directory` unless given.
 
     Raises:
-      UserError: no run folder is there, or the record in one is damaged.
+      UserError: no run folder is there.
     """
     from attn.plots.plots import save_all
     from attn.plots.results import CAPTION, make_tables

@@ -175,7 +175,7 @@ def test_csv_holds_the_stored_numbers_and_nothing_for_what_is_not_known(
     make_run("window", score=0.5, seeds=1)
     make_run("linear", status="failed", error="loss is NaN")
     make_run("softmax", task="pydoc", metric="bits_per_byte", score=2.3)
-    rows = list(csv.DictReader(io.StringIO(to_csv(make_tables(load(tmp_path))))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_tables(load_all(tmp_path))))))
     by = {(row["kind"], row["mechanism"], row["table"][:4]): row for row in rows}
     assert len(by) == len(rows) == 4 + 4
     softmax, window = by["run", "softmax", "mqar"], by["run", "window", "mqar"]
@@ -184,7 +184,7 @@ def test_csv_holds_the_stored_numbers_and_nothing_for_what_is_not_known(
     assert float(softmax["accuracy half width"]) == pytest.approx(half, rel=1e-3)
     assert (softmax["accuracy n"], window["accuracy n"]) == ("3", "1")
     assert window["accuracy half width"] == window["bits_per_byte"] == ""
-    assert int(softmax["scratch bytes"]) == load(tmp_path)[0].result["temp_bytes"]
+    assert int(softmax["scratch bytes"]) == load_all(tmp_path)[0].result.temp_bytes
     assert by["failed", "linear", "mqar"]["accuracy"] == "failed: loss is NaN"
     assert by["baseline", "gzip", "pydo"]["bits_per_byte"] == "2.7"
     assert by["baseline", "chance", "mqar"]["parameters"] == ""
