@@ -12,7 +12,7 @@ import pytest
 
 from attn import records
 from attn.errors import UserError
-from attn.plots.tables import make_tables
+from attn.plots.results import make_tables
 from attn.records import maps
 from attn.records.run import load_all, read_maps
 
@@ -131,14 +131,14 @@ def test_maps_come_back_as_written_with_their_labels(tmp_path, make_run, soft_ma
     )
 
 
-def test_damaged_maps_are_told_and_block_nothing(tmp_path, make_run, soft_maps, caplog):
+def test_damaged_maps_are_named_and_block_nothing(tmp_path, make_run, soft_maps):
     folder = make_run(maps=soft_maps())
     data = (folder / "maps.npz").read_bytes()
     (folder / "maps.npz").write_bytes(data[:200])
     (run,) = load_all(tmp_path)
     assert not run.failed
-    assert read_maps(run) is None
-    assert "maps.npz is damaged" in caplog.text
+    with pytest.raises(UserError, match=r"maps\.npz is damaged"):
+        read_maps(run)
 
 
 def bomb(path, shape, size):
