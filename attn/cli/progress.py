@@ -15,7 +15,7 @@ QUIET_SECONDS = 5.0
 class Watch:
     """A `Watcher` of one part after another, such as runs or races; use it in a `with`."""
 
-    def __init__(self, console: Console, total: float, *, live: bool = True):
+    def __init__(self, console: Console, total: float | int, *, live: bool = True):
         """Expects work of `total`, in whatever `begin` counts in.
 
         Without `live` nothing is drawn between calls, where a clock is running.

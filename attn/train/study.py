@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from attn.cli.progress import Watch
 from attn.config import Experiment
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
-from attn.train.loop import run
+from attn.train.loop import Watcher, run
 from attn.train.signals import Stopped, StopSignal
 
 
@@ -17,7 +14,7 @@ def run_all(
     experiments: Sequence[Experiment],
     folders: Sequence[Path],
     *,
-    console: Console,
+    watcher: Watcher,
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
 ) -> list[str]:
@@ -33,27 +30,25 @@ def run_all(
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
     failures = []
-    total = sum(experiment.train.steps for experiment in experiments)
     stop = StopSignal()  # taken up where there is something to save
-    with Watch(console, total) as watch:
-        for experiment, folder in zip(experiments, folders):
-            stop.check()
-            watch.begin(experiment.name, experiment.train.steps)
-            try:
-                run(
-                    experiment,
-                    folder,
-                    watcher=watch,
-                    stop=stop,
-                    mesh_shape=mesh_shape,
-                    study=study,
-                )
-            except (Stopped, UserError):
+    for experiment, folder in zip(experiments, folders):
+        stop.check()
+        watcher.begin(experiment.name, experiment.train.steps)
+        try:
+            run(
+                experiment,
+                folder,
+                watcher=watcher,
+                stop=stop,
+                mesh_shape=mesh_shape,
+                study=study,
+            )
+        except (Stopped, UserError):
+            raise
+        except Exception as error:
+            if len(experiments) == 1:
                 raise
-            except Exception as error:
-                if len(experiments) == 1:
-                    raise
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                watch.note(f"failed: {reason}")
-                failures.append(f"{experiment.name} failed: {reason}")
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            watcher.note(f"failed: {reason}")
+            failures.append(f"{experiment.name} failed: {reason}")
     return failures
