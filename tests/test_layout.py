@@ -74,9 +74,9 @@ NO_SENTENCE = set(
 
 NOT_HELD = {
     *(
-        "__init__ positions parallel kernels attention objectives tasks config data model"
+        "__init__ positions parallel kernels attention objectives tasks config model"
     ).split(),
-    *("records train plots report bench inspect cli experiments launch").split(),
+    *("plots report bench inspect cli experiments launch").split(),
 }
 """Rooms whose docstrings are not yet held."""
 

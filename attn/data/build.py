@@ -99,6 +99,8 @@ def _builder(task: Task, data_dir: Path) -> Any:
     }
 
     class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        """The task's splits as TFDS wants them."""
+
         name = task.name
         VERSION = tfds.core.Version(task.version)
         BUILDER_CONFIGS = [  # noqa: RUF012
@@ -141,7 +143,7 @@ def _load(task: Task, folder: Path) -> Dataset:
 
 
 def _sums(folder: Path) -> bytes:
-    """What `sha256sum` says of every file of a folder but the sums themselves."""
+    """Lists every file of a folder but the sums themselves, as `sha256sum` does."""
     paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     lines = [f"{digest}  {path.name}\n" for digest, path in zip(digests, paths)]

@@ -1,4 +1,4 @@
-"""Which runs belong in one table, and what tells them apart.
+"""Comparisons: the runs that belong in one table, and what tells them apart.
 
 Runs are compared only on the same task config, within the same study. Whatever
 differs between them (heads, widths, steps) becomes a column; what does not, does not.
@@ -89,7 +89,7 @@ class Group:
 
     @property
     def higher_is_better(self) -> bool:
-        """Which way the metric improves."""
+        """Whether more of the metric is better."""
         return (self.done or self.runs)[0].higher_is_better
 
     @property
@@ -116,7 +116,7 @@ class Group:
 
     @cached_property
     def labels(self) -> Mapping[Path, str]:
-        """What to call each run: its mechanism, and as much more as tells it apart."""
+        """The name of each run: its mechanism, and as much more as tells it apart."""
         named = {run.directory: _mechanism_label(run, self.runs) for run in self.runs}
         rows = Counter((named[run.directory], self.knobs(run)) for run in self.runs)
         for run in self.runs:

@@ -1,4 +1,4 @@
-"""What can be said of a run before it is measured: its costs, baselines and sizes."""
+"""The part of a result that is known before the run: costs, baselines and sizes."""
 
 from attn.config import Experiment, cost
 from attn.records.result import Data, Mechanism, Result

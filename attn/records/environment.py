@@ -1,4 +1,4 @@
-"""Where a run ran: versions, devices, machine and source, without names or paths."""
+"""The environment of a run: versions, devices, machine and source, without names or paths."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ UNKNOWN = "unknown"
 
 
 def environment(mesh: dict[str, int]) -> dict[str, Any]:
-    """What a run depends on besides its config, as JSON values.
+    """Everything that a run depends on besides its config, as JSON values.
 
     Args:
       mesh: devices along each mesh axis, by name.

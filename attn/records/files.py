@@ -51,7 +51,7 @@ def read_json_or_none(path: Path) -> dict[str, Any] | None:
 
 
 def disk_reason(error: BaseException | None) -> str | None:
-    """What the disk answered, in its words; None when it was not the disk."""
+    """The disk's answer, in its words; None when it was not the disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return os.strerror(error.errno)

@@ -62,7 +62,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where `Checkpoints` keeps its steps."""
+        """The folder where `Checkpoints` keeps its steps."""
         return self.path / "checkpoints"
 
     def check(self, experiment: Experiment) -> dict[str, Any] | None:
@@ -176,7 +176,7 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any] | None:
-        """What `config.json` holds, or where it is lost a checkpoint; None where neither.
+        """The values of `config.json`, or of a checkpoint where it is lost; None where neither.
 
         Raises:
           UserError: this is not the folder of a run.

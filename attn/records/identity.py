@@ -16,7 +16,7 @@ _ABSENT = object()
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
-    """What `config.json` holds: the experiment, and its fingerprint."""
+    """The values of `config.json`: the experiment, and its fingerprint."""
     return encode(to_json(experiment)) | {"fingerprint": fingerprint(experiment)}
 
 

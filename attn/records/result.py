@@ -1,4 +1,4 @@
-"""What a run measured, as typed data: `result.json`, `metrics.jsonl`, and a checkpoint's."""
+"""Measurements of a run as typed data: its result, its metrics, a checkpoint's notes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Scores = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a reader needs of `config.json`; the rest is the codec's."""
+    """The part of `config.json` that a table needs; the rest is the codec's."""
 
     name: str
     task: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Mechanism:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one attention layer ran, as chosen while its training step was traced."""
+    """The choice that one attention layer got while the training step was traced."""
 
     kernel: str
     implementation: str
@@ -71,7 +71,7 @@ class Clocks:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a checkpoint keeps beside the state, so that a result can be made from it."""
+    """Everything that a result needs and a checkpoint keeps beside the state."""
 
     history: tuple[Line, ...] = ()
     clocks: Clocks = Clocks()

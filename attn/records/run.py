@@ -76,12 +76,12 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """Which number of `test` is the score."""
+        """The name of the score among the numbers of `test`."""
         return self.result.metric
 
     @property
     def higher_is_better(self) -> bool:
-        """Which way the score improves."""
+        """Whether more is better."""
         return self.result.higher_is_better
 
     @property
@@ -160,7 +160,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_result(folder: Path) -> tuple[Result, bool]:
-    """What `result.json` holds, and whether it carries checksums."""
+    """The result in a folder, and whether it carries checksums."""
     path = folder / "result.json"
     values = _object(path)
     sealed = "sha256" in values

@@ -35,7 +35,7 @@ def extend_seal(seal: Path, folder: Path, names: Collection[str]) -> None:
 
 
 def broken_seal(seal: Path, folder: Path, *, optional: Collection[str]) -> str | None:
-    """What is wrong with `folder`, in words that name the file; None when nothing is.
+    """Says what is wrong with `folder` and names the file; None when nothing is.
 
     Args:
       optional: files that may be there without being sealed.

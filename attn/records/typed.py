@@ -50,7 +50,7 @@ def decode(kind: type[T], value: Any, *, where: Any) -> T:
 
 
 class _Wrong(Exception):
-    """What is wrong with a field, in words."""
+    """A field that is wrong, in words."""
 
 
 def _decoded(kind: Any, value: Any, name: str) -> Any:

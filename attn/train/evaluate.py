@@ -18,7 +18,7 @@ EVAL_BATCH = 256
 
 
 class Evaluator:
-    """Called with a state and a split, gives each metric as a list over replicas."""
+    """A function of a state and a split that gives each metric as a list over replicas."""
 
     def __init__(
         self, experiment: Experiment, model: ModelDef, data: Dataset, mesh: Mesh

@@ -47,7 +47,7 @@ class Diverged(RuntimeError):
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Whoever wants to see a run as it goes."""
+    """A display of runs as they go."""
 
     def begin(self, name: str, steps: int) -> None:
         """A run of `steps` starts; the one before has ended, or failed."""

@@ -13,7 +13,7 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """Inside `with`, SIGTERM and SIGINT are remembered, and no longer kill.
+    """Remembers SIGTERM and SIGINT inside `with`, where they no longer kill.
 
     A second SIGINT goes to the handler before, for whoever cannot wait for the save.
     """
@@ -32,7 +32,7 @@ class StopSignal:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside `with`, a signal ends as it did before: there is nothing to save.
+        """Lets a signal end the process inside `with`, where there is nothing to save.
 
         Raises:
             Stopped: one has come already.

@@ -39,7 +39,7 @@ class Timing:
 
     @contextmanager
     def host(self, steps: int) -> Iterator[None]:
-        """Around what Python does for a call: fetch, hand over, return."""
+        """Times what Python does for a call inside `with`: fetch, hand over, return."""
         start = time.perf_counter()
         yield
         end = time.perf_counter()
@@ -48,7 +48,7 @@ class Timing:
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """Around a compilation, which is no part of the call that waits for it."""
+        """Times a compilation inside `with`; it is no part of the call that waits for it."""
         start = time.perf_counter()
         yield
         self._compile += time.perf_counter() - start
@@ -69,7 +69,7 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """Since the run began, without what lies between its processes."""
+        """Seconds since the run began, without what lies between its processes."""
         return time.perf_counter() - self._begin
 
     def summary(self) -> dict[str, float | None]:

@@ -25,7 +25,7 @@ def checkpoints_of(experiment: Experiment, folder: Path) -> Checkpoints:
 def restore_state(
     experiment: Experiment, checkpoints: Checkpoints, mesh: Mesh
 ) -> Restored | None:
-    """What `Checkpoints.restore` gives for this experiment; None where there is none.
+    """The newest good checkpoint of this experiment; None where there is none.
 
     Its `state` are the fields of a `State`, replicas in front. Needs its mesh set.
 
