@@ -24,6 +24,7 @@ _LAZY = {
     "kernels": "attn.kernels",
     "masks": "attn.masks",
     "records": "attn.records",
+    "records": "attn.records",
 }
 
 __all__ = [
