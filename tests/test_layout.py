@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "orbax": "train/checkpoint",
     "matplotlib": "plots bench/plot.py bench/ladder_plot.py inspect/draw.py",
     "PIL": "plots",
-    "rich": "bench cli plots train/study.py",
+    "rich": "bench cli plots",
     "tyro": "cli",
     "grain": "",
     "tensorflow_datasets": "",

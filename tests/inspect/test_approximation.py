@@ -16,7 +16,7 @@ from attn.inspect.draw import draw, to_markdown
 from attn.kernels import KERNELS, Linear, Softmax
 from attn.masks import FULL, Causal
 from attn.plots.style import LIGHT
-from attn.train.study import run_all
+from attn.cli.study import run_all
 
 T = 32
 

@@ -13,7 +13,8 @@ from attn.config import Experiment, ModelConfig, fingerprint, to_json
 from attn.errors import UserError
 from attn.records import environment as env_module
 from attn.records import files
-from attn.records.folder import RunFolder, environment
+from attn.records.environment import environment
+from attn.records.folder import RunFolder
 from attn.tasks import MQAR
 
 EXPERIMENT = Experiment("recall", "Softmax recalls.", MQAR(), ModelConfig(num_heads=4))
