@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = {
     "errors": 0,
+    "compiler": 1,
     "device": 1,
     "masks": 1,
     "positions": 1,
@@ -24,7 +25,7 @@ LEVELS = {
     "config": 4,
     "data": 4,
     "model": 5,
-    "records": 5,
+    "records": 6,
     "train": 6,
     "plots": 6,
     "report": 7,

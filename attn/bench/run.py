@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +20,14 @@ from attn.bench.check import (
     definition,
     largest_error,
 )
-from attn.bench.entrants import entrants
-from attn.bench.growth import growth
+from attn.bench.libraries import OURS, all_rivals
 from attn.bench.machine import describe
 from attn.bench.measure import Samples, Spread, Warm, measure, paired
-from attn.bench.progress import Progress
+from attn.bench.mechanisms import runners
 from attn.bench.record import CaseRecord, CompileRecord, DensityRecord, Record, Row
-from attn.bench.rivals import OURS, Built, Refused, Rival, all_rivals, program
-from attn.bench.suites import Ladder, Suite
+from attn.bench.rival import Built, Rival, Unsupported, program
+from attn.bench.scaling import growth
+from attn.bench.suite import Scaling, Suite
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.kernels import Softmax
@@ -33,16 +35,68 @@ from attn.kernels import Softmax
 PATIENCE = 40.0
 """Seconds that one call of a rival may take; a slower one is timed once."""
 COMPILATIONS = 3
+COMPILATION, PREPARATION = 1.5, 3.0
+"""Seconds assumed of one, for the time that is left."""
+PACE = 60e9
+"""FLOP/s assumed of a rival, likewise."""
 
 
-def run_suite(name: str, suite: Suite, rounds: int, watch: Progress) -> Record:
+@runtime_checkable
+class Watcher(Protocol):
+    """Whoever wants to see a suite as it goes; told between samples, never within one."""
+
+    def begin(self, name: str, steps: int) -> None:
+        """A part starts, of about so many seconds."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
+        """`step` of `steps` are done."""
+
+
+def total_steps(suite: Suite, rounds: int) -> int:
+    """The steps of all parts of a suite: about the seconds that it takes."""
+    races = [(race.case, len(race.rivals or all_rivals())) for race in suite.races]
+    if suite.scaling:
+        everyone = len(runners(suite.scaling))
+        races += [(case, everyone) for case in suite.scaling.cases]
+    compiling = len(suite.lengths) * _compile_steps()
+    density = sum(_density_steps([case], rounds) for case in suite.density)
+    return compiling + density + sum(_race_steps(*race, rounds) for race in races)
+
+
+def _compile_steps() -> int:
+    return round(COMPILATIONS * COMPILATION)
+
+
+def _race_steps(case: Case, runners: int, rounds: int) -> int:
+    calls = (runners - 1) * (rounds + 3) + 4  # ours counts little
+    seconds = runners * PREPARATION + calls * case.useful_flops / case.density / PACE
+    return round(seconds) + 1
+
+
+def _density_steps(cases: Sequence[Case], rounds: int) -> int:
+    seconds = [PREPARATION + (rounds + 3) * case.useful_flops / PACE for case in cases]
+    return sum(map(round, seconds))
+
+
+def _ticker(watch: Watcher, steps: int, samples: int) -> Callable[[], None]:
+    """What to call after each sample, so that `samples` of them are `steps`."""
+    taken = count(1)
+
+    def tick():
+        watch.advance(min(steps, round(steps * next(taken) / samples)), steps, {})
+
+    return tick
+
+
+def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
     """Everything that `suite` asks for, and its verdicts."""
     raced = [race.case for race in suite.races]
-    raced += suite.ladder.cases if suite.ladder else ()
+    raced += suite.scaling.cases if suite.scaling else ()
     machine = describe(sorted({case.dtype for case in raced}))
     rates = machine["matmul_gflops"]
-    for dtype, rate in rates.items():
-        watch.note(f"matmul, {dtype}: {rate:.0f} GFLOP/s")
     rivals = all_rivals()
     # Compiling first: nothing of these shapes is compiled or cached yet.
     compiling = tuple(compile_anew(tokens, watch) for tokens in suite.lengths)
@@ -51,9 +105,9 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Progress) -> Record:
         for race in suite.races
     )
     mark, grown = None, ()
-    if suite.ladder:
-        cases += run_ladder(suite.ladder, rounds, rates, watch)
-        mark, grown = suite.ladder.mark, growth(cases, suite.ladder)
+    if suite.scaling:
+        cases += run_scaling(suite.scaling, rounds, rates, watch)
+        mark, grown = suite.scaling.mark, growth(cases, suite.scaling)
     density = run_density(suite.density, rounds, watch)
     targets = tuple(judge(t, cases, density, compiling, grown) for t in suite.targets)
     return Record(
@@ -61,28 +115,27 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Progress) -> Record:
     )
 
 
-def run_ladder(
-    ladder: Ladder, rounds: int, rates: Mapping[str, float], watch: Progress
+def run_scaling(
+    scaling: Scaling, rounds: int, rates: Mapping[str, float], watch: Watcher
 ) -> tuple[CaseRecord, ...]:
-    """Every mechanism at every length, in turn; who took too long climbs no further."""
-    everyone = {one.name: one for one in entrants(ladder)}
+    """Every mechanism at every length, in turn; who took too long is not run at longer ones."""
+    everyone = {one.name: one for one in runners(scaling)}
     gone: dict[str, str] = {}
     found = []
-    for case in ladder.cases:
+    for case in scaling.cases:
         race = Race(case, tuple(name for name in everyone if name not in gone))
-        rate, limits = rates[case.dtype], (ladder.patience, ladder.budget)
+        rate, limits = rates[case.dtype], (scaling.patience, scaling.budget)
         record = run_race(race, everyone, rounds, rate, watch, *limits)
-        absent = [Row(name, "refused", why) for name, why in gone.items()]
+        absent = [Row(name, "unsupported", why) for name, why in gone.items()]
         found.append(replace(record, rows=(*record.rows, *absent)))
         for row in record.rows:
             where = f"at {case.T:,} tokens, {case.direction}"
+            compiling = row.compile_seconds or 0.0
             if row.status == "slow":
-                gone[row.rival] = (
-                    f"one call took {row.samples_ms[0] / 1e3:.0f} s {where}"
-                )
-            elif (row.compile_seconds or 0.0) > PATIENCE:
-                took = f"{row.compile_seconds:.0f} s"
-                gone[row.rival] = f"compiling took {took} {where}"
+                took = row.samples_ms[0] / 1e3
+                gone[row.rival] = f"one call took {took:.0f} s {where}"
+            elif compiling > PATIENCE:
+                gone[row.rival] = f"compiling took {compiling:.0f} s {where}"
     return tuple(found)
 
 
@@ -91,7 +144,7 @@ def run_race(
     rivals: Mapping[str, Rival],
     rounds: int,
     rate: float,
-    watch: Progress,
+    watch: Watcher,
     patience: float = PATIENCE,
     budget: float = math.inf,
 ) -> CaseRecord:
@@ -101,24 +154,21 @@ def run_race(
         patience: seconds of a call beyond which it is timed once.
         budget: seconds of samples of one rival.
     """
-    case = race.case
-    watch.begin(case.name)
+    case, names = race.case, race.rivals or tuple(rivals)
+    steps = _race_steps(case, len(names), rounds)
+    watch.begin(case.name, steps)
     inputs = Inputs.make(case)
     expected = definition(case, inputs)
-    rows: dict[str, Row] = {}
-    ready: dict[str, Warm] = {}
-    for name in race.rivals or rivals:
-        watch.stage(f"preparing {name}")
-        rows[name], warm = prepare(rivals[name], case, inputs, expected, patience)
-        if warm is not None:
-            ready[name] = warm
-    watch.stage("measuring")
-    samples = measure(ready, rounds, watch.tick, budget)
+    made = {n: prepare(rivals[n], case, inputs, expected, patience) for n in names}
+    rows = {name: row for name, (row, _) in made.items()}
+    ready = {name: warm for name, (_, warm) in made.items() if warm is not None}
+    tick = _ticker(watch, steps, len(ready) * rounds)
+    samples = measure(ready, rounds, tick, budget)
     ours = samples.get(OURS)
     for name, sample in samples.items():
         flops = case.useful_flops if rivals[name].promises else None
         rows[name] = timed(rows[name], sample, ours, flops, rate)
-    watch.done(_line(rows))
+    watch.note(_line(rows))
     return CaseRecord(
         name=case.name,
         mask=case.mask_name,
@@ -144,12 +194,12 @@ def prepare(
     try:
         reason = rival.why_unsupported(case)
         if reason is not None:
-            return Row(rival.name, "refused", reason), None
+            return Row(rival.name, "unsupported", reason), None
         built = rival.build(case, inputs)
         error = _error(rival, case, built, expected)
         warm = Warm.up(built.call)
-    except (Refused, UserError) as refused:
-        return Row(rival.name, "refused", str(refused)), None
+    except (Unsupported, UserError) as reason:
+        return Row(rival.name, "unsupported", str(reason)), None
     except Exception as failure:  # of another library: it is its row that fails
         said = " ".join(str(failure).split())
         return Row(rival.name, "failed", f"{type(failure).__name__}: {said:.200}"), None
@@ -177,7 +227,7 @@ def prepare(
 
 
 def _error(rival: Rival, case: Case, built: Built, expected: Sequence) -> float | None:
-    """Of a rival that promises the definition; of others None, or inf where not finite."""
+    """The error of a rival that promises the definition; else None, or inf if not finite."""
     if rival.promises:
         return largest_error(case, built.outputs, expected)
     return None if all(np.isfinite(x).all() for x in built.outputs) else math.inf
@@ -215,7 +265,7 @@ def _line(rows: Mapping[str, Row]) -> str:
 
 
 def run_density(
-    cases: Sequence[Case], rounds: int, watch: Progress
+    cases: Sequence[Case], rounds: int, watch: Watcher
 ) -> tuple[DensityRecord, ...]:
     """Our blockwise kernel under each mask, in turn, against itself under none."""
     found = []
@@ -226,14 +276,17 @@ def run_density(
     return tuple(found)
 
 
-def _density_group(cases, rounds: int, watch: Progress) -> list[DensityRecord]:
-    watch.begin(f"masks, {cases[0].shape}, {cases[0].direction}")
+def _density_group(
+    cases: Sequence[Case], rounds: int, watch: Watcher
+) -> list[DensityRecord]:
+    steps = _density_steps(cases, rounds)
+    watch.begin(f"masks, {cases[0].shape}, {cases[0].direction}", steps)
     rival = all_rivals()["attn blockwise"]
     ready = {}
     for case in cases:
         built = rival.build(case, Inputs.make(case))
         ready[case.name] = Warm.up(built.call)
-    samples = measure(ready, rounds, watch.tick)
+    samples = measure(ready, rounds, _ticker(watch, steps, len(ready) * rounds))
     (dense,) = (samples[case.name] for case in cases if case.density == 1)
     records = []
     for case in cases:
@@ -251,14 +304,16 @@ def _density_group(cases, rounds: int, watch: Progress) -> list[DensityRecord]:
         f"{r.density:.1%} in {r.ms.median:.3g} ms ({r.excess.median:.2f}x)"
         for r in records
     )
-    watch.done(", ".join(said))
+    watch.note(", ".join(said))
     return records
 
 
-def compile_anew(tokens: int, watch: Progress) -> CompileRecord:
+def compile_anew(tokens: int, watch: Watcher) -> CompileRecord:
     """Compiles the causal call and its gradients at a length, some times; runs nothing."""
     case = Case(tokens, backward=True)
-    watch.begin(f"compiling {case.name}")
+    steps = _compile_steps()
+    watch.begin(f"compiling {case.name}", steps)
+    tick = _ticker(watch, steps, COMPILATIONS)
     struct = jax.ShapeDtypeStruct((case.B, case.T, case.N, case.H), jnp.float32)
     samples, temp = [], None
     for _ in range(COMPILATIONS):
@@ -272,7 +327,7 @@ def compile_anew(tokens: int, watch: Progress) -> CompileRecord:
         memory = lowered.compile().memory_analysis()
         samples.append(time.perf_counter() - start)
         temp = memory.temp_size_in_bytes if memory else None
-        watch.tick()
+        tick()
     said = "" if temp is None else f", {temp / 1e6:.1f} MB of scratch"
-    watch.done(f"{max(samples):.2f} s{said}")
+    watch.note(f"{max(samples):.2f} s{said}")
     return CompileRecord(case.name, tokens, tuple(samples), temp)

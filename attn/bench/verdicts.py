@@ -1,6 +1,6 @@
 """From numbers to verdicts: does the record meet what we hold ourselves to?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attn.bench.measure import Spread
 from attn.bench.record import (
@@ -12,7 +12,7 @@ from attn.bench.record import (
     Judgement,
     Verdict,
 )
-from attn.bench.suites import Target
+from attn.bench.suite import Target
 
 Found = tuple[Spread | None, str]
 """A number, and where it is from; or None, and why there is none."""
@@ -22,23 +22,22 @@ MB = 1e6
 
 def judge(
     target: Target,
-    cases: Sequence[CaseRecord],
-    density: Sequence[DensityRecord],
-    compiling: Sequence[CompileRecord],
+    cases: Sequence[CaseRecord] = (),
+    density: Sequence[DensityRecord] = (),
+    compiling: Sequence[CompileRecord] = (),
     growth: Sequence[GrowthRecord] = (),
 ) -> Judgement:
     """The verdict on one target: the worst case counts, by its median."""
-    found, where = {
-        "speed": lambda: _speed(target, cases),
-        "density": lambda: _density(density),
-        "scratch": lambda: _scratch(compiling),
-        "growth": lambda: _growth(compiling),
-        "compile": lambda: _compile(compiling),
-        "time exponent": lambda: _grown(target, growth, _time_exponent),
-        "scratch exponent": lambda: _grown(target, growth, _scratch_exponent),
-        "time ratio": lambda: _grown(target, growth, _time_ratio),
-        "compile each": lambda: _grown(target, growth, _compile_each),
-    }[target.kind]()
+    if target.kind in GROWN:
+        found, where = _grown(target, growth)
+    else:
+        found, where = {
+            "speed": lambda: _speed(target, cases),
+            "density": lambda: _density(density),
+            "scratch": lambda: _scratch(compiling),
+            "growth": lambda: _growth(compiling),
+            "compile": lambda: _compile(compiling),
+        }[target.kind]()
     return Judgement(
         title=target.title,
         against=target.against,
@@ -81,27 +80,26 @@ def _density(density: Sequence[DensityRecord]) -> Found:
 
 
 def _scratch(compiling: Sequence[CompileRecord]) -> Found:
-    """At the greatest length, in MB."""
-    known = _known(compiling)
+    """The scratch memory at the greatest length, in MB."""
+    known = {
+        record.tokens: record.temp_bytes for record in compiling if record.temp_bytes
+    }
     if not known:
         return None, "not run, or the backend does not tell"
-    tokens, scratch = known[-1]
-    return _exactly(scratch / MB), f"{tokens:,} tokens"
+    longest = max(known)
+    return _exactly(known[longest] / MB), f"{longest:,} tokens"
 
 
 def _growth(compiling: Sequence[CompileRecord]) -> Found:
-    """To the greatest length from a quarter of it."""
-    scratch = dict(_known(compiling))
-    longest = max(scratch, default=0)
-    if longest // 4 not in scratch:
+    """The scratch memory at the greatest length over that at a quarter of it."""
+    known = {
+        record.tokens: record.temp_bytes for record in compiling if record.temp_bytes
+    }
+    longest = max(known, default=0)
+    if longest // 4 not in known:
         return None, "needs a length and its quarter, and a backend that tells"
-    growth = _exactly(scratch[longest] / scratch[longest // 4])
+    growth = _exactly(known[longest] / known[longest // 4])
     return growth, f"{longest // 4:,} to {longest:,} tokens"
-
-
-def _known(compiling: Sequence[CompileRecord]) -> list[tuple[int, int]]:
-    """Tokens and scratch bytes, by tokens."""
-    return sorted((r.tokens, r.temp_bytes) for r in compiling if r.temp_bytes)
 
 
 def _compile(compiling: Sequence[CompileRecord]) -> Found:
@@ -113,43 +111,8 @@ def _compile(compiling: Sequence[CompileRecord]) -> Found:
     return Spread(max(samples), min(samples), max(samples)), worst.name
 
 
-def _grown(
-    target: Target,
-    growth: Sequence[GrowthRecord],
-    number: Callable[[GrowthRecord], Spread | None],
-) -> Found:
-    """The worst of those whom the target names; one without a number leaves it open."""
-    found: list[tuple[Spread, str]] = []
-    for record in growth:
-        if target.who and not {record.mechanism, record.family} & {*target.who}:
-            continue
-        if target.kind == "time ratio" and not record.backward:
-            continue
-        direction = "forward + backward" if record.backward else "forward"
-        value, where = number(record), f"{record.mechanism}, {direction}"
-        if value is None:
-            return None, f"{where}: no number: {record.note or 'not run'}"
-        found.append((value, where))
-    if not found:
-        return None, "not run"
-    return max(found, key=lambda pair: pair[0].median)
-
-
-def _time_exponent(record: GrowthRecord) -> Spread | None:
-    return _fitted(record.time)
-
-
-def _scratch_exponent(record: GrowthRecord) -> Spread | None:
-    return _fitted(record.scratch)
-
-
-def _time_ratio(record: GrowthRecord) -> Spread | None:
-    return record.ratio
-
-
-def _compile_each(record: GrowthRecord) -> Spread | None:
-    seconds = record.compile_seconds
-    return None if seconds is None else _exactly(seconds)
+def _exactly(value: float | None) -> Spread | None:
+    return None if value is None else Spread(value, value, value)
 
 
 def _fitted(fit: Fit | None) -> Spread | None:
@@ -160,5 +123,30 @@ def _fitted(fit: Fit | None) -> Spread | None:
     return Spread(fit.exponent, fit.exponent - error, fit.exponent + error)
 
 
-def _exactly(value: float) -> Spread:
-    return Spread(value, value, value)
+GROWN: Mapping[str, Callable[[GrowthRecord], Spread | None]] = {
+    "time exponent": lambda record: _fitted(record.time),
+    "scratch exponent": lambda record: _fitted(record.scratch),
+    "time ratio": lambda record: record.ratio,
+    "compile each": lambda record: _exactly(record.compile_seconds),
+}
+"""The number of a mechanism that a kind of target is about."""
+
+
+def _grown(target: Target, growth: Sequence[GrowthRecord]) -> Found:
+    """The worst of those whom the target names; one without a number leaves it open."""
+    found: list[tuple[Spread, str]] = []
+    for record in growth:
+        if target.who and not {record.mechanism, record.family} & {*target.who}:
+            continue
+        if target.kind == "time ratio" and not record.backward:
+            continue
+        value, where = (
+            GROWN[target.kind](record),
+            f"{record.mechanism}, {record.direction}",
+        )
+        if value is None:
+            return None, f"{where}: no number: {record.note or 'not run'}"
+        found.append((value, where))
+    if not found:
+        return None, "not run"
+    return max(found, key=lambda pair: pair[0].median)

@@ -7,7 +7,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from attn.inspect.approximation import Point
 from attn.plots.style import MARKERS, Theme, dress, end_labels, new_figure
-from attn.records.run import estimate
+from attn.records.estimates import estimate
 
 PANELS = {"sparse": "keys, blocks or rounds that a query sees", "lowrank": "features or landmarks"}  # fmt: skip
 """A panel a family, and what its knobs count."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -83,7 +84,11 @@ def served(name, mask, T=2048, H=128, dtype="bfloat16", asked=(), S=None):
     device = device_kind()
     wanted = CallShape(2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(asked), device)
     assert BACKENDS[name].why_unsupported(wanted) is None
-    return lambda q, k, v, **given: BACKENDS[name](q, k, v, mask=mask, **given)
+
+    def run(q, k, v, **given):
+        return BACKENDS[name](q, k, v, mask=mask, **oracle.options(**given))
+
+    return run
 
 
 @pytest.mark.parametrize("name", TPUS)
