@@ -99,13 +99,15 @@ def report(words: Sequence[str]) -> int:
 
 def bench(words: Sequence[str]) -> int:
     """Our kernels beside what a user would pick instead: same run, in turn, ratios."""
+    from functools import partial
+
     from attn.bench import command
     from attn.cli.options import parse
     from attn.cli.progress import Watch
     from experiments.benchmarks import RESULTS, SUITES
 
     asked = parse(command.Benching, words, prog="launch.py bench")
-    command.bench(asked, SUITES, RESULTS, Watch)
+    command.bench(asked, SUITES, RESULTS, partial(Watch, live=False))
     return 0
 
 

@@ -18,8 +18,8 @@ from attn.bench.measure import (
     settle,
 )
 from attn.bench.plot import draw, times_by_case
+from attn.bench.race import timed
 from attn.bench.record import CaseRecord, CompileRecord, DensityRecord, Record, Row
-from attn.bench.run import timed
 from attn.bench.suite import Target
 from attn.bench.table import make_tables, to_markdown, write
 from attn.bench.verdicts import judge

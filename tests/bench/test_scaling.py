@@ -16,9 +16,10 @@ from attn.bench import command
 from attn.bench.cases import Case
 from attn.bench.command import Benching
 from attn.bench.measure import Samples, Spread, Warm, measure, rounds_within
-from attn.bench.mechanisms import Mechanism, runners
+from attn.bench.ours import Mechanism, runners
+from attn.bench.race import timed
 from attn.bench.record import Crossover, Fit, GrowthRecord, Record, Row
-from attn.bench.run import run_suite, timed, total_steps
+from attn.bench.run import run_suite, total_work
 from attn.bench.scaling import crossover, fit
 from attn.bench.suite import Scaling, Suite, Target
 from attn.bench.table import exponent, overtaken, write
@@ -249,10 +250,10 @@ class Silent:
     """A display that shows nothing, and counts."""
 
     def __init__(self):
-        self.steps = 0
+        self.work = 0.0
 
-    def begin(self, name, steps):
-        self.steps += steps
+    def begin(self, name, steps, work=None):
+        self.work += work or steps
 
     def note(self, text):
         pass
@@ -271,7 +272,7 @@ def measured() -> Record:
         patch.setitem(DENSE_SCORES, "cpu", 0)
         watch = Silent()
         record = run_suite("mechanisms", suite, 5, watch)
-        assert watch.steps == total_steps(suite, 5)
+        assert watch.work == pytest.approx(total_work(suite, 5), abs=9.0)
         return record
 
 
