@@ -46,14 +46,14 @@ def _density_group(
     (dense,) = (samples[case.name] for case in cases if case.density == 1)
     records = []
     for case in cases:
-        mine = samples[case.name].seconds
+        mine = samples[case.name]
         records.append(
             DensityRecord(
                 case.name,
                 case.density,
                 tuple(1e3 * s for s in mine),
                 Spread.of(mine).times(1e3),
-                paired(mine, dense.seconds).times(1 / case.density),
+                paired(mine, dense).times(1 / case.density),
             )
         )
     said = (

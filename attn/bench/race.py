@@ -12,11 +12,10 @@ from attn.bench.cases import Case, Race
 from attn.bench.check import (
     TOLERANCE,
     Inputs,
-    checked_heads,
     definition,
     largest_error,
 )
-from attn.bench.measure import Samples, Spread, Warm, measure, paired
+from attn.bench.measure import Spread, Warm, measure, paired
 from attn.bench.ours import OURS
 from attn.bench.record import CaseRecord, Row
 from attn.bench.rival import Built, Rival, Unsupported
@@ -92,7 +91,6 @@ def run_race(
         tokens=case.T,
         density=case.density,
         useful_flops=case.useful_flops,
-        heads_checked=len(checked_heads(case)),
         rows=tuple(rows.values()),
     )
 
@@ -148,21 +146,24 @@ def _error(rival: Rival, case: Case, built: Built, expected: Sequence) -> float 
 
 
 def timed(
-    row: Row, sample: Samples, ours: Samples | None, flops: float | None, rate: float
+    row: Row,
+    sample: Sequence[float],
+    ours: Sequence[float] | None,
+    flops: float | None,
+    rate: float,
 ) -> Row:
     """The row with its times, and what follows from them; no rate without `flops`."""
-    ms = Spread.of(sample.seconds).times(1e3)
+    ms = Spread.of(sample).times(1e3)
     gflops = None if flops is None else 1e-6 * flops / ms.median
     ratio = None
     if ours is not None:
-        both = min(len(sample.seconds), len(ours.seconds))
-        ratio = paired(sample.seconds[:both], ours.seconds[:both])
+        both = min(len(sample), len(ours))
+        ratio = paired(sample[:both], ours[:both])
     return replace(
         row,
-        samples_ms=tuple(1e3 * s for s in sample.seconds),
+        samples_ms=tuple(1e3 * s for s in sample),
         ms=ms,
         ratio=ratio,
-        spun_ms=1e3 * sample.spun,
         gflops=gflops,
         share=None if gflops is None else gflops / rate,
     )
