@@ -14,9 +14,9 @@ def blocks(language: str) -> list[str]:
 def test_the_table_is_the_one_that_the_committed_results_make():
     from attn.plots.results import CAPTION, make_tables
     from attn.plots.tables import to_markdown
-    from attn.records.run import load
+    from attn.records.run import load_all
 
-    runs = load(ROOT / "experiments" / "results" / "families")
+    runs = load_all(ROOT / "experiments" / "results" / "families")
     shown = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
     assert shown.strip() == to_markdown(make_tables(runs), after=[CAPTION]).strip()
 

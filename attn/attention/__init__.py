@@ -1,21 +1,22 @@
 """From one head to all heads of a model: the public calls of this package."""
 
-from attn.attention.api import (
-    Explanation,
-    attend,
-    attend_with_lse,
-    effective_map,
-    explain,
-)
+from attn import compiler
+from attn.attention.api import attend, attend_with_lse, effective_map
 from attn.attention.backends import CallShape
-from attn.attention.choose import choose_implementation
+from attn.attention.choose import Choice, choose_implementation, recording, scope
+from attn.attention.explain import Explanation, explain
 
 __all__ = [
     "CallShape",
+    "Choice",
     "Explanation",
     "attend",
     "attend_with_lse",
     "choose_implementation",
     "effective_map",
     "explain",
+    "recording",
+    "scope",
 ]
+
+compiler.warn_if_exposed()

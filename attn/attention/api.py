@@ -1,41 +1,25 @@
-"""Heads, groups and batch: a one-head kernel lifted to [B, T, N, H] by `jax.vmap`.
+"""The public calls: a one-head kernel on all heads of all sequences.
 
-The lift adds no collective: inputs sharded over batch and heads come out sharded
-over batch and heads, forward and backward. One key/value head that all devices hold
-costs one, the sum of its gradient.
+The lift from one head adds no collective: inputs sharded over batch and heads come out
+sharded over batch and heads, forward and backward. One key/value head that all devices
+hold costs one, the sum of its gradient.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Unpack
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import PartitionSpec as P
 from jax.sharding import reshard
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.attention.apply import run
-from attn.attention.call import Call
+from attn.attention.call import CallOptions, make_call
+from attn.attention.check import check
 from attn.kernels.base import Kernel, Weights
-from attn.masks import FULL, Mask, PerHead
+from attn.masks import Mask
 from attn.parallel.shard import explicit_spec
 from attn.positions import RelativeBias
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Which implementation a call gets, why not the others, and what it costs."""
-
-    kernel: str
-    implementation: str
-    refused: dict[str, str]
-    """Every other implementation, and the reason in words."""
-    density: float
-    """Share of the T x S map that the mask and the kernel's pattern show."""
-    flops: float
-    """Of all heads of the batch, forward, counting matmuls."""
-    temp_bytes: int | None
-    """Scratch memory of the compiled forward call, where the backend tells it."""
 
 
 def attend(
@@ -66,7 +50,8 @@ def attend(
         mask: what may be seen; everything unless given. `PerHead` gives each query
             head its own.
         bias: added to the scaled scores: an array, or one that is computed from
-            distances (`attn.positions`) and never held.
+            distances (`attn.positions`) and never held. A kernel's soft-cap caps their
+            sum, and no other order is offered.
         kv_mask: True where a key is real, False where it is padding.
         q_segment_ids, kv_segment_ids: a query sees the keys of its own segment; both
             or neither. Not negative.
@@ -83,27 +68,28 @@ def attend(
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
 
     Raises:
-        UserError: shapes disagree, or the kernel has not the capability asked for.
+        UserError: arguments disagree or would be misread, or the kernel has not the
+            capability asked for.
     """
-    request = Call(
+    call = make_call(
         kernel,
         q,
         k,
         v,
-        FULL if mask is None else mask,
-        bias,
-        kv_mask,
-        q_segment_ids,
-        kv_segment_ids,
-        q_positions,
-        kv_positions,
-        q_lengths,
-        kv_lengths,
-        weights,
-        scale,
+        mask=mask,
+        bias=bias,
+        kv_mask=kv_mask,
+        q_segment_ids=q_segment_ids,
+        kv_segment_ids=kv_segment_ids,
+        q_positions=q_positions,
+        kv_positions=kv_positions,
+        q_lengths=q_lengths,
+        kv_lengths=kv_lengths,
+        weights=weights,
+        scale=scale,
     )
-    request.check()
-    return run(request, impl)
+    check(call)
+    return run(call, impl)
 
 
 def attend_with_lse(
@@ -112,60 +98,23 @@ def attend_with_lse(
     k: Float[Array, "B S K H"],
     v: Float[Array, "B S K Hv"],
     *,
-    mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
-    kv_mask: Bool[Array, "B S"] | None = None,
-    q_segment_ids: Int[Array, "B T"] | None = None,
-    kv_segment_ids: Int[Array, "B S"] | None = None,
-    q_positions: Int[Array, "B T"] | None = None,
-    kv_positions: Int[Array, "B S"] | None = None,
-    q_lengths: Int[Array, "B"] | None = None,
-    kv_lengths: Int[Array, "B"] | None = None,
-    weights: Weights | None = None,
-    scale: float | None = None,
     impl: str = "auto",
+    **options: Unpack[CallOptions],
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
     """`attend`, and the float32 log-sum-exp of the scores, differentiable.
 
     Two outputs over disjoint keys merge exactly with their log-sum-exps.
     """
-    request = Call(
-        kernel,
-        q,
-        k,
-        v,
-        FULL if mask is None else mask,
-        bias,
-        kv_mask,
-        q_segment_ids,
-        kv_segment_ids,
-        q_positions,
-        kv_positions,
-        q_lengths,
-        kv_lengths,
-        weights,
-        scale,
-    )
-    request.check(lse=True)
-    return run(request, impl, lse=True)
+    call = make_call(kernel, q, k, v, **options)
+    check(call, lse=True)
+    return run(call, impl, lse=True)
 
 
 def effective_map(
     kernel: Kernel,
     q: Float[Array, "B T N H"],
     k: Float[Array, "B S K H"],
-    *,
-    mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
-    kv_mask: Bool[Array, "B S"] | None = None,
-    q_segment_ids: Int[Array, "B T"] | None = None,
-    kv_segment_ids: Int[Array, "B S"] | None = None,
-    q_positions: Int[Array, "B T"] | None = None,
-    kv_positions: Int[Array, "B S"] | None = None,
-    q_lengths: Int[Array, "B"] | None = None,
-    kv_lengths: Int[Array, "B"] | None = None,
-    weights: Weights | None = None,
-    scale: float | None = None,
+    **options: Unpack[CallOptions],
 ) -> Float[Array, "B N T S"]:
     """The T x S map by which the kernel mixes the values, whatever its algorithm.
 
@@ -178,6 +127,8 @@ def effective_map(
     """
     if "map" not in kernel.can:
         raise kernel.unable("map", "asked for its effective map")
+    call = make_call(kernel, q, k, k, **options)
+    check(call)
     B, S, K, _ = k.shape
     q, k = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k))
     identity = jnp.broadcast_to(
@@ -186,81 +137,5 @@ def effective_map(
     spec = explicit_spec(k)
     if spec is not None:
         identity = reshard(identity, P(spec[0], None, spec[2], None))
-    out = attend(
-        kernel,
-        q,
-        k,
-        identity,
-        mask=mask,
-        bias=bias,
-        kv_mask=kv_mask,
-        q_segment_ids=q_segment_ids,
-        kv_segment_ids=kv_segment_ids,
-        q_positions=q_positions,
-        kv_positions=kv_positions,
-        q_lengths=q_lengths,
-        kv_lengths=kv_lengths,
-        weights=weights,
-        scale=scale,
-        impl=kernel.implementations[0],
-    )
+    out = run(replace(call, q=q, k=k, v=identity), kernel.implementations[0])
     return out.transpose(0, 2, 1, 3)
-
-
-def explain(
-    kernel: Kernel,
-    q: Float[Array, "B T N H"] | jax.ShapeDtypeStruct,
-    k: Float[Array, "B S K H"] | jax.ShapeDtypeStruct,
-    v: Float[Array, "B S K Hv"] | jax.ShapeDtypeStruct,
-    *,
-    mask: Mask | None = None,
-    bias: Float[Array, "#B #N T S"] | RelativeBias | None = None,
-    kv_mask: Bool[Array, "B S"] | None = None,
-    q_segment_ids: Int[Array, "B T"] | None = None,
-    kv_segment_ids: Int[Array, "B S"] | None = None,
-    q_positions: Int[Array, "B T"] | None = None,
-    kv_positions: Int[Array, "B S"] | None = None,
-    q_lengths: Int[Array, "B"] | None = None,
-    kv_lengths: Int[Array, "B"] | None = None,
-    weights: Weights | None = None,
-    scale: float | None = None,
-    impl: str = "auto",
-) -> Explanation:
-    """What `attend` would do with these arguments. Compiles, and runs nothing."""
-    request = Call(
-        kernel,
-        q,
-        k,
-        v,
-        FULL if mask is None else mask,
-        bias,
-        kv_mask,
-        q_segment_ids,
-        kv_segment_ids,
-        q_positions,
-        kv_positions,
-        q_lengths,
-        kv_lengths,
-        weights,
-        scale,
-    )
-    request.check()
-    chosen, refused = request.resolve(impl)
-    memory = (
-        jax.jit(lambda request: run(request, chosen))
-        .lower(request)
-        .compile()
-        .memory_analysis()
-    )
-    (B, T, N, H), S = q.shape, k.shape[1]
-    masks = (
-        request.mask.masks if isinstance(request.mask, PerHead) else [request.mask] * N
-    )
-    return Explanation(
-        kernel.name,
-        chosen,
-        refused,
-        float(np.mean([kernel.pattern(one, T, S).density(T, S) for one in masks])),
-        B * sum(kernel.flops(T, S, H, v.shape[-1], one) for one in masks),
-        memory.temp_size_in_bytes if memory else None,
-    )

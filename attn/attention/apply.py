@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,35 +12,50 @@ from jaxtyping import Array
 
 from attn.attention.backends import BACKENDS
 from attn.attention.call import Call
+from attn.attention.choose import choose_implementation, note
 from attn.attention.tiles import blockwise
 from attn.errors import UserError
 from attn.kernels import Softmax
 from attn.kernels.composed import Composed
-from attn.kernels.dense import NO_KEY
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask, PerHead
 from attn.parallel.heads import for_all, join, plain, split, spread, ways
 from attn.parallel.shard import explicit_spec
 from attn.positions import RelativeBias
 
 
-def run(request: Call, impl: str, lse: bool = False) -> Any:
+def run(call: Call, impl: str, lse: bool = False) -> Any:
     """The output [B, T, N, Hv], and with `lse` the log-sum-exp [B, T, N] beside it."""
-    if isinstance(request.mask, PerHead):
-        return _by_mask(request, request.mask, impl, lse)
-    chosen, _ = request.resolve(impl, lse)
+    if isinstance(call.mask, PerHead):
+        return _by_mask(call, call.mask, impl, lse)
+    chosen, reasons = choose_implementation(call.kernel, call.shape(lse), impl)
+    note(call.kernel, chosen, reasons[chosen])
     if chosen in BACKENDS:
-        return _fused(request, chosen)
-    k, v = spread(request.q, request.k, request.v)
-    request = replace(request, k=k, v=v)
-    if isinstance(request.kernel, Composed) and chosen == "blockwise":
-        out = _composed(request, request.kernel)
-    elif request.kernel.lifted and chosen == "blockwise":
-        out = _tiles(request, lse)
+        return BACKENDS[chosen](
+            call.q,
+            call.k,
+            call.v,
+            mask=call.pattern,
+            scoring=call.whole_scoring,
+            q_info=call.q_info,
+            kv_info=call.kv_info,
+        )
+    k, v = spread(call.q, call.k, call.v)
+    # Outputs of padded queries are made 0 after all, whatever they saw.
+    real, q_info = call.q_info.real(call.q.shape[1]), call.q_info
+    q_info = TokenInfo(q_info.segment_ids, q_info.positions)
+    call = replace(call, k=k, v=v, q_info=q_info)
+    out: Any
+    if isinstance(call.kernel, Composed) and chosen == "blockwise":
+        out = _composed(call, call.kernel)
+    elif call.kernel.lifted and chosen == "blockwise":
+        both = blockwise(call)
+        out = both if lse else both[0]
     else:
-        out = _one_head(request, chosen, lse)
-    if request.q_lengths is None:
+        out = _one_head(call, chosen, lse)
+    if real is None:
         return out
-    real = jnp.arange(request.q.shape[1])[None] < request.q_lengths[:, None]
     if not lse:
         return jnp.where(real[..., None, None], out, 0)
     out, own = out
@@ -49,18 +65,18 @@ def run(request: Call, impl: str, lse: bool = False) -> Any:
     )
 
 
-def _by_mask(request: Call, mask: PerHead, impl: str, lse: bool) -> Any:
+def _by_mask(call: Call, mask: PerHead, impl: str, lse: bool) -> Any:
     """Each mask on its own heads, then the heads in their order again."""
-    spec = explicit_spec(request.q)
-    if spec is not None and spec[2] is not None and ways(request.q, spec[2]) > 1:
+    spec = explicit_spec(call.q)
+    if spec is not None and spec[2] is not None and ways(call.q, spec[2]) > 1:
         raise UserError(
-            f"a mask for each head needs all {request.q.shape[2]} heads on each device; "
+            f"a mask for each head needs all {call.q.shape[2]} heads on each device; "
             f"the mesh divides them over {spec[2]!r}"
         )
-    N, K = request.q.shape[2], request.k.shape[2]
+    N, K = call.q.shape[2], call.k.shape[2]
     outs, order = [], []
     for one, heads in _heads_by_mask(mask.masks, N // K):
-        outs.append(run(_pick(request, one, heads), impl, lse))
+        outs.append(run(_pick(call, one, heads), impl, lse))
         order.extend(heads)
     back = np.argsort(order)
     return jax.tree.map(lambda *x: jnp.concatenate(x, axis=2)[:, :, back], *outs)
@@ -77,144 +93,83 @@ def _heads_by_mask(masks: tuple[Mask, ...], G: int) -> list[tuple[Mask, list[int
     return [(mask, heads) for (mask, _), heads in groups.items()]
 
 
-def _pick(request: Call, mask: Mask, heads: list[int]) -> Call:
+def _pick(call: Call, mask: Mask, heads: list[int]) -> Call:
     """The call of some of its heads, under one mask."""
-    G = request.q.shape[2] // request.k.shape[2]
+    G = call.q.shape[2] // call.k.shape[2]
     kv = np.array(sorted({n // G for n in heads}))
-    own, bias = np.array(heads), request.bias
+    own, bias = np.array(heads), call.scoring.bias
     if isinstance(bias, RelativeBias):
         bias = jax.tree.map(lambda x: x[own], bias)
     elif bias is not None and bias.shape[1] > 1:
         bias = bias[:, own]
     return replace(
-        request,
+        call,
         mask=mask,
-        bias=bias,
-        q=request.q[:, :, own],
-        k=request.k[:, :, kv],
-        v=request.v[:, :, kv],
-        weights=jax.tree.map(lambda x: x[own], request.weights),
+        scoring=replace(call.scoring, bias=bias),
+        q=call.q[:, :, own],
+        k=call.k[:, :, kv],
+        v=call.v[:, :, kv],
+        weights=jax.tree.map(lambda x: x[own], call.weights),
     )
 
 
-def _ids(request: Call) -> tuple[Array | None, Array | None]:
-    """One number for each query and each key: its segment, or `NO_KEY`."""
-    real, kv_ids = request.kv_mask, request.kv_segment_ids
-    if request.kv_lengths is not None:
-        within = jnp.arange(request.k.shape[1])[None] < request.kv_lengths[:, None]
-        real = within if real is None else real & within
-    if real is not None:
-        kv_ids = jnp.zeros_like(real, jnp.int32) if kv_ids is None else kv_ids
-        kv_ids = jnp.where(real, kv_ids, NO_KEY)
-    return request.q_segment_ids, kv_ids
-
-
-def _sinks(request: Call) -> Array | None:
-    return request.weights["sink"] if "sinks" in request.asked else None
-
-
-def _fused(request: Call, name: str) -> Array:
-    """A library's kernel, which takes all heads at once."""
-    q_ids, kv_ids = _ids(replace(request, kv_lengths=None))
-    return BACKENDS[name](
-        request.q,
-        request.k,
-        request.v,
-        mask=request.pattern,
-        scale=request.scale,
-        softcap=getattr(request.kernel, "softcap", None),
-        bias=request.bias,
-        sinks=_sinks(request),
-        q_ids=q_ids,
-        kv_ids=kv_ids,
-        q_lengths=request.q_lengths,
-        kv_lengths=request.kv_lengths,
-    )
-
-
-def _tiles(request: Call, lse: bool) -> Any:
-    """Our tiles, which take all heads and walk through them a few at a time."""
-    q_ids, kv_ids = _ids(request)
-    out = blockwise(
-        request.q,
-        request.k,
-        request.v,
-        mask=request.pattern,
-        scale=request.scale,
-        softcap=getattr(request.kernel, "softcap", None),
-        bias=request.bias,
-        sinks=_sinks(request),
-        q_ids=q_ids,
-        kv_ids=kv_ids,
-        q_positions=request.q_positions,
-        kv_positions=request.kv_positions,
-    )
-    return out if lse else out[0]
-
-
-def _composed(request: Call, kernel: Composed) -> Array:
+def _composed(call: Call, kernel: Composed) -> Array:
     """A mechanism made of softmax attentions: tiles of all heads for each of them."""
-    whole = request.q
-    bare = replace(request, kernel=Softmax(), weights=None)
+    whole, scoring = call.q, call.scoring
+    bare = replace(call, kernel=Softmax(), weights=None)
 
     def softmax(q: Array, k: Array, v: Array, scale: float | None) -> Array:
         if k.shape[2] != v.shape[2]:
             v = for_all(v, whole)
         q, k = for_all(q, whole), for_all(k, v)
-        return _tiles(replace(bare, q=q, k=k, v=v, scale=scale), lse=False)
+        own = replace(scoring, scale=scale)
+        return blockwise(replace(bare, q=q, k=k, v=v, scoring=own))[0]
 
-    arrays = whole, request.k, request.v
-    return kernel.compose(softmax, *arrays, request.weights, request.scale)
+    return kernel.compose(softmax, whole, call.k, call.v, call.weights, scoring.scale)
 
 
-def _one_head(request: Call, form: str, lse: bool) -> Any:
-    """The kernel on each head, by vmap over batch, key/value heads and groups."""
-    kernel, (N, K) = request.kernel, (request.q.shape[2], request.k.shape[2])
+def _one_head(call: Call, form: str, lse: bool) -> Any:
+    """The kernel on each head, by vmap over batch, key/value heads and groups.
+
+    It is given the parts of the call that tell anything, of which `check` knows that it
+    takes them.
+    """
+    kernel, (N, K) = call.kernel, (call.q.shape[2], call.k.shape[2])
     groups = (K, N // K)
-    static: dict[str, Any] = {"mask": request.mask}
-    if request.scale is not None:
-        static["scale"] = request.scale
+    one: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
     if len(kernel.implementations) > 1 and not kernel.lifted:
-        static["form"] = form
-    call: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
+        one = partial(one, form=form)
+    # Of each part: its arrays, and their axis at the maps over batch, K and G.
+    parts: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {}
+    if call.weights:
+        stacked = jax.tree.map(lambda x: split(x, 0, groups), call.weights)
+        parts["weights"] = (stacked, (None, 0, 0))
+    if call.scoring.scale is not None or call.scoring.bias is not None:
+        parts["scoring"] = _grouped(call.scoring, groups)
+    for name, info in (("q_info", call.q_info), ("kv_info", call.kv_info)):
+        if jax.tree.leaves(info):
+            parts[name] = (info, (0, None, None))
 
-    def grouped(axis: int):
-        return lambda x: split(x, axis, groups)
+    def head(q, k, v, given):
+        return one(q, k, v, mask=call.mask, **given)
 
-    # name -> (array, its axis at each of the three maps: batch, K, G)
-    arrays: dict[str, tuple[Any, tuple]] = {}
-    if request.weights:
-        stacked = jax.tree.map(grouped(0), request.weights)
-        arrays["weights"] = (stacked, (None, 0, 0))
-    if isinstance(request.bias, RelativeBias):
-        arrays["bias"] = (jax.tree.map(grouped(0), request.bias), (None, 0, 0))
-    elif request.bias is not None:
-        arrays["bias"] = _shared(request.bias, grouped(1))
-    q_ids, kv_ids = _ids(request)
-    for name, x in (
-        ("q_ids", q_ids),
-        ("kv_ids", kv_ids),
-        ("q_positions", request.q_positions),
-        ("kv_positions", request.kv_positions),
-    ):
-        if x is not None:
-            arrays[name] = (x, (0, None, None))
-
-    def head(q, k, v, extra):
-        return call(q, k, v, **static, **extra)
-
-    values = {name: array for name, (array, _) in arrays.items()}
     for level, axes in ((2, (1, None, None)), (1, (1, 1, 1)), (0, (0, 0, 0))):
-        extra = {name: where[level] for name, (_, where) in arrays.items()}
-        head = jax.vmap(head, in_axes=(*axes, extra), out_axes=min(level, 1))
-    k, v = (plain(x, 2) for x in (request.k, request.v))
-    out = head(split(request.q, 2, groups), k, v, values)
-    return jax.tree.map(lambda x: join(x, 2, explicit_spec(request.q)), out)
+        own = {name: where[level] for name, (_, where) in parts.items()}
+        head = jax.vmap(head, in_axes=(*axes, own), out_axes=min(level, 1))
+    k, v = (plain(x, 2) for x in (call.k, call.v))
+    given = {name: arrays for name, (arrays, _) in parts.items()}
+    out = head(split(call.q, 2, groups), k, v, given)
+    return jax.tree.map(lambda x: join(x, 2, explicit_spec(call.q)), out)
 
 
-def _shared(bias: Array, grouped: Callable[[Array], Array]) -> tuple[Array, tuple]:
-    """A bias [#B, #N, T, S], without the axes that it shares, and where the others are."""
-    batch, heads = bias.shape[0] > 1, bias.shape[1] > 1
-    bias = grouped(bias) if heads else bias[:, 0]
-    axes = (0 if batch else None, *((0, 0) if heads else (None, None)))
-    return (bias if batch else bias[0]), axes
+def _grouped(scoring: Scoring, groups: tuple[int, int]) -> tuple[Scoring, tuple]:
+    """The bias with heads as (K, G), and without the axes [#B, #N] that it shares."""
+    bias, axes = scoring.bias, (None, 0, 0)
+    if isinstance(bias, RelativeBias):
+        bias = jax.tree.map(lambda x: split(x, 0, groups), bias)
+    elif bias is not None:
+        batch, heads = bias.shape[0] > 1, bias.shape[1] > 1
+        bias = split(bias, 1, groups) if heads else bias[:, 0]
+        bias = bias if batch else bias[0]
+        axes = (0 if batch else None, *((0, 0) if heads else (None, None)))
+    return replace(scoring, bias=bias), axes

@@ -1,6 +1,9 @@
-"""Which implementation of a kernel a call gets, and why not each of the others."""
+"""Which implementation of a kernel a call gets, why, and the record of such choices."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 from attn.attention.backends import BACKENDS, CallShape
 from attn.errors import UserError, unknown
@@ -15,9 +18,9 @@ DENSE_SCORES_ELSEWHERE = 2**23
 
 
 def choose_implementation(
-    kernel: Kernel, ask: CallShape, impl: str = "auto"
+    kernel: Kernel, shape: CallShape, impl: str = "auto"
 ) -> tuple[str, dict[str, str]]:
-    """The implementation for a call, and why not each of the others.
+    """The implementation for a call, and for each one why it is taken or is not.
 
     `auto` takes a library's kernel where one can serve; else the definition while its
     scores are few, and our tiles beyond.
@@ -29,22 +32,76 @@ def choose_implementation(
     names = (*own, *kernel.backends)
     if impl not in ("auto", *names):
         raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
-    ask = replace(ask, mask=kernel.pattern(ask.mask, ask.T, ask.S))
-    refused = {name: BACKENDS[name].why_unsupported(ask) for name in kernel.backends}
+    shape = replace(shape, mask=kernel.pattern(shape.mask, shape.T, shape.S))
+    refused = {name: BACKENDS[name].why_unsupported(shape) for name in kernel.backends}
     if refused.get(impl):
         raise UserError(
             f"impl = {impl!r}: {refused[impl]}; 'auto' would choose another"
         )
     able = [name for name, reason in refused.items() if reason is None]
-    most = DENSE_SCORES.get(ask.device, DENSE_SCORES_ELSEWHERE)
-    scores = ask.B * ask.N * ask.T * ask.S
-    few = scores <= most
     if impl != "auto":
-        why = "not asked for"
+        why, why_not = "asked for by name", "not asked for"
     elif able:
-        impl, why = able[0], f"{able[0]} can serve"
+        impl = able[0]
+        why = why_not = f"{impl} can serve"
     else:
-        impl = own[0] if few else own[-1]
-        side = "within" if few else "over"
-        why = f"{scores:,} scores are {side} {most:,}"
-    return impl, {name: refused.get(name) or why for name in names if name != impl}
+        few, why = _are_few(shape)
+        impl, why_not = own[0] if few else own[-1], why
+    reasons = {name: refused.get(name) or why_not for name in names}
+    return impl, reasons | {impl: why}
+
+
+def _are_few(shape: CallShape) -> tuple[bool, str]:
+    """Whether the scores of all heads may be held at once, and why."""
+    most = DENSE_SCORES.get(shape.device, DENSE_SCORES_ELSEWHERE)
+    scores = shape.B * shape.N * shape.T * shape.S
+    few = scores <= most
+    return few, f"{scores:,} scores are {'within' if few else 'over'} {most:,}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one call of `attend` was given."""
+
+    scope: str
+    """The layer that called, as `scope` names it; "" where nothing does."""
+    kernel: str
+    implementation: str
+    reason: str
+
+
+_scope: ContextVar[str] = ContextVar("attend_scope", default="")
+_record: ContextVar[list[Choice] | None] = ContextVar("attend_record", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[Choice]]:
+    """Gives a list to which every call inside appends its `Choice`.
+
+    A call appends where it runs or is traced, so one whose trace jax holds already
+    appends nothing. An inner record keeps its calls from an outer one.
+    """
+    found: list[Choice] = []
+    token = _record.set(found)
+    try:
+        yield found
+    finally:
+        _record.reset(token)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Names the layer whose calls are recorded inside; inner names follow a "/"."""
+    outer = _scope.get()
+    token = _scope.set(f"{outer}/{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def note(kernel: Kernel, implementation: str, reason: str) -> None:
+    """Appends a choice to the record, if one is kept."""
+    found = _record.get()
+    if found is not None:
+        found.append(Choice(_scope.get(), kernel.name, implementation, reason))

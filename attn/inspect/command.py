@@ -18,10 +18,9 @@ from attn.kernels import Softmax
 from attn.parallel.mesh import make_mesh
 from attn.plots.style import LIGHT
 from attn.plots.tables import to_markdown
-from attn.records.environment import provenance
-from attn.records.folder import RunFolder, environment
-from attn.train.checkpoint.checkpoints import Checkpoints
-from attn.train.checkpoint.restore import restore_state
+from attn.records.environment import environment, provenance
+from attn.records.folder import RunFolder
+from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.state import model_def
 
 SEQUENCES = 8
@@ -37,12 +36,12 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
     run = RunFolder(folder)
     _check(experiment)
     run.check(experiment)
-    if not run.is_finished(experiment):
+    if run.finished(experiment) is None:
         raise UserError(
             f"{folder} holds no finished run of {experiment.name!r}; "
             f"`launch.py run {experiment.name}` with the same options makes it"
         )
-    points = measure(trained_heads(experiment, run), experiment.mask, say=say)
+    points = measure(trained_heads(experiment, folder), experiment.mask, say=say)
     return _write(points, experiment, out)
 
 
@@ -65,14 +64,14 @@ def _check(experiment: Experiment) -> None:
         )
 
 
-def trained_heads(experiment: Experiment, run: RunFolder) -> Heads:
+def trained_heads(experiment: Experiment, folder: Path) -> Heads:
     """Queries, keys and values of the first seed on sequences of the test split."""
     rows = prepare(experiment.task).splits["test"]["tokens"][:SEQUENCES]
     mesh = make_mesh()
     with jax.set_mesh(mesh):
-        restored = restore_state(experiment, Checkpoints(run.checkpoints), mesh)
+        restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
         if restored is None:
-            raise UserError(f"{run.checkpoints} holds no checkpoint; run it again")
+            raise UserError(f"{folder} holds no checkpoint; run it again")
         model = model_def(experiment)
         tokens = jax.device_put(np.asarray(rows, np.int32), P("data"))
         params, features = (

@@ -8,7 +8,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from attn.inspect.approximation import Point
 from attn.plots.style import MARKERS, Theme, dress, end_labels, new_figure
 from attn.plots.tables import Cell, Column, Row, Table
-from attn.records.run import Estimate, estimate
+from attn.records.estimates import Estimate, estimate
 
 PANELS = {"sparse": "keys, blocks or rounds that a query sees", "lowrank": "features or landmarks"}  # fmt: skip
 """A panel a family, and what its knobs count."""

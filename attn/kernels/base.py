@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from attn.errors import UserError
+from attn.kernels.scoring import Scoring
 from attn.masks import FULL, Causal, Mask
 
 Family = Literal["dense", "sparse", "lowrank", "recurrent"]
@@ -25,7 +26,7 @@ CAPABILITIES = {
     "cross": "takes keys of another length than the queries",
     "key_padding": "takes kv_mask: keys that are padding change nothing",
     "packing": "takes segment ids: a query sees its own segment only",
-    "positions": "takes places of tokens that are known at run time",
+    "positions": "takes positions of tokens that are known at run time",
     "bias": "takes a bias, added to the scores",
     "relative_bias": "takes a bias computed from distances: ALiBi, T5",
     "scale": "takes a scale of the scores",
@@ -48,7 +49,7 @@ class Kernel:
     can: ClassVar[frozenset[str]]
     implementations: ClassVar[tuple[str, ...]] = ("direct",)
     """Ways to compute the same thing on every device: the first is what `auto` takes on
-    short texts, the last what it takes on long ones. Where there are several, and they
+    short sequences, the last what it takes on long ones. Where there are several, and they
     are one head's (not `lifted`), the call takes `form`, which is one of them."""
     lifted: ClassVar[bool] = False
     """Whether "blockwise" is of all heads at once, in `attn.attention.tiles`."""
@@ -65,7 +66,7 @@ class Kernel:
     least: ClassVar[Mapping[str, int]] = {}
     """The smallest value of a knob."""
     within: ClassVar[tuple[str, ...]] = ()
-    """Knobs that no text may be shorter than."""
+    """Knobs that no sequence may be shorter than."""
 
     def __post_init__(self):
         for field, low in self.least.items():
@@ -108,12 +109,9 @@ class Kernel:
         """Multiplications and additions of one head, forward, counting matmuls."""
         raise NotImplementedError
 
-    def scratch_size(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:
-        """Numbers held beside inputs and output, forward, of one head, on long texts.
-
-        To within a factor of 2 of what the compiler takes for `implementations[-1]`.
-        """
-        raise NotImplementedError
+    def own_scoring(self, scoring: Scoring, weights: Weights | None) -> Scoring:
+        """How scores are made: as the call asks, and by the kernel's knobs and weights."""
+        return scoring
 
     def state_size(self, S: int, H: int, Hv: int) -> int:
         """Numbers kept of S keys of one key/value head to decode the next token."""
@@ -136,10 +134,10 @@ class Kernel:
         raise self.unable("decoding", "asked to decode")
 
     def check_length(self, T: int) -> None:
-        """Raises `UserError` if a text of T tokens makes a knob meaningless."""
+        """Raises `UserError` if a sequence of T tokens makes a knob meaningless."""
         for field in self.within:
             if getattr(self, field) > T:
-                raise bad_knob(self, field, f"the text has {T} tokens")
+                raise bad_knob(self, field, f"the sequence has {T} tokens")
 
     def check_head(self, H: int, Hv: int) -> None:
         """Raises `UserError` if it has no meaning on heads of these widths."""

@@ -1,25 +1,27 @@
 """The base of mechanisms that are softmax attention on arrays which they make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.dense import dense_attention
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 SoftmaxOf = Callable[[Array, Array, Array, float | None], Array]
-"""q, k, v and scale to the output, under the mask and the marks of the call."""
+"""q, k, v and scale to the output, under the mask and the facts about tokens of the call."""
 
 
 @dataclass(frozen=True)
 class Composed(Kernel):
     """Says in `compose` which softmax attentions it is made of, and no more.
 
-    By definition each is `dense_attention` of one head (`dense`). On long texts each is
-    a call of all heads, which walks through tiles a few heads at a time (`blockwise`):
+    By definition each is `dense_attention` of one head (`dense`). On long sequences each is
+    a call of all heads, which goes through tiles a few heads at a time (`blockwise`):
     tiles of one head under `vmap` would be tiles of all heads at once.
     """
 
@@ -52,29 +54,20 @@ class Composed(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        scale: float | None = None,
-        q_ids: Int[Array, "T"] | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
-        q_positions: Int[Array, "T"] | None = None,
-        kv_positions: Int[Array, "S"] | None = None,
+        scoring: Scoring = PLAIN,
+        q_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends by definition: [T, Hv]; a query that sees nothing gives 0."""
 
         def softmax(q: Array, k: Array, v: Array, scale: float | None) -> Array:
             q, k, v = (x[0, :, 0] for x in (q, k, v))
+            own = replace(scoring, scale=scale)
             out, _ = dense_attention(
-                q,
-                k,
-                v,
-                mask=mask,
-                scale=scale,
-                q_ids=q_ids,
-                kv_ids=kv_ids,
-                q_positions=q_positions,
-                kv_positions=kv_positions,
+                q, k, v, mask=mask, scoring=own, q_info=q_info, kv_info=kv_info
             )
             return out[None, :, None]
 
         q, k, v = (x[None, :, None] for x in (q, k, v))
         own = jax.tree.map(lambda w: w[None], weights)
-        return self.compose(softmax, q, k, v, own, scale)[0, :, 0]
+        return self.compose(softmax, q, k, v, own, scoring.scale)[0, :, 0]

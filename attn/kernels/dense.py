@@ -5,11 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 from attn.positions import RelativeBias
-
-NO_KEY = -1
-"""The number of a key that is padding; queries carry none below 0."""
 
 
 def dense_attention(
@@ -18,14 +17,9 @@ def dense_attention(
     v: Float[Array, "S Hv"],
     *,
     mask: Mask,
-    scale: float | None = None,
-    softcap: float | None = None,
-    bias: Float[Array, "T S"] | RelativeBias | None = None,
-    sink: Float[Array, ""] | None = None,
-    q_ids: Int[Array, "T"] | None = None,
-    kv_ids: Int[Array, "S"] | None = None,
-    q_positions: Int[Array, "T"] | None = None,
-    kv_positions: Int[Array, "S"] | None = None,
+    scoring: Scoring = PLAIN,
+    q_info: TokenInfo = NOTHING_TOLD,
+    kv_info: TokenInfo = NOTHING_TOLD,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
     """softmax(q k^T scale + bias) v over the keys that a query sees.
 
@@ -35,13 +29,8 @@ def dense_attention(
     Args:
         q, k, v: queries, keys and values.
         mask: what may be seen.
-        scale: of the scores; H ** -0.5 unless given.
-        softcap: c, in c tanh(scores / c), after the bias (Gemma 2, section 2).
-        bias: added to the scaled scores.
-        sink: a score that takes its share of the weights and gives no value (gpt-oss).
-        q_ids, kv_ids: a query sees the keys that carry its own number.
-        q_positions, kv_positions: where tokens stand, for the mask and the bias; their
-            index unless given.
+        scoring: how scores are made.
+        q_info, kv_info: segments and positions of both, and which keys are padding.
 
     Returns:
         The output, in the dtype of `v`, and the log-sum-exp of the scores. A query that
@@ -49,21 +38,23 @@ def dense_attention(
         queries that see it, and no others.
     """
     acc = jnp.promote_types(q.dtype, jnp.float32)
-    q_place = jnp.arange(q.shape[0]) if q_positions is None else q_positions
-    k_place = jnp.arange(k.shape[0]) if kv_positions is None else kv_positions
+    (T, H), S, sink = q.shape, len(k), scoring.sinks
+    q_index, k_index = q_info.index(T), kv_info.index(S)
+    kv_ids = kv_info.ids(S)
     k, v = clean(k, kv_ids), clean(v, kv_ids)
     scores = jnp.einsum("th,sh->ts", q, k, preferred_element_type=acc)
-    scores = scores * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores = scores * scoring.factor(H)
+    bias = scoring.bias
     if isinstance(bias, RelativeBias):
         bias = jax.tree.map(lambda x: x.astype(acc), bias)
-        bias = bias.at(k_place[None, :] - q_place[:, None])  # pyright: ignore
+        bias = bias.at(k_index[None, :] - q_index[:, None])  # pyright: ignore
     if bias is not None:
         scores = scores + bias.astype(acc)
-    if softcap is not None:
-        scores = softcap * jnp.tanh(scores / softcap)
+    if scoring.softcap is not None:
+        scores = scoring.softcap * jnp.tanh(scores / scoring.softcap)
     highest = scores
     if mask != FULL or kv_ids is not None:
-        seen = visible(mask, q_place, k_place, q_ids, kv_ids)
+        seen = visible(mask, q_index, k_index, q_info.segment_ids, kv_ids)
         # 0 times inf is NaN: such a value is 0, and NaN is the top of who sees it.
         flag = jnp.where(jnp.isfinite(v).all(axis=1), 0.0, jnp.nan).astype(acc)
         highest = jnp.where(seen, scores + flag[None, :], -jnp.inf)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from attn.kernels.base import Weights, bad_knob, matmul_flops, wide
-from attn.kernels.blockwise import tile_numbers
 from attn.kernels.composed import Composed, SoftmaxOf
 
 
@@ -62,9 +61,6 @@ class Differential(Composed):
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + 2 * Hv) * mask.density(T, S)
-
-    def scratch_size(self, T, S, H, Hv, mask):
-        return tile_numbers(mask, T, S, H // 2, Hv) + (T + S) * H + 2 * T * Hv
 
     def state_size(self, S, H, Hv):
         return S * (H + Hv)

@@ -1,16 +1,16 @@
 """Softmax attention, and the base of every mechanism that is softmax under a mask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
-from attn.kernels.blockwise import tile_numbers
 from attn.kernels.dense import dense_attention
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
-from attn.positions import RelativeBias
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Softmax(Kernel):
     backends = ("cudnn", "tokamax", "splash")
 
     softcap: float | None = None
-    """c, in c tanh(scores / c): no score is beyond c (Gemma 2, section 2)."""
+    """c, in c tanh(scores / c): no score is beyond c (Gemma 2, section 2). The scores are
+    scaled and biased already: a bias is capped with them, and no other order is offered."""
     sinks: bool = False
     """Whether a head learns a score that takes its share and gives no value (gpt-oss)."""
 
@@ -58,11 +59,13 @@ class Softmax(Kernel):
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + Hv) * self.pattern(mask, T, S).density(T, S)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        return tile_numbers(self.pattern(mask, T, S), T, S, H, Hv)
-
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
+
+    def own_scoring(self, scoring, weights):
+        """With the soft-cap, and the sinks where there are any."""
+        sinks = None if weights is None else weights["sink"]
+        return replace(scoring, softcap=self.softcap, sinks=sinks)
 
     def __call__(
         self,
@@ -71,28 +74,23 @@ class Softmax(Kernel):
         v: Float[Array, "S Hv"],
         *,
         mask: Mask,
-        scale: float | None = None,
-        bias: Float[Array, "T S"] | RelativeBias | None = None,
-        q_ids: Int[Array, "T"] | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
-        q_positions: Int[Array, "T"] | None = None,
-        kv_positions: Int[Array, "S"] | None = None,
         weights: Weights | None = None,
+        scoring: Scoring = PLAIN,
+        q_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends by definition: [T, Hv]; a query that sees nothing gives 0."""
-        return self.with_lse(
+        out, _ = self.with_lse(
             q,
             k,
             v,
             mask=mask,
-            scale=scale,
-            bias=bias,
-            q_ids=q_ids,
-            kv_ids=kv_ids,
-            q_positions=q_positions,
-            kv_positions=kv_positions,
             weights=weights,
-        )[0]
+            scoring=scoring,
+            q_info=q_info,
+            kv_info=kv_info,
+        )
+        return out
 
     def with_lse(
         self,
@@ -101,13 +99,10 @@ class Softmax(Kernel):
         v: Float[Array, "S Hv"],
         *,
         mask: Mask,
-        scale: float | None = None,
-        bias: Float[Array, "T S"] | RelativeBias | None = None,
-        q_ids: Int[Array, "T"] | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
-        q_positions: Int[Array, "T"] | None = None,
-        kv_positions: Int[Array, "S"] | None = None,
         weights: Weights | None = None,
+        scoring: Scoring = PLAIN,
+        q_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
         """The output [T, Hv] and the float32 log-sum-exp of the scores [T]."""
         return dense_attention(
@@ -115,12 +110,7 @@ class Softmax(Kernel):
             k,
             v,
             mask=self.pattern(mask, len(q), len(k)),
-            scale=scale,
-            softcap=self.softcap,
-            bias=bias,
-            sink=None if weights is None else weights["sink"],
-            q_ids=q_ids,
-            kv_ids=kv_ids,
-            q_positions=q_positions,
-            kv_positions=kv_positions,
+            scoring=self.own_scoring(scoring, weights),
+            q_info=q_info,
+            kv_info=kv_info,
         )

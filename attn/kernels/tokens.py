@@ -1,13 +1,18 @@
 """What is known of tokens at run time only, in one value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+NO_KEY = -1
+"""The segment of a key that is padding; no query is of it."""
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenInfo:
     """The run-time facts about the tokens of one side of a call: queries or keys.
 
@@ -24,3 +29,35 @@ class TokenInfo:
     """The first so many tokens are real, the others padding."""
     mask: Any = None
     """True where a token is real, False where it is padding."""
+
+    def real(self, L: int) -> Bool[Array, "*B L"] | None:
+        """True for each of L tokens that its length and the mask leave; None for all."""
+        if self.lengths is None:
+            return self.mask
+        index = jnp.arange(L)[(None,) * self.lengths.ndim]
+        within = index < self.lengths[..., None]
+        return within if self.mask is None else self.mask & within
+
+    def ids(self, L: int, padding: int = NO_KEY) -> Int[Array, "*B L"] | None:
+        """One integer a token: its segment, 0 where none is told, `padding` of padding.
+
+        None where neither segments nor padding are told.
+        """
+        real = self.real(L)
+        if real is None:
+            return self.segment_ids
+        own = self.segment_ids
+        own = jnp.zeros_like(real, jnp.int32) if own is None else own
+        return jnp.where(real, own, padding)
+
+    def folded(self, L: int, padding: int = NO_KEY) -> "TokenInfo":
+        """The same with mask, lengths and segments as one `segment_ids`."""
+        return replace(self, segment_ids=self.ids(L, padding), lengths=None, mask=None)
+
+    def index(self, L: int) -> Int[Array, "*B L"]:
+        """The position of each of L tokens."""
+        return jnp.arange(L) if self.positions is None else self.positions
+
+
+NOTHING_TOLD = TokenInfo()
+"""Tokens of which nothing is told."""

@@ -1,7 +1,6 @@
 """Embed, a stack of residual layers, a head: encoder or decoder, by the mask."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from attn import config
+from attn.attention.choose import scope
 from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention
@@ -70,7 +70,7 @@ class Transformer(nnx.Module):
             at: the positions that are read out, of a `TokenHead`; all unless given.
             key: turns dropout on.
         """
-        info = masked(info, tokens.shape[1])
+        info = of_batch(info, tokens)
         x = self.hidden(tokens, info, key)
         table = self.embedding
         if isinstance(self.head, ClassHead):
@@ -115,7 +115,8 @@ class Transformer(nnx.Module):
         x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
-            x, _ = layer(x, info, key=own)
+            with scope(f"layers/{i}"):
+                x, _ = layer(x, info, key=own)
         return self.norm(x).astype(self.model.dtype)
 
     def attention_inputs(
@@ -132,7 +133,7 @@ class Transformer(nnx.Module):
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> dict[str, Float[Array, "B N T T"]]:
         """The effective map of every attention layer that has one, by its position."""
-        info = masked(info, tokens.shape[1])
+        info = of_batch(info, tokens)
         return {
             name: layer.map(x, info)
             for name, layer, x in self.attention_inputs(tokens, info)
@@ -145,13 +146,17 @@ class Transformer(nnx.Module):
         return {name: layer.project(x, TokenInfo()) for name, layer, x in inputs}
 
 
-def masked(info: TokenInfo, T: int) -> TokenInfo:
-    """`info` with its lengths as a mask, which is what layers read."""
-    if info.lengths is None:
-        return info
-    real = jnp.arange(T)[None, :] < info.lengths[:, None]
-    real = real if info.mask is None else real & info.mask
-    return replace(info, mask=real, lengths=None)
+def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
+    """`info` as layers read it: for every sequence, and with its lengths as a mask."""
+
+    def whole(x: Array | None) -> Array | None:
+        if x is None or x.shape == tokens.shape:
+            return x
+        return jnp.broadcast_to(x, tokens.shape, out_sharding=layout("B T"))
+
+    return TokenInfo(
+        whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1])
+    )
 
 
 def mean_state(

@@ -103,4 +103,6 @@ def weights_of(batch: Batch, loss: Float[Array, "B P"]) -> Float[Array, "B P"] |
     weights = batch.get("weights")
     if weights is None:
         return None
-    return weights[:, None] if weights.ndim == 1 else weights
+    return jnp.broadcast_to(
+        weights[:, None] if weights.ndim == 1 else weights, loss.shape
+    )

@@ -5,6 +5,7 @@ read off the types of the arrays.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from attn.errors import UserError
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
 from attn.positions import RelativeBias
 
 
@@ -21,10 +24,12 @@ def over_mesh(
     q: Array,
     k: Array,
     v: Array,
-    extras: dict[str, Any],
+    scoring: Scoring,
+    q_info: TokenInfo,
+    kv_info: TokenInfo,
     lse: bool = False,
 ) -> Any:
-    """`local(q, k, v, extras)`, on each device's own batch and heads.
+    """`local(q, k, v, scoring=, q_info=, kv_info=)` on each device's batch and heads.
 
     Args:
         lse: whether it gives [B, T, N] beside its [B, T, N, Hv].
@@ -32,9 +37,13 @@ def over_mesh(
     Raises:
         UserError: the mesh divides T, S or H, or the keys' heads unlike the queries'.
     """
+
+    def run(q, k, v, scoring, q_info, kv_info):
+        return local(q, k, v, scoring=scoring, q_info=q_info, kv_info=kv_info)
+
     spec = explicit_spec(q)
     if spec is None:
-        return local(q, k, v, extras)
+        return local(q, k, v, scoring=scoring, q_info=q_info, kv_info=kv_info)
     batch, heads = spec[0], spec[2]
     shared = k.shape[2] == 1 and explicit_spec(k) == P(batch, None, None, None)
     keys = P(batch, None, None if shared else heads, None)
@@ -45,42 +54,36 @@ def over_mesh(
     ):
         if explicit_spec(x) != wanted:
             raise UserError(
-                f"{name} {x.shape} is divided as {explicit_spec(x)}; a fused kernel "
+                f"{name} {x.shape} is divided as {explicit_spec(x)}; a backend "
                 f"takes {wanted}"
             )
-    specs = {
-        name: None if x is None else extra_spec(name, x, batch, heads)
-        for name, x in extras.items()
-    }
-    placed = {
-        name: jax.tree.map(lambda leaf, own=specs[name]: reshard(leaf, own), x)
-        for name, x in extras.items()
-    }
+    infos = q_info, kv_info
+    of_infos = jax.tree.map(lambda x: P(batch, *[None] * (x.ndim - 1)), infos)
+    specs = (scoring_spec(scoring, batch, heads), *of_infos)
     # The kernels' own outputs carry no record of what they vary over, so the check
     # that would read it is off.
     return jax.shard_map(
-        local,
+        run,
         mesh=jax.typeof(q).sharding.mesh,
-        in_specs=(spec, keys, keys, specs),
+        in_specs=(spec, keys, keys, *specs),
         out_specs=(spec, P(*spec[:3])) if lse else spec,
         check_vma=False,
-    )(q, k, v, placed)
+    )(q, k, v, *jax.tree.map(reshard, (scoring, *infos), specs))
 
 
-def extra_spec(name: str, x: Any, batch, heads) -> P:
-    """How a run-time argument of `Backend.__call__` is divided."""
-    if name == "sinks":
-        return P(heads)
-    if isinstance(x, RelativeBias):
-        return P(heads)
-    if name == "bias":
-        return P(
-            None if x.shape[0] == 1 else batch,
-            None if x.shape[1] == 1 else heads,
-            None,
-            None,
+def scoring_spec(scoring: Scoring, batch, heads) -> Scoring:
+    """How the arrays of a `Scoring` are divided: a sink and a bias by their heads."""
+    bias = scoring.bias
+    if isinstance(bias, RelativeBias):
+        bias = jax.tree.map(lambda _: P(heads), bias)
+    elif bias is not None:
+        of_batch, of_heads = (
+            None if size == 1 else axis
+            for size, axis in zip(bias.shape[:2], (batch, heads), strict=True)
         )
-    return P(batch, *[None] * (x.ndim - 1))
+        bias = P(of_batch, of_heads, None, None)
+    sinks = None if scoring.sinks is None else P(heads)
+    return replace(scoring, bias=bias, sinks=sinks)
 
 
 def explicit_spec(x: Array) -> P | None:

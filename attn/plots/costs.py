@@ -32,8 +32,8 @@ def _draw_cost(
 ) -> Figure | None:
     """Each run a point with its interval; a thin line along the Pareto front."""
     scale = metric_scale(group.metric)
-    runs = [pair for pair in scored(group) if (pair[0].result.get(field) or 0) > 0]
-    costs = [run.result[field] for run, _ in runs]
+    runs = [pair for pair in scored(group) if (getattr(pair[0].result, field) or 0) > 0]
+    costs = [getattr(run.result, field) for run, _ in runs]
     if len(runs) < 2 or max(costs) < 1.02 * min(costs):
         return None  # nothing to weigh
     figure = new_figure(theme, 4.6)
@@ -42,7 +42,7 @@ def _draw_cost(
     axes.set_xscale("log")
     points = []
     for run, score in runs:
-        x, hue = run.result[field], theme.hue(run.family)
+        x, hue = getattr(run.result, field), theme.hue(run.family)
         y, half = score.mean * scale, (score.half or 0) * scale
         axes.errorbar(
             x, y, yerr=half or None, color=hue, elinewidth=1, alpha=0.45, zorder=2

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from attn.plots.style import DPI, Theme, halo
 from attn.plots.units import metric_scale
 from attn.records.comparison import Group
-from attn.records.run import Estimate, Run
+from attn.records.estimates import Estimate
+from attn.records.run import Run
 
 NAME_INCHES = 0.11
 """Height that the name of a line takes."""

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from attn.errors import UserError
 from attn.plots.style import WIDTH, Theme, new_figure
 from attn.records.comparison import Group
-from attn.records.run import Maps, Run, read_maps
+from attn.records.maps import Maps
+from attn.records.run import Run, read_maps
 
 COLUMNS = 4
 LABELLED = 64  # tokens; more would be dust

@@ -18,7 +18,8 @@ from attn.plots.units import (
 )
 from attn.records.comparison import Group, group_runs
 from attn.records.environment import every, provenance
-from attn.records.run import Estimate, Run
+from attn.records.estimates import Estimate
+from attn.records.run import Run
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -32,11 +33,15 @@ CAPTION = (
 def _number(
     field: str, text: Callable[[float | int | None], str]
 ) -> Callable[[Run], Cell]:
-    return lambda run: Cell(text(run.result.get(field)), run.result.get(field))
+    def cell(run: Run) -> Cell:
+        value = getattr(run.result, field)
+        return Cell(text(value), value)
+
+    return cell
 
 
 def _exact(run: Run) -> Cell:
-    exact = (run.result.get("kernel") or {}).get("exact")
+    exact = run.result.kernel and run.result.kernel.exact
     return Cell(NONE) if exact is None else Cell("yes" if exact else "no", int(exact))
 
 
@@ -107,7 +112,7 @@ def _knob_cell(value: Any) -> Cell:
 def _score_cell(run: Run, *, strong: bool) -> Cell:
     score = run.score
     if score is None:
-        why = str(run.result.get("error") or "no reason given").strip().splitlines()[0]
+        why = (run.result.error or "no reason given").strip().splitlines()[0]
         return Cell(f"failed: {why if len(why) <= 70 else why[:69] + '…'}")
     value = score.mean if math.isfinite(score.mean) else None
     return Cell(metric_text(run.metric, score), value, score.half, score.n, strong)
@@ -126,10 +131,10 @@ def _best(group: Group) -> set[Path]:
 
 def _made_by(runs: Sequence[Run]) -> str:
     """Seeds, machine, versions, commit and data, in one line."""
-    hashes = [(run.result.get("dataset") or {}).get("sha256") for run in runs]
+    hashes = [run.result.dataset and run.result.dataset.sha256 for run in runs]
     data = [f"data {every(h and h[:12] for h in hashes)}"] if any(hashes) else []
     seeds = f"{every(run.config.get('seeds') for run in runs)} seeds"
-    return provenance([run.env for run in runs], before=[seeds], after=data)
+    return provenance([run.environment for run in runs], before=[seeds], after=data)
 
 
 def update_readme(readme: Path, tables: str) -> None:

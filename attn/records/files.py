@@ -9,12 +9,12 @@ from typing import Any
 from attn.errors import UserError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Puts `text` at `path`, whole or not at all."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Puts `content` at `path`, whole or not at all."""
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged; delete it, or choose another --workdir")
+        raise UserError(f"{path} is damaged; run the experiment again")
     return value
 
 

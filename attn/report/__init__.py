@@ -33,15 +33,15 @@ def write_report(directory: Path, out: Path | None = None) -> Report:
         go; `directory` unless given.
 
     Raises:
-      UserError: no run folder is there, or the record in one is damaged.
+      UserError: no run folder is there.
     """
     from attn.plots.plots import save_all
     from attn.plots.results import CAPTION, make_tables
     from attn.plots.tables import to_csv, to_latex, to_markdown
-    from attn.records.run import load
+    from attn.records.run import load_all
     from attn.report.html import write_page
 
-    runs = load(directory)
+    runs = load_all(directory)
     out = Path(out or directory)
     out.mkdir(parents=True, exist_ok=True)
     tables = make_tables(runs)

@@ -22,7 +22,8 @@ from attn.plots.heat import maps_of
 from attn.plots.results import CAPTION, make_table
 from attn.plots.tables import css_family, to_html
 from attn.records.comparison import Group, group_runs
-from attn.records.run import Maps, Run
+from attn.records.maps import Maps
+from attn.records.run import Run
 
 LARGEST = 512  # rows of a map on the page; longer ones are pooled
 SCRIPTS = ("tables.js", "decode.js", "maps.js")
@@ -163,8 +164,8 @@ def _provenance(runs: Sequence[Run]) -> str:
     """Each environment once, with the runs it made."""
     made: dict[str, list[Run]] = {}
     for run in runs:
-        made.setdefault(json.dumps(run.env, sort_keys=True), []).append(run)
-    return "".join(_environment(same[0].env, same) for same in made.values())
+        made.setdefault(json.dumps(run.environment, sort_keys=True), []).append(run)
+    return "".join(_environment(same[0].environment, same) for same in made.values())
 
 
 def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
@@ -172,7 +173,10 @@ def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"<tr><th>{escape(str(name))}</th><td>{escape(_plain(value))}</td></tr>"
         for name, value in env.items()
     )
-    prints = (f"{run.name} {run.config.get('fingerprint', '')}" for run in runs)
+    prints = (
+        f"{run.name} {run.config.get('fingerprint', '')}{'' if run.sealed else ' (unsealed)'}"
+        for run in runs
+    )
     names = escape(", ".join(dict.fromkeys(prints)))
     return (
         f"<details><summary>{len(runs)} run folder{'s' if len(runs) != 1 else ''}"

@@ -9,7 +9,6 @@ from attn.cli.progress import Watch
 from attn.config import Experiment
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
-from attn.records.folder import RunFolder
 from attn.train.loop import run
 from attn.train.signals import Stopped, StopSignal
 
@@ -24,7 +23,7 @@ def run_all(
 ) -> list[str]:
     """Runs each experiment in its folder; those that are finished are skipped.
 
-    One that fails is recorded as failed and the others go on.
+    One that fails says so in its folder, and the others go on.
 
     Returns:
         One line for each failure.
@@ -35,7 +34,8 @@ def run_all(
     """
     failures = []
     total = sum(experiment.train.steps for experiment in experiments)
-    with StopSignal() as stop, Watch(console, total) as watch:
+    stop = StopSignal()  # taken up where there is something to save
+    with Watch(console, total) as watch:
         for experiment, folder in zip(experiments, folders):
             stop.check()
             watch.begin(experiment.name, experiment.train.steps)
@@ -56,23 +56,4 @@ def run_all(
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 watch.note(f"failed: {reason}")
                 failures.append(f"{experiment.name} failed: {reason}")
-                _record_failure(experiment, folder, study, reason)
     return failures
-
-
-def _record_failure(
-    experiment: Experiment, folder: Path, study: str | None, reason: str
-) -> None:
-    """A failed run that left no result of its own still has a row in the table."""
-    known = RunFolder(folder).result() or {}
-    if known.get("status") != "failed":
-        metric, kernel = experiment.task.metric, experiment.model.kernel
-        failed = {
-            "status": "failed",
-            "error": reason,
-            "study": study,
-            "metric": metric.name,
-            "higher_is_better": metric.higher_is_better,
-            "kernel": {"is": kernel.name, "family": kernel.family},
-        }
-        RunFolder(folder).finish(failed)

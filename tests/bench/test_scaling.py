@@ -272,7 +272,8 @@ def measured() -> Record:
         patch.setitem(DENSE_SCORES, "cpu", 0)
         watch = Silent()
         record = run_suite("mechanisms", suite, 5, watch)
-        assert watch.work == pytest.approx(total_work(suite, 5), abs=9.0)
+        # Who was slow is not run at the other lengths.
+        assert 0.8 < watch.work / total_work(suite, 5) <= 1.0
         return record
 
 

@@ -88,7 +88,7 @@ def test_a_training_step_is_three_forward_passes_of_the_batch():
         # Each query head has random features of its own, so nothing is shared.
         (
             {"kernel": Performer(num_features=12), "head_dim": 8, "num_kv_heads": 1},
-            2 * 12 * 9,
+            2 * 12 * 10,
         ),
         # One latent and one turned key for all heads; an attended sum keeps none.
         ({"num_heads": 4, "head_dim": 8, "kv_rank": 6}, 16 * (6 + 4)),

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.blockwise.plan import choose_heads
-from attn.kernels.blockwise.walks import choose_cut
+from attn.kernels.blockwise.schedule import choose_block_sizes
 from attn.kernels.dense import dense_attention
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import NO_KEY, TokenInfo
 from attn.masks import (
     FULL,
     BigBird,
@@ -29,8 +31,6 @@ from attn.masks import (
     Window,
 )
 from attn.positions import Alibi, RelativeBias, T5Bias
-
-HIDDEN = -1
 
 
 @dataclass(frozen=True)
@@ -60,88 +60,90 @@ class Call:
             return jnp.asarray(random.normal(size=shape), self.dtype)
 
         biases = {
-            "bias": lambda: normal(B, K, G, T, S),
-            "shared bias": lambda: normal(1, 1, 1, T, S),
-            "alibi": lambda: Alibi(normal(K, G)),
-            "t5": lambda: T5Bias(normal(K, G, 8), max_distance=6),
-            "causal t5": lambda: T5Bias(normal(K, G, 6), bidirectional=False),
+            "bias": lambda: normal(B, K * G, T, S),
+            "shared bias": lambda: normal(1, 1, T, S),
+            "alibi": lambda: Alibi(normal(K * G)),
+            "t5": lambda: T5Bias(normal(K * G, 8), max_distance=6),
+            "causal t5": lambda: T5Bias(normal(K * G, 6), bidirectional=False),
         }
         bias = next(
             (make() for name, make in biases.items() if name in self.asked), None
         )
-        sinks = normal(K, G) if "sinks" in self.asked else None
-        q, k, v = normal(B, T, K, G, H), normal(B, S, K, H), normal(B, S, K, self.Hv)
-        marks = {}
+        sinks = normal(K * G) if "sinks" in self.asked else None
+        q, k, v = normal(B, T, K * G, H), normal(B, S, K, H), normal(B, S, K, self.Hv)
+        q_info, kv_info = TokenInfo(), TokenInfo()
         if "segments" in self.asked:
-            marks["q_ids"] = jnp.asarray(random.integers(0, 3, (B, T)))
-            marks["kv_ids"] = jnp.asarray(random.integers(HIDDEN, 3, (B, S)))
+            q_info = TokenInfo(jnp.asarray(random.integers(0, 3, (B, T))))
+            kv_info = TokenInfo(jnp.asarray(random.integers(NO_KEY, 3, (B, S))))
         if "padding" in self.asked:
-            lengths = random.integers(0, S + 1, (B, 1))
-            marks["kv_ids"] = jnp.where(jnp.arange(S)[None] < lengths, 0, HIDDEN)
+            kv_info = TokenInfo(lengths=jnp.asarray(random.integers(0, S + 1, B)))
         if "positions" in self.asked:
-            marks["q_positions"] = jnp.asarray(random.integers(0, T + S, (B, T)))
-            marks["kv_positions"] = jnp.asarray(random.integers(0, T + S, (B, S)))
-        return (self.size * q, k, v, bias, sinks), marks
+            q_at, kv_at = (random.integers(0, T + S, (B, L)) for L in (T, S))
+            q_info = TokenInfo(positions=jnp.asarray(q_at))
+            kv_info = TokenInfo(positions=jnp.asarray(kv_at))
+        return (self.size * q, k, v, bias, sinks), (q_info, kv_info)
 
     @property
     def softcap(self):
         return 1.5 if "softcap" in self.asked else None
 
 
-def definition(call, q, k, v, bias, sinks, marks):
-    """Softmax attention written out over the whole map, [B, K, G, T, S]."""
-    q_place, k_place = (
-        jnp.arange(L)[None] if marks.get(name) is None else marks[name]
-        for name, L in (("q_positions", call.T), ("kv_positions", call.S))
+def definition(call, q, k, v, bias, sinks, infos):
+    """Softmax attention written out over the whole map, [B, N, T, S]."""
+    q_info, kv_info = infos
+    q_at, k_at = (
+        jnp.arange(L)[None] if info.positions is None else info.positions
+        for info, L in ((q_info, call.T), (kv_info, call.S))
     )
-    scores = jnp.einsum("btkgh,bskh->bkgts", q, k) * q.shape[-1] ** -0.5
+    k, v = (jnp.repeat(x, call.G, axis=2) for x in (k, v))
+    scores = jnp.einsum("btnh,bsnh->bnts", q, k) * q.shape[-1] ** -0.5
     if isinstance(bias, RelativeBias):
-        bias = jax.vmap(bias.at)(k_place[:, None, :] - q_place[:, :, None])
+        bias = jax.vmap(bias.at)(k_at[:, None, :] - q_at[:, :, None])
     if bias is not None:
         scores = scores + bias
     if call.softcap:
         scores = call.softcap * jnp.tanh(scores / call.softcap)
-    seen = call.mask.predicate(q_place[:, :, None], k_place[:, None, :])
-    if "kv_ids" in marks:
-        own = marks.get("q_ids", jnp.zeros((1, call.T), int))
-        seen = seen & (own[:, :, None] == marks["kv_ids"][:, None, :])
-    seen = jnp.broadcast_to(seen, (call.B, call.T, call.S))[:, None, None]
+    seen = call.mask.predicate(q_at[:, :, None], k_at[:, None, :])
+    if kv_info.segment_ids is not None:
+        seen = seen & (q_info.segment_ids[:, :, None] == kv_info.segment_ids[:, None])
+    if kv_info.lengths is not None:
+        seen = seen & (jnp.arange(call.S)[None, None] < kv_info.lengths[:, None, None])
+    seen = jnp.broadcast_to(seen, (call.B, call.T, call.S))[:, None]
     scores = jnp.where(seen, scores, -jnp.inf)
     if sinks is not None:
-        extra = jnp.broadcast_to(sinks[None, ..., None, None], (*scores.shape[:-1], 1))
+        extra = jnp.broadcast_to(sinks[None, :, None, None], (*scores.shape[:-1], 1))
         scores = jnp.concatenate([scores, extra], axis=-1)
     blind = (scores == -jnp.inf).all(axis=-1, keepdims=True)
     scores = jnp.where(blind, 0.0, scores)
     lse = jax.nn.logsumexp(scores, axis=-1, keepdims=True)
     weights = jnp.where(blind, 0.0, jnp.exp(scores - lse))[..., : call.S]
     lse = jnp.where(blind, -jnp.inf, lse)[..., 0]
-    return jnp.einsum("bkgts,bskv->btkgv", weights, v), jnp.moveaxis(lse, -1, 1)
+    return jnp.einsum("bnts,bsnv->btnv", weights, v), jnp.moveaxis(lse, -1, 1)
 
 
-def tiles(call, q, k, v, bias, sinks, marks):
+def tiles(call, q, k, v, bias, sinks, infos):
     return blockwise_attention(
         q,
         k,
         v,
         mask=call.mask,
-        softcap=call.softcap,
-        bias=bias,
-        sinks=sinks,
+        scoring=Scoring(softcap=call.softcap, bias=bias, sinks=sinks),
+        q_info=infos[0],
+        kv_info=infos[1],
         blocks=call.blocks,
         whole=call.whole,
-        **marks,
     )
 
 
 def everything(run, call):
     """Output, log-sum-exp, and the gradients of both by all that is differentiable."""
-    inputs, marks = call.inputs()
-    shape = (call.B, call.T, call.K, call.G)
+    inputs, infos = call.inputs()
+    shape = (call.B, call.T, call.K * call.G)
     random = np.random.default_rng(9)
     weights = random.normal(size=(*shape, call.Hv)), random.normal(size=shape)
 
     def loss(*inputs):
-        out, lse = run(call, *inputs, marks)
+        out, lse = run(call, *inputs, infos)
         # As a merge of parts does: a row that sees nothing takes no part.
         own = jnp.where(lse == -jnp.inf, 0.0, lse)
         total = (out.astype(lse.dtype) * weights[0]).sum() + (own * weights[1]).sum()
@@ -248,10 +250,10 @@ def test_groups_of_heads_and_sequences_are_walked_through_or_taken_whole(monkeyp
 
 def test_the_bias_has_a_gradient_only_where_it_is_asked_for():
     call = Call(T=64, S=64, asked=("bias",), dtype="float32", blocks=(16, 16))
-    inputs, _ = call.inputs()
+    inputs, infos = call.inputs()
 
     def loss(q, bias):
-        return tiles(call, q, *inputs[1:3], bias, None, {})[0].sum()
+        return tiles(call, q, *inputs[1:3], bias, None, infos)[0].sum()
 
     q, bias = inputs[0], inputs[3]
     asked = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(q, bias).compile()
@@ -264,7 +266,7 @@ def test_the_bias_has_a_gradient_only_where_it_is_asked_for():
 HIDE = {
     "the mask": (Causal(), {}),
     "segments": (FULL, {"ids": jnp.repeat(jnp.arange(3), 4)}),
-    "padding": (FULL, {"ids": jnp.where(jnp.arange(12) < 8, 0, HIDDEN)}),
+    "padding": (FULL, {"ids": jnp.where(jnp.arange(12) < 8, 0, NO_KEY)}),
 }
 
 
@@ -286,11 +288,13 @@ def test_a_hidden_value_that_is_not_finite_reaches_nobody(hidden_by, kind, bad):
     def run(q, k, v):
         own = None if ids is None else (ids if hidden_by == "segments" else ids * 0)
         if kind == "definition":
-            return dense_attention(q, k, v, mask=mask, q_ids=own, kv_ids=ids)[0]
-        marks = {} if ids is None else {"q_ids": own[None], "kv_ids": ids[None]}
-        arrays = q[None, :, None, None], k[None, :, None], v[None, :, None]
-        out, _ = blockwise_attention(*arrays, mask=mask, blocks=(4, 4), **marks)
-        return out[0, :, 0, 0]
+            infos = {"q_info": TokenInfo(own), "kv_info": TokenInfo(ids)}
+            return dense_attention(q, k, v, mask=mask, **infos)[0]
+        own, all_ids = (None if x is None else x[None] for x in (own, ids))
+        infos = {"q_info": TokenInfo(own), "kv_info": TokenInfo(all_ids)}
+        arrays = (x[None, :, None] for x in (q, k, v))
+        out, _ = blockwise_attention(*arrays, mask=mask, blocks=(4, 4), **infos)
+        return out[0, :, 0]
 
     def graded(q, k, v):
         out, pull = jax.vjp(run, q, k, v)
@@ -324,7 +328,7 @@ def test_extreme_scores_neither_overflow_nor_lose_the_largest():
     got = everything(tiles, call)
     with jax.enable_x64(True):
         inputs = [None if x is None else x.astype("float64") for x in call.inputs()[0]]
-        out, lse = definition(call, *inputs, {})
+        out, lse = definition(call, *inputs, (TokenInfo(), TokenInfo()))
     assert np.abs(lse).max() > 1e4
     # float32 holds a score of 1e4 to 1e-3, so weights agree to about that.
     np.testing.assert_allclose(got["out"], out, rtol=1e-2, atol=1e-2)
@@ -339,7 +343,7 @@ def test_bfloat16_tiles_equal_the_definition_within_their_rounding():
         exact = [
             jax.tree.map(lambda x: x.astype("float64"), x) for x in call.inputs()[0]
         ]
-        expected = definition(call, *exact, {})
+        expected = definition(call, *exact, (TokenInfo(), TokenInfo()))
     np.testing.assert_allclose(got["out"], expected[0], rtol=2e-2, atol=2e-2)
     # Scores, their maximum and their sum are float32 whatever the inputs are.
     np.testing.assert_allclose(got["lse"], expected[1], rtol=1e-5, atol=1e-5)
@@ -382,9 +386,9 @@ def test_outputs_over_disjoint_keys_merge_by_their_log_sum_exps():
 
 
 def test_tiles_off_the_grid_equal_the_definition(monkeypatch):
-    monkeypatch.setattr("attn.kernels.blockwise.walks.BLOCKS", (4, 2))
-    monkeypatch.setattr("attn.kernels.blockwise.walks.SPANS", (5, 3))
+    monkeypatch.setattr("attn.kernels.blockwise.schedule.BLOCKS", (4, 2))
+    monkeypatch.setattr("attn.kernels.blockwise.schedule.SPANS", (5, 3))
     mask = Causal() & Window(3, 0)
-    assert not choose_cut(mask, 14, 14, True).on_grid
-    assert not choose_cut(mask, 14, 14, False).on_grid
+    assert not choose_block_sizes(mask, 14, 14, True).on_grid
+    assert not choose_block_sizes(mask, 14, 14, False).on_grid
     assert_equal_to_the_definition(Call(T=14, S=14, mask=mask, blocks=None))

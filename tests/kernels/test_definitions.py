@@ -9,7 +9,9 @@ import pytest
 from attn.kernels import KERNELS
 from attn.kernels.lowrank import features
 from attn.kernels.recurrent import base
+from attn.kernels.scoring import Scoring
 from attn.kernels.sparse import nsa, routed, topk
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Causal
 
 T, S, H, HV = 9, 11, 4, 3
@@ -94,7 +96,7 @@ def test_kernel_and_its_gradients_equal_the_definition(name, shape):
 
     def loss(everything):
         own = weights | {n: everything[n] for n in trained}
-        out = call(spec, everything, own, mask=mask, kv_ids=kv_ids)
+        out = call(spec, everything, own, mask=mask, kv_info=TokenInfo(kv_ids))
         return (out * cotangent.astype(np.float32)).sum(), out
 
     graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -183,7 +185,8 @@ def test_scale_is_the_factor_of_the_scores(name):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec)
     run = jax.jit(
-        lambda a, s: call(spec, a, weights, mask=FULL, scale=s), static_argnums=1
+        lambda a, s: call(spec, a, weights, mask=FULL, scoring=Scoring(scale=s)),
+        static_argnums=1,
     )
     larger = arrays | {"q": arrays["q"] * 3}
     default = (H / naive.ORACLES[name].maps) ** -0.5
@@ -200,7 +203,9 @@ def test_bias_and_log_sum_exp_equal_the_definition(name):
     shape = queries(spec), S
     bias = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     out, lse = jax.jit(
-        lambda a, b: spec.with_lse(a["q"], a["k"], a["v"], mask=FULL, bias=b)
+        lambda a, b: spec.with_lse(
+            a["q"], a["k"], a["v"], mask=FULL, scoring=Scoring(bias=b)
+        )
     )(arrays, bias)
     seen = naive.visible(spec, *shape, causal=False)
     expected = naive.softmax(*arrays.values(), seen, bias=bias)

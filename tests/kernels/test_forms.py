@@ -11,6 +11,7 @@ import pytest
 from tiny import quick_compiles
 
 from attn.kernels import KERNELS
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Causal
 
 H, HV = 4, 3
@@ -53,7 +54,7 @@ def values_and_gradients(spec, form, mask, weights, lengths, dtype):
     if "key_padding" in spec.can:
         # The first key too: under Causal() the first query then sees nothing.
         padding = np.isin(np.arange(S), [0, 40, 41, S - 1])
-        options["kv_ids"] = jnp.where(jnp.asarray(padding), -1, 0)
+        options["kv_info"] = TokenInfo(mask=~jnp.asarray(padding))
 
     def loss(everything):
         q, k, v = (everything[n] for n in shapes)

@@ -9,6 +9,7 @@ import pytest
 from attn.errors import UserError
 from attn.kernels import Nystrom
 from attn.kernels.lowrank.nystrom import landmarks, pseudo_inverse
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL
 
 T, H = 9, 4
@@ -82,7 +83,7 @@ def test_padding_equals_its_absence_with_fewer_real_keys_than_landmarks_too(real
     bad = [x.at[real:].set(jnp.nan) for x in (k, v)]
 
     def loss(q, k, v):
-        out = spec(q, k, v, mask=FULL, kv_ids=ids)
+        out = spec(q, k, v, mask=FULL, kv_info=TokenInfo(ids))
         return jnp.sin(out).sum(), out
 
     graded = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
@@ -99,9 +100,12 @@ def test_padded_queries_are_in_no_landmark_of_self_attention_alone():
     spec, ids = Nystrom(num_landmarks=3), jnp.where(jnp.arange(T) < 6, 0, -1)
     q, k, v = inputs()
     other = q.at[6:].set(7.0)
-    a, b = (spec(x, k, v, mask=FULL, kv_ids=ids)[:6] for x in (q, other))
+    a, b = (spec(x, k, v, mask=FULL, kv_info=TokenInfo(ids))[:6] for x in (q, other))
     np.testing.assert_array_equal(a, b)
-    a, b = (spec(x, k[:7], v[:7], mask=FULL, kv_ids=ids[:7])[:6] for x in (q, other))
+    a, b = (
+        spec(x, k[:7], v[:7], mask=FULL, kv_info=TokenInfo(ids[:7]))[:6]
+        for x in (q, other)
+    )
     assert np.abs(a - b).max() > 1e-3
 
 
@@ -115,5 +119,7 @@ def test_sixteen_bit_inputs_are_inverted_in_float32():
 
 
 def test_fewer_tokens_than_landmarks_are_refused_by_name():
-    with pytest.raises(UserError, match=r"nystrom\.num_landmarks = 32; the text has 9"):
+    with pytest.raises(
+        UserError, match=r"nystrom\.num_landmarks = 32; the sequence has 9"
+    ):
         Nystrom().check_length(T)

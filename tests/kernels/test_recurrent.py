@@ -12,6 +12,7 @@ from attn.kernels import GatedDelta, Retention
 from attn.kernels.recurrent import base
 from attn.kernels.recurrent.gated_delta import unit
 from attn.kernels.recurrent.triangular import inverse_unit_lower, solve_unit_lower
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Causal
 
 KERNELS = {"retention": Retention(), "gated_delta": GatedDelta()}
@@ -33,7 +34,9 @@ def text(T, H=H, HV=HV, dtype=jnp.float32):
 
 @partial(jax.jit, static_argnames=("spec", "form"))
 def run(spec, arrays, weights, form, kv_ids=None):
-    return spec(*arrays, mask=Causal(), weights=weights, kv_ids=kv_ids, form=form)
+    return spec(
+        *arrays, mask=Causal(), weights=weights, kv_info=TokenInfo(kv_ids), form=form
+    )
 
 
 def written(alpha, beta, H=H):

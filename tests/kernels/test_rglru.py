@@ -11,6 +11,7 @@ from attn.attention import attend
 from attn.errors import UserError
 from attn.kernels import RGLRU
 from attn.kernels.recurrent.rglru import POWER
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Causal
 
 T, H = 37, 4
@@ -36,7 +37,7 @@ def graded(form):
             v,
             mask=Causal(),
             weights={"Lambda": Lambda},
-            kv_ids=kv_ids,
+            kv_info=TokenInfo(kv_ids),
             form=form,
         )
         return jnp.sin(out).sum(), out

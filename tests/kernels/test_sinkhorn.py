@@ -9,6 +9,7 @@ import pytest
 from attn.errors import UserError
 from attn.kernels import SinkhornAttention
 from attn.kernels.sparse.sinkhorn import sinkhorn
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL
 
 
@@ -47,7 +48,7 @@ def test_a_place_that_is_padding_in_every_block_is_not_seen():
     q, k, v = jnp.asarray(np.random.default_rng(2).normal(size=(3, T, 4)), jnp.float32)
     weights, real = naive.own_weights(spec, 4, T), np.arange(T) < 2
     ids = jnp.where(jnp.asarray(real), 0, -1)
-    out = spec(q, k, v, mask=FULL, weights=weights, kv_ids=ids)
+    out = spec(q, k, v, mask=FULL, weights=weights, kv_info=TokenInfo(ids))
     seen = np.broadcast_to(real, (T, T))
     np.testing.assert_allclose(out, naive.softmax(q, k, v, seen)[0], atol=1e-5)
 

@@ -11,7 +11,8 @@ import pytest
 from attn.attention import attend
 from attn.kernels import TopK
 from attn.kernels.sparse import topk
-from attn.kernels.sparse.largest import ABSENT, places_of_largest
+from attn.kernels.sparse.largest import ABSENT, positions_of_largest
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Causal, Chunk
 
 T, H = 11, 4
@@ -54,7 +55,7 @@ def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, monkeypatch
     places = jnp.flip(jnp.arange(T))
 
     def loss(q, k, v):
-        options = {"q_ids": ids, "kv_ids": ids, "q_positions": places}
+        options = {"q_info": TokenInfo(ids, places), "kv_info": TokenInfo(ids)}
         out = SPEC(q, k, v, mask=Causal(), kv_positions=places, **options)
         return jnp.sin(out).sum(), out
 
@@ -112,7 +113,7 @@ def test_the_places_found_are_those_of_a_stable_sort(S, k, kind):
         x[:, random.permutation(S)[: S - 2]] = -np.inf
         x[0, 0] = np.nan
     order = np.argsort(-np.where(np.isnan(x), np.inf, x), axis=1, kind="stable")
-    found = np.asarray(places_of_largest(jnp.asarray(x), k))
+    found = np.asarray(positions_of_largest(jnp.asarray(x), k))
     for row, best, places in zip(x, order[:, :k], found, strict=True):
         wanted = sorted(s for s in best if row[s] != -np.inf)
         padding = [ABSENT] * (min(k, S) - len(wanted))

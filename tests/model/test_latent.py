@@ -129,6 +129,7 @@ def test_a_layer_is_its_equations():
         sin, cos = np.sin(angle), np.cos(angle)
         return np.concatenate([a * cos - b * sin, b * cos + a * sin])
 
+    whole = 0.0
     for t, n in np.ndindex(9, 2):
         scores, values = [], []
         q = x[0, t] @ w["q"][:, n]

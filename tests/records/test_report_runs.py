@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from attn.errors import UserError
-from attn.records.run import estimate, load, read_maps, t_quantile
+from attn.records.estimates import estimate, t_quantile
+from attn.records.run import load_all, read_maps
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_diverged_seed_is_not_averaged_away():
 def test_runs_are_found_at_any_depth_and_come_by_family(tmp_path, make_run):
     for kernel in ("retention", "window", "linear", "bigbird", "softmax"):
         make_run(kernel)
-    found = load(tmp_path)
+    found = load_all(tmp_path)
     assert [r.mechanism for r in found] == [
         "softmax",
         "bigbird",
@@ -67,9 +68,9 @@ def test_runs_are_found_at_any_depth_and_come_by_family(tmp_path, make_run):
 
 def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(UserError, match="no run in"):
-        load(tmp_path)
+        load_all(tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
-        load(tmp_path / "nowhere")
+        load_all(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -80,20 +81,20 @@ def test_a_damaged_file_is_named(tmp_path, make_run, name):
     text = (folder / name).read_text()
     (folder / name).write_text(text[: len(text) // 2])
     with pytest.raises(UserError, match=rf"{name}.*damaged"):
-        load(tmp_path)
+        load_all(tmp_path)
 
 
 @pytest.mark.parametrize("values", ['["no", "object"]', '"status"', "3", "{}"])
 def test_a_result_that_is_no_result_is_named(tmp_path, make_run, values):
     (make_run() / "result.json").write_text(values)
     with pytest.raises(UserError, match=r"result\.json"):
-        load(tmp_path)
+        load_all(tmp_path)
 
 
 def test_a_missing_config_is_named(tmp_path, make_run):
     (make_run() / "config.json").unlink()
     with pytest.raises(UserError, match=r"config\.json is missing"):
-        load(tmp_path)
+        load_all(tmp_path)
 
 
 def test_done_without_a_score_is_refused(tmp_path, make_run):
@@ -104,7 +105,7 @@ def test_done_without_a_score_is_refused(tmp_path, make_run):
     with pytest.raises(
         UserError, match=r"result\.json says done but has no test\.accuracy"
     ):
-        load(tmp_path)
+        load_all(tmp_path)
 
 
 def test_a_run_that_failed_before_its_first_step_still_loads(tmp_path, make_run):
@@ -112,7 +113,7 @@ def test_a_run_that_failed_before_its_first_step_still_loads(tmp_path, make_run)
     (folder / "metrics.jsonl").unlink()
     path = folder / "result.json"
     path.write_text(json.dumps({"status": "failed", "error": "out of memory"}))
-    (run,) = load(tmp_path)
+    (run,) = load_all(tmp_path)
     assert run.failed
     assert run.score is None
     assert (run.mechanism, run.curve()) == ("softmax", [])
@@ -121,7 +122,7 @@ def test_a_run_that_failed_before_its_first_step_still_loads(tmp_path, make_run)
 def test_maps_come_back_as_written_with_their_labels(tmp_path, make_run, soft_maps):
     maps = soft_maps(layers=11)
     make_run(maps=maps, labels=[f"w{i}" for i in range(24)])
-    (run,) = load(tmp_path)
+    (run,) = load_all(tmp_path)
     found = read_maps(run)
     assert list(found.layers) == [f"layer_{i}" for i in range(11)]
     assert found.labels[3] == "w3"
@@ -135,4 +136,4 @@ def test_damaged_maps_are_named(tmp_path, make_run, soft_maps):
     data = (folder / "maps.npz").read_bytes()
     (folder / "maps.npz").write_bytes(data[:200])
     with pytest.raises(UserError, match=r"maps\.npz cannot be read"):
-        read_maps(load(tmp_path)[0])
+        read_maps(load_all(tmp_path)[0])

@@ -10,10 +10,12 @@ from importlib.util import find_spec
 from typing import ClassVar, TypeVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.device import generation, vendor
 from attn.errors import UserError
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 from attn.parallel.shard import over_mesh
 
@@ -64,8 +66,8 @@ class Backend:
     length_multiple: ClassVar[int] = 1
     """Divides T and S."""
 
-    def why_unsupported(self, ask: CallShape) -> str | None:
-        """Why this kernel cannot serve `ask`, in one line; None if it can.
+    def why_unsupported(self, shape: CallShape) -> str | None:
+        """Why this kernel cannot serve `shape`, in one line; None if it can.
 
         In this order: installed, device, dtype, head dimensions, capability, mask,
         lengths.
@@ -79,57 +81,57 @@ class Backend:
             self._mask,
             self._lengths,
         ):
-            reason = check(ask)
+            reason = check(shape)
             if reason:
                 return reason
         return None
 
-    def _installed(self, ask: CallShape) -> str | None:
+    def _installed(self, shape: CallShape) -> str | None:
         if any(find_spec(package) for package in self.packages):
             return None
         return f"{' or '.join(self.packages)} is not installed; {self.install}"
 
-    def _device(self, ask: CallShape) -> str | None:
-        if vendor(ask.device) != self.vendor:
-            return f"device {ask.device!r}; it takes {self.vendor} devices"
-        version = generation(ask.device)
+    def _device(self, shape: CallShape) -> str | None:
+        if vendor(shape.device) != self.vendor:
+            return f"device {shape.device!r}; it takes {self.vendor} devices"
+        version = generation(shape.device)
         if version is None:
-            return f"device {ask.device!r} is of no generation known here"
+            return f"device {shape.device!r} is of no generation known here"
         if version < self.least_generation:
             return (
-                f"device {ask.device!r} is of generation {version:g}; it takes "
+                f"device {shape.device!r} is of generation {version:g}; it takes "
                 f"{self.least_generation:g} and later"
             )
         return None
 
-    def _dtype(self, ask: CallShape) -> str | None:
-        if ask.dtype in self.dtypes:
+    def _dtype(self, shape: CallShape) -> str | None:
+        if shape.dtype in self.dtypes:
             return None
-        return f"dtype {ask.dtype}; it takes {', '.join(self.dtypes)}"
+        return f"dtype {shape.dtype}; it takes {', '.join(self.dtypes)}"
 
-    def _head_dims(self, ask: CallShape) -> str | None:
-        for name, size in (("head dim", ask.H), ("value head dim", ask.Hv)):
+    def _head_dims(self, shape: CallShape) -> str | None:
+        for name, size in (("head dim", shape.H), ("value head dim", shape.Hv)):
             if size % self.head_multiple or size > self.head_max:
                 return (
                     f"{name} {size}; it takes multiples of {self.head_multiple} up to "
                     f"{self.head_max}"
                 )
-        if ask.Hv != ask.H and not self.own_value_dim:
-            return f"value head dim {ask.Hv}; it takes the queries' own, {ask.H}"
+        if shape.Hv != shape.H and not self.own_value_dim:
+            return f"value head dim {shape.Hv}; it takes the queries' own, {shape.H}"
         return None
 
-    def _capability(self, ask: CallShape) -> str | None:
-        lacking = sorted(ask.asked - self.can)
+    def _capability(self, shape: CallShape) -> str | None:
+        lacking = sorted(shape.asked - self.can)
         if not lacking:
             return None
         able = ", ".join(sorted(self.can))
         return f"asked for {', '.join(lacking)}; beyond masks it can {able}"
 
-    def _mask(self, ask: CallShape) -> str | None:
+    def _mask(self, shape: CallShape) -> str | None:
         raise NotImplementedError
 
-    def _lengths(self, ask: CallShape) -> str | None:
-        for name, length in (("T", ask.T), ("S", ask.S)):
+    def _lengths(self, shape: CallShape) -> str | None:
+        for name, length in (("T", shape.T), ("S", shape.S)):
             if length % self.length_multiple:
                 return (
                     f"{name} = {length}; it takes multiples of {self.length_multiple}"
@@ -143,27 +145,16 @@ class Backend:
         v: Float[Array, "B S K Hv"],
         *,
         mask: Mask,
-        scale: float | None = None,
-        softcap: float | None = None,
-        bias: Float[Array, "#B #N T S"] | None = None,
-        sinks: Float[Array, "N"] | None = None,
-        q_ids: Int[Array, "B T"] | None = None,
-        kv_ids: Int[Array, "B S"] | None = None,
-        q_lengths: Int[Array, "B"] | None = None,
-        kv_lengths: Int[Array, "B"] | None = None,
+        scoring: Scoring = PLAIN,
+        q_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "B T N Hv"]:
         """Attends. What `why_unsupported` would refuse is not checked again.
 
         Args:
             q, k, v: K divides N. On an Explicit mesh, divided over batch and heads.
-            mask: what may be seen.
-            scale: of the scores; H ** -0.5 unless given.
-            softcap: c, in c tanh(scores / c), before the mask.
-            bias: added to the scaled scores.
-            sinks: a score of each head that takes its share and gives no value.
-            q_ids, kv_ids: a query sees the keys that carry its own number (0 without
-                `q_ids`). A key below 0 is padding.
-            q_lengths, kv_lengths: the first so many queries and keys are real.
+            mask, scoring: what may be seen, and how scores are made.
+            q_info, kv_info: segments, lengths and padding; positions are not taken.
 
         Returns:
             In the dtype of `q`. A query that sees nothing gives 0.
@@ -171,21 +162,12 @@ class Backend:
         Raises:
             UserError: the mesh divides T, S or H, or the keys' heads unlike the queries'.
         """
-        factor = q.shape[-1] ** -0.5 if scale is None else scale
-        extras = {
-            "bias": bias,
-            "sinks": sinks,
-            "q_ids": q_ids,
-            "kv_ids": kv_ids,
-            "q_lengths": q_lengths,
-            "kv_lengths": kv_lengths,
-        }
 
-        def local(q, k, v, extras):
-            q, k, v = clean(q, k, v, extras)
-            return self.local(q, k, v, mask, factor, softcap, extras)
+        def local(q, k, v, *, scoring, q_info, kv_info):
+            q, k, v = clean(q, k, v, q_info, kv_info)
+            return self.local(q, k, v, mask, scoring, q_info, kv_info)
 
-        return over_mesh(local, q, k, v, extras)
+        return over_mesh(local, q, k, v, scoring, q_info, kv_info)
 
     def local(
         self,
@@ -193,16 +175,12 @@ class Backend:
         k: Array,
         v: Array,
         mask: Mask,
-        scale: float,
-        softcap: float | None,
-        extras: "Extras",
+        scoring: Scoring,
+        q_info: TokenInfo,
+        kv_info: TokenInfo,
     ) -> Array:
         """The call on one device, for its share of the batch and of the heads."""
         raise NotImplementedError
-
-
-Extras = dict[str, Array | None]
-"""The run-time arguments of `Backend.__call__` by name."""
 
 
 def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
@@ -218,28 +196,14 @@ def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
     return form
 
 
-def real_queries(q: Array, extras: Extras) -> Array | None:
-    """Bool [B, T]: which queries their length leaves; None for all."""
-    lengths = extras["q_lengths"]
-    return None if lengths is None else jnp.arange(q.shape[1])[None] < lengths[:, None]
-
-
-def real_keys(k: Array, extras: Extras) -> Array | None:
-    """Bool [B, S]: which keys are not padding; None for all."""
-    lengths, ids = extras["kv_lengths"], extras["kv_ids"]
-    real = None if ids is None else ids >= 0
-    if lengths is not None:
-        within = jnp.arange(k.shape[1])[None] < lengths[:, None]
-        real = within if real is None else real & within
-    return real
-
-
-def clean(q: Array, k: Array, v: Array, extras: Extras) -> tuple[Array, Array, Array]:
+def clean(
+    q: Array, k: Array, v: Array, q_info: TokenInfo, kv_info: TokenInfo
+) -> tuple[Array, Array, Array]:
     """Zeros at padding: 0 times an inf there is NaN, and so is its gradient.
 
     The transpose of the selection also drops whatever gradient a kernel leaves there.
     """
-    queries, keys = real_queries(q, extras), real_keys(k, extras)
+    queries, keys = q_info.real(q.shape[1]), kv_info.real(k.shape[1])
     return keep(q, queries), keep(k, keys), keep(v, keys)
 
 

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from attn.attention.backends.base import Backend, Extras, keep, lowered, real_queries
+from attn.attention.backends.base import Backend, keep, lowered
 from attn.device import generation
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask
 
 
@@ -34,40 +36,42 @@ class Cudnn(Backend):
     head_max = 256
     own_value_dim = False
 
-    def _head_dims(self, ask):
+    def _head_dims(self, shape):
         # jax reads the generation off the default device, so over 128 does not compile
         # on a machine without the GPU.
-        here = jax.default_backend() == "gpu" and (generation(ask.device) or 0) >= 9
-        if ask.H > 128 and not here:
-            return f"head dim {ask.H}; it takes up to 128 but on a Hopper GPU at hand"
-        return super()._head_dims(ask)
+        here = jax.default_backend() == "gpu" and (generation(shape.device) or 0) >= 9
+        if shape.H > 128 and not here:
+            return f"head dim {shape.H}; it takes up to 128 but on a Hopper GPU at hand"
+        return super()._head_dims(shape)
 
-    def _mask(self, ask):
-        band = ask.mask.band(ask.T, ask.S)
+    def _mask(self, shape):
+        band = shape.mask.band(shape.T, shape.S)
         if band is None:
             return (
-                f"mask {ask.mask} is no band of diagonals; it takes a full, a causal and "
+                f"mask {shape.mask} is no band of diagonals; it takes a full, a causal and "
                 "a left-windowed one"
             )
         left, right = band
         window = left is None or (left >= 0 and right == 0)
         if right not in (None, 0) or not window:
             return (
-                f"mask {ask.mask} is the band ({left}, {right}); it takes (None, None), "
+                f"mask {shape.mask} is the band ({left}, {right}); it takes (None, None), "
                 "(None, 0) and (left, 0)"
             )
         return None
 
-    def _lengths(self, ask):
-        left, _ = ask.mask.band(ask.T, ask.S) or (None, None)
-        if left is not None and ask.T != ask.S:
-            return f"T = {ask.T} and S = {ask.S} under a window; it takes T = S"
-        if left is not None and "lengths" in ask.asked:
-            return f"lengths under the window of {ask.mask}; a query could see nothing"
+    def _lengths(self, shape):
+        left, _ = shape.mask.band(shape.T, shape.S) or (None, None)
+        if left is not None and shape.T != shape.S:
+            return f"T = {shape.T} and S = {shape.S} under a window; it takes T = S"
+        if left is not None and "lengths" in shape.asked:
+            return (
+                f"lengths under the window of {shape.mask}; a query could see nothing"
+            )
         return None
 
-    def local(self, q, k, v, mask, scale, softcap, extras):
-        return self.attend(q, k, v, mask, scale, extras, "cudnn")
+    def local(self, q, k, v, mask, scoring, q_info, kv_info):
+        return self.attend(q, k, v, mask, scoring, q_info, kv_info, "cudnn")
 
     @staticmethod
     def attend(
@@ -75,16 +79,17 @@ class Cudnn(Backend):
         k: Array,
         v: Array,
         mask: Mask,
-        scale: float,
-        extras: Extras,
+        scoring: Scoring,
+        q_info: TokenInfo,
+        kv_info: TokenInfo,
         implementation: Literal["cudnn", "xla"],
     ) -> Array:
         """The call with the mask as flags, by an `implementation` of `jax.nn`."""
-        options: dict[str, Any] = flags(mask, q.shape[1], k.shape[1]) | lengths(extras)
-        out = jax.nn.dot_product_attention(
-            q, k, v, scale=scale, implementation=implementation, **options
-        )
-        return keep(out, real_queries(q, extras))
+        T, H = q.shape[1], q.shape[-1]
+        options: dict[str, Any] = flags(mask, T, k.shape[1]) | lengths(q_info, kv_info)
+        options |= {"scale": scoring.factor(H), "implementation": implementation}
+        out = jax.nn.dot_product_attention(q, k, v, **options)
+        return keep(out, q_info.real(T))
 
 
 def flags(mask: Mask, T: int, S: int) -> dict[str, Any]:
@@ -94,16 +99,18 @@ def flags(mask: Mask, T: int, S: int) -> dict[str, Any]:
     return {"is_causal": right == 0, "local_window_size": window}
 
 
-def lengths(extras: Extras) -> dict[str, Array]:
+def lengths(q_info: TokenInfo, kv_info: TokenInfo) -> dict[str, Array]:
     """Lengths, at least 1: a row with no key would be NaN.
 
     The key that is then left of none was made a zero, so it gives 0; a query that is
     left of none is dropped after.
     """
-    names = {"q_lengths": "query_seq_lengths", "kv_lengths": "key_value_seq_lengths"}
-    given = {names[ours]: x for ours, x in extras.items() if ours in names}
+    given = {
+        "query_seq_lengths": q_info.lengths,
+        "key_value_seq_lengths": kv_info.lengths,
+    }
     return {
-        theirs: jnp.maximum(x, 1).astype(np.int32)
-        for theirs, x in given.items()
+        name: jnp.maximum(x, 1).astype(np.int32)
+        for name, x in given.items()
         if x is not None
     }

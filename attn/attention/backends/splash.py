@@ -39,18 +39,18 @@ class Splash(Backend):
     interpret: bool = False
     """Whether to run as plain jax operations, on any device, slowly."""
 
-    def _mask(self, ask):
-        if isinstance(ask.mask, PerHead):
-            return f"mask {ask.mask} differs between heads; it takes one for all"
-        strange = foreign_operations(ask.mask)
+    def _mask(self, shape):
+        if isinstance(shape.mask, PerHead):
+            return f"mask {shape.mask} differs between heads; it takes one for all"
+        strange = foreign_operations(shape.mask)
         if strange:
             return (
-                f"mask {ask.mask} computes {', '.join(strange)}, which cannot run inside "
+                f"mask {shape.mask} computes {', '.join(strange)}, which cannot run inside "
                 "the kernel"
             )
         return None
 
-    def local(self, q, k, v, mask, scale, softcap, extras):
+    def local(self, q, k, v, mask, scoring, q_info, kv_info):
         from attn.attention.backends.splash_call import splash_attention
 
         return splash_attention(
@@ -58,9 +58,9 @@ class Splash(Backend):
             k,
             v,
             mask_function=Predicate(mask),
-            scale=scale,
-            softcap=softcap,
-            extras=extras,
+            scoring=scoring,
+            q_info=q_info,
+            kv_info=kv_info,
             interpret=self.interpret,
         )
 

@@ -14,8 +14,9 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 )
 from jaxtyping import Array
 
-from attn.attention.backends.base import Extras, real_keys, real_queries
 from attn.attention.backends.splash import Predicate
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Mask, Tile
 
 BLOCKS = (1024, 512, 256, 128)
@@ -32,6 +33,9 @@ NO_SINK = -1e30
 """A sink below every score takes nothing from a query that sees a key, and all of one
 that sees none, which so gives 0 with zero gradients; above the -2e38 that hides a key."""
 
+NO_QUERY = -2
+"""The segment of a query that is padding; no key is of it, nor padding."""
+
 
 def splash_attention(
     q: Array,
@@ -39,9 +43,9 @@ def splash_attention(
     v: Array,
     *,
     mask_function: Predicate,
-    scale: float,
-    softcap: float | None,
-    extras: Extras,
+    scoring: Scoring,
+    q_info: TokenInfo,
+    kv_info: TokenInfo,
     interpret: bool,
 ) -> Array:
     """The kernel over one device's batch and heads: q [B, T, N, H] to [B, T, N, Hv]."""
@@ -53,14 +57,14 @@ def splash_attention(
         block_sizes=block_sizes(T, S),
         head_shards=1,
         q_seq_shards=1,
-        attn_logits_soft_cap=softcap,
+        attn_logits_soft_cap=scoring.softcap,
         interpret=interpret,
     )
-    sinks = extras["sinks"]
+    sinks = scoring.sinks
     if sinks is None:
         sinks = jnp.full((N,), NO_SINK, jnp.float32)
-    ids = segment_ids(q, k, extras)
-    q = (q.astype(jnp.float32) * scale).astype(q.dtype)
+    ids = segment_ids(len(q), T, S, q_info, kv_info)
+    q = (q.astype(jnp.float32) * scoring.factor(q.shape[-1])).astype(q.dtype)
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     batched = jax.vmap(kernel, in_axes=(0, 0, 0, None if ids is None else 0, None))
     out = batched(q, k, v, ids, sinks)
@@ -68,18 +72,15 @@ def splash_attention(
     return out.swapaxes(1, 2)
 
 
-def segment_ids(q: Array, k: Array, extras: Extras) -> splash_kernel.SegmentIds | None:
+def segment_ids(
+    B: int, T: int, S: int, q_info: TokenInfo, kv_info: TokenInfo
+) -> splash_kernel.SegmentIds | None:
     """Segments, padding and lengths as one number a token; None where none is given."""
-    q_ids, kv_ids = extras["q_ids"], extras["kv_ids"]
-    queries, keys = real_queries(q, extras), real_keys(k, extras)
-    if queries is None and keys is None:
+    q_ids, kv_ids = q_info.ids(T, NO_QUERY), kv_info.ids(S)
+    if q_ids is None and kv_ids is None:
         return None
-    q_ids = jnp.zeros(q.shape[:2], jnp.int32) if q_ids is None else q_ids
-    kv_ids = jnp.zeros(k.shape[:2], jnp.int32) if kv_ids is None else kv_ids
-    if queries is not None:
-        q_ids = jnp.where(queries, q_ids, -2)
-    if keys is not None:
-        kv_ids = jnp.where(keys, kv_ids, -1)
+    q_ids = jnp.zeros((B, T), jnp.int32) if q_ids is None else q_ids
+    kv_ids = jnp.zeros((B, S), jnp.int32) if kv_ids is None else kv_ids
     return splash_kernel.SegmentIds(q_ids, kv_ids)
 
 

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from attn.attention.backends.base import Backend, Extras, keep, lowered, real_queries
+from attn.attention.backends.base import Backend, keep, lowered
 from attn.device import device_kind, generation
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask
 
 VERSION = "0.0.12"
@@ -39,17 +41,17 @@ class Tokamax(Backend):
     head_max = 256
     own_value_dim = True
 
-    def _mask(self, ask):
-        if ask.mask.row_interval(ask.T, ask.S) is None:
-            return f"mask {ask.mask} shows some query more than one interval of keys"
+    def _mask(self, shape):
+        if shape.mask.row_interval(shape.T, shape.S) is None:
+            return f"mask {shape.mask} shows some query more than one interval of keys"
         return None
 
-    def local(self, q, k, v, mask, scale, softcap, extras):
+    def local(self, q, k, v, mask, scoring, q_info, kv_info):
         # Mosaic asks the device itself, so it cannot be compiled where there is none.
         here = jax.default_backend() == "gpu"
         mosaic = here and 9 <= (generation(device_kind()) or 0) < 12
         names = ("mosaic_gpu", "triton") if mosaic else ("triton",)
-        return self.attend(q, k, v, mask, scale, extras, names)
+        return self.attend(q, k, v, mask, scoring, q_info, kv_info, names)
 
     @staticmethod
     def attend(
@@ -57,27 +59,29 @@ class Tokamax(Backend):
         k: Array,
         v: Array,
         mask: Mask,
-        scale: float,
-        extras: Extras,
+        scoring: Scoring,
+        q_info: TokenInfo,
+        kv_info: TokenInfo,
         names: tuple[str, ...],
     ) -> Array:
         """The call with the mask as intervals, by the first of `names` that can."""
-        ranges, sees = intervals(mask, q.shape[1], k.shape[1], extras["kv_lengths"])
+        T, S, H = q.shape[1], k.shape[1], q.shape[-1]
+        ranges, sees = intervals(mask, T, S, kv_info.lengths)
         api, base = kernels()
-        options = {"bias": extras["bias"], "logits_scale": scale}
+        options = {"bias": scoring.bias, "logits_scale": scoring.factor(H)}
         options["mask"] = base.Mask(**ranges)
         *first, last = (api.IMPLEMENTATIONS[name] for name in names)
         for kernel in first:
             try:
-                return seen(kernel(q, k, v, **options), sees, q, extras)
+                return seen(kernel(q, k, v, **options), sees, q_info)
             except NotImplementedError:
                 continue
-        return seen(last(q, k, v, **options), sees, q, extras)
+        return seen(last(q, k, v, **options), sees, q_info)
 
 
-def seen(out: Array, sees: Array | None, q: Array, extras: Extras) -> Array:
+def seen(out: Array, sees: Array | None, q_info: TokenInfo) -> Array:
     """The output, 0 for queries that see nothing or are padding."""
-    return keep(keep(out, sees), real_queries(q, extras))
+    return keep(keep(out, sees), q_info.real(out.shape[1]))
 
 
 def intervals(

@@ -1,4 +1,4 @@
-"""Backward: columns of tiles, and all gradients in one walk.
+"""Backward: columns of tiles, and all gradients in one pass.
 
 A tile is laid out [b, k, D, g, C], keys first: then four of its five products have
 the contracted axis last on the left, and the fifth gives the queries' gradient
@@ -17,11 +17,11 @@ from attn.kernels.blockwise.tiles import (
     Block,
     Line,
     add,
-    cut,
     fold,
     put,
     read,
     read_groups,
+    take,
     unread,
     visible,
 )
@@ -31,14 +31,16 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
     """Gradients of q, k, v, of the bias (None unless it moves) and of the sinks.
 
     Args:
-        inputs: q, k, v, bias, sinks, marks as `forward` takes them.
+        inputs: q, k, v, bias, sinks, infos as `forward` takes them.
         out, lse: what it gave.
         d_out, d_lse: cotangents of both.
         bias_moves: whether anyone asks for the gradient of the bias.
     """
     q, k, v, bias, sinks, _ = inputs
     B, K = q.shape[0], k.shape[2]
-    delta = (d_out.astype(plan.acc) * out.astype(plan.acc)).sum(axis=-1)
+    delta = (
+        d_out.astype(plan.accumulator_dtype) * out.astype(plan.accumulator_dtype)
+    ).sum(axis=-1)
     # Not `finite(out)`, which XLA would hold.
     delta = finite(by_groups(delta, K))
     # d lse / d score is the weight itself, so its cotangent joins the row's own sum.
@@ -51,7 +53,9 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
         line = Line.of(plan, step, plan.columns.lines, K)
         width, length, _ = plan.backward
         at = line.keys(plan, line.index * width, width)
-        k_tile, v_tile = (finite(read(x, at)).astype(plan.dots) for x in (k, v))
+        k_tile, v_tile = (
+            finite(read(x, at)).astype(plan.operand_dtype) for x in (k, v)
+        )
 
         def tile(carry, first, masked):
             rows = line.queries(plan, first, length)
@@ -60,16 +64,21 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
             )
 
         d_q, d_k, d_v, d_bias = grads
-        zeros = (jnp.zeros_like(x, plan.acc) for x in (k_tile, v_tile))
+        zeros = (jnp.zeros_like(x, plan.accumulator_dtype) for x in (k_tile, v_tile))
         d_q, d_k_tile, d_v_tile, d_bias = fold(
             plan, plan.columns, line.index, tile, (d_q, *zeros, d_bias)
         )
-        parts = at.parts(0, 1, 2)
+        parts = at.slices(0, 1, 2)
         d_k = put(d_k, unread(d_k_tile * plan.of_scores), parts)
         return d_q, d_k, put(d_v, unread(d_v_tile), parts), d_bias
 
     d_bias = no_gradient(plan, bias) if bias_moves else None
-    zeros = jnp.zeros_like(q, plan.acc), jnp.zeros_like(k), jnp.zeros_like(v), d_bias
+    zeros = (
+        jnp.zeros_like(q, plan.accumulator_dtype),
+        jnp.zeros_like(k),
+        jnp.zeros_like(v),
+        d_bias,
+    )
     d_q, d_k, d_v, d_bias = lax.fori_loop(0, steps, column, zeros)
     if bias_moves:
         d_bias = jax.tree.map(lambda d, x: d.astype(x.dtype), d_bias, bias)
@@ -78,17 +87,17 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
 
 def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, masked: bool):  # fmt: skip
     """One more tile: adds what it gives to the gradients in `carry`."""
-    q, _, _, bias, _, marks = inputs
+    q, _, _, bias, _, infos = inputs
     G = q.shape[2] // inputs[1].shape[2]
     lse, delta, d_out = rows
     k_tile, v_tile = kv_tiles
     d_q, d_k, d_v, d_bias = carry
-    q_tile, d_tile = finite(read_groups(q, at_q, G)).astype(plan.dots) * plan.of_queries, read_groups(d_out, at_q, G).astype(plan.dots)  # fmt: skip
-    lse, delta = (cut(x, at_q.parts(0, 3, 1))[:, :, None] for x in (lse, delta))
+    q_tile, d_tile = finite(read_groups(q, at_q, G)).astype(plan.operand_dtype) * plan.of_queries, read_groups(d_out, at_q, G).astype(plan.operand_dtype)  # fmt: skip
+    lse, delta = (take(x, at_q.slices(0, 3, 1))[:, :, None] for x in (lse, delta))
     scores = product("bkdh,bkgch->bkdgc", plan, k_tile, q_tile)
     own, add_gradient = None, None
     if bias is not None:
-        own, add_gradient = bias_tile(plan, bias, at_q, at_k, marks)
+        own, add_gradient = bias_tile(plan, bias, G, at_q, at_k, infos)
         own = jnp.moveaxis(own, -1, 2)
     scores = finish(plan, scores, own)
     # A query that saw nothing has the log-sum-exp -inf, and no weights.
@@ -98,23 +107,27 @@ def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, m
     if plan.softcap is not None:
         d_scores = d_scores * (1.0 - (scores / plan.softcap) ** 2)
     if masked:
-        seen = visible(plan, at_q, at_k, marks, as_q, as_k)
+        seen = visible(plan, at_q, at_k, infos, as_q, as_k)
         weights, d_scores = (jnp.where(seen, x, 0) for x in (weights, d_scores))
     if d_bias is not None and add_gradient is not None:
         d_bias = add_gradient(d_bias, jnp.moveaxis(d_scores, 2, -1))
-    weights, d_scores = weights.astype(plan.dots), d_scores.astype(plan.dots)
+    weights, d_scores = (
+        weights.astype(plan.operand_dtype),
+        d_scores.astype(plan.operand_dtype),
+    )
     d_v = d_v + product("bkdgc,bkgcv->bkdv", plan, weights, d_tile)
     d_k = d_k + product("bkdgc,bkgch->bkdh", plan, d_scores, q_tile)
     turned = product("bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores)
     # [b, k, H, g, C] to [b, k, g, C, H].
     gain = unread(jnp.moveaxis(turned, 2, -1) * plan.scale)
-    return add(d_q, gain, at_q.parts(0, 1, 2, G)), d_k, d_v, d_bias
+    return add(d_q, gain, at_q.slices(0, 1, 2, G)), d_k, d_v, d_bias
 
 
 def _sinks(sinks: Array, lse: Array, delta: Array) -> Array:
     """A sink takes its weight and gives no value."""
-    weights = jnp.exp(sinks[None, ..., None].astype(lse.dtype) - lse)
-    return -(weights * delta).sum(axis=(0, 3)).astype(sinks.dtype)
+    own = sinks.reshape(1, *lse.shape[1:3], 1)
+    weights = jnp.exp(own.astype(lse.dtype) - lse)
+    return -(weights * delta).sum(axis=(0, 3)).reshape(-1).astype(sinks.dtype)
 
 
 def finite(x: Array) -> Array:

@@ -8,53 +8,66 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from attn.kernels.blockwise.plan import Plan
-from attn.kernels.blockwise.tiles import Block, Marks, add, cut
+from attn.kernels.blockwise.tiles import Block, Infos, add, positions, take
 from attn.positions import RelativeBias
 
 Bias = Array | RelativeBias
-"""[#B, #K, #G, T, S], or computed from distances with leaves [K, G, ...]."""
+"""[#B, #N, T, S], or computed from distances with leaves [N, ...]."""
 AddGradient = Callable[[Any, Array], Any]
 """Adds the gradient of one tile [b, k, g, C, D] to the gradient of the whole bias."""
 
 
 def bias_tile(
-    plan: Plan, bias: Bias, rows: Block, columns: Block, marks: Marks
+    plan: Plan, bias: Bias, G: int, rows: Block, columns: Block, infos: Infos
 ) -> tuple[Array, AddGradient]:
-    """The bias of a tile [#b, #k, #g, C, D], and how its gradient joins the others."""
+    """The bias of a tile [#b, #k, #g, C, D], and how its gradient joins the others.
+
+    Args:
+        G: query heads for each key/value head.
+    """
     if isinstance(bias, RelativeBias):
-        return _computed(plan, bias, rows, columns, marks)
-    parts = rows.parts(0, 3, 1) + columns.parts(None, 4, None)
-    tile = cut(bias, parts)
+        return _computed(plan, bias, G, rows, columns, infos)
+    slices = rows.slices(0, 2, 1, G) + columns.slices(None, 3, None)
+    tile = _grouped(take(bias, slices), G)
 
     def add_gradient(total, gradient):
         shared = [axis for axis in range(3) if tile.shape[axis] == 1]
-        return add(total, gradient.sum(axis=shared, keepdims=True), parts)
+        gradient = gradient.sum(axis=shared, keepdims=True)
+        return add(total, _joined(gradient), slices)
 
-    return tile.astype(plan.acc), add_gradient
+    return tile.astype(plan.accumulator_dtype), add_gradient
 
 
-def _computed(plan, bias, rows, columns, marks):
-    parts = rows.parts(None, None, 0)
+def _grouped(x: Array, G: int) -> Array:
+    """[b, N, C, D] to [b, K, G, C, D]; [b, 1, C, D] to [b, 1, 1, C, D]."""
+    groups = (1, 1) if x.shape[1] == 1 else (x.shape[1] // G, G)
+    return x.reshape(x.shape[0], *groups, *x.shape[2:])
+
+
+def _joined(x: Array) -> Array:
+    """[b, K, G, C, D] to [b, N, C, D]."""
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def _computed(plan, bias, G, rows, columns, infos):
+    slices = rows.slices(None, None, 0, G)
 
     def compute(bias):
-        bias = jax.tree.map(lambda x: x.astype(plan.acc), bias)
-        if marks.q_positions is None and marks.kv_positions is None:
+        bias = jax.tree.map(lambda x: x.astype(plan.accumulator_dtype), bias)
+        if not plan.has_positions:
             (q, C), (k, D) = rows.tokens, columns.tokens
-            return bias.tile(k - q, C, D)[None]
-        q, k = (
-            at.places if x is None else cut(x, at.parts(0, 1, None))
-            for x, at in ((marks.q_positions, rows), (marks.kv_positions, columns))
-        )
+            return _grouped(bias.tile(k - q, C, D)[None], G)
+        q, k = positions(infos[0], rows), positions(infos[1], columns)
         distances = k[:, None, :] - q[:, :, None]
-        return jax.vmap(bias.at)(distances)
+        return _grouped(jax.vmap(bias.at)(distances), G)
 
-    tile, pull = jax.vjp(compute, jax.tree.map(lambda x: cut(x, parts), bias))
+    tile, pull = jax.vjp(compute, jax.tree.map(lambda x: take(x, slices), bias))
 
     def add_gradient(total, gradient):
         if tile.shape[0] == 1:
             gradient = gradient.sum(axis=0, keepdims=True)
         return jax.tree.map(
-            lambda x, part: add(x, part.astype(x.dtype), parts),
+            lambda x, part: add(x, part.astype(x.dtype), slices),
             total,
             pull(gradient)[0],
         )
@@ -64,4 +77,4 @@ def _computed(plan, bias, rows, columns, marks):
 
 def no_gradient(plan: Plan, bias: Bias) -> Any:
     """Zeros to which `AddGradient` adds."""
-    return jax.tree.map(lambda x: jnp.zeros_like(x, plan.acc), bias)
+    return jax.tree.map(lambda x: jnp.zeros_like(x, plan.accumulator_dtype), bias)

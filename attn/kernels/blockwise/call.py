@@ -6,41 +6,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.kernels.blockwise import backward as backward_pass
 from attn.kernels.blockwise import forward as forward_pass
-from attn.kernels.blockwise.bias import Bias
 from attn.kernels.blockwise.plan import Plan, choose_heads, product_dtype
-from attn.kernels.blockwise.tiles import Marks
-from attn.kernels.blockwise.walks import Cut, choose_cut, fit
+from attn.kernels.blockwise.schedule import BlockSizes, choose_block_sizes, fit
+from attn.kernels.blockwise.tiles import Infos
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 
 def blockwise_attention(
-    q: Float[Array, "B T K G H"],
+    q: Float[Array, "B T N H"],
     k: Float[Array, "B S K H"],
     v: Float[Array, "B S K Hv"],
     *,
     mask: Mask,
-    scale: float | None = None,
-    softcap: float | None = None,
-    bias: Bias | None = None,
-    sinks: Float[Array, "K G"] | None = None,
-    q_ids: Int[Array, "B T"] | None = None,
-    kv_ids: Int[Array, "B S"] | None = None,
-    q_positions: Int[Array, "B T"] | None = None,
-    kv_positions: Int[Array, "B S"] | None = None,
+    scoring: Scoring = PLAIN,
+    q_info: TokenInfo = NOTHING_TOLD,
+    kv_info: TokenInfo = NOTHING_TOLD,
     blocks: tuple[int, int] | None = None,
     whole: bool = False,
-) -> tuple[Float[Array, "B T K G Hv"], Float[Array, "B T K G"]]:
+) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
     """`dense_attention` of every head, in O(T + S) memory.
 
-    The G query heads of a group share a key/value head, which is never copied. The
-    gradient of a bias [#B, #K, #G, T, S] is computed only where it is asked for.
+    The N / K query heads of a group share a key/value head, which is never copied. The
+    gradient of a bias [#B, #N, T, S] is computed only where it is asked for.
 
     Args:
-        bias, sinks, q_ids, kv_ids, q_positions, kv_positions: as `attn.attend`.
+        q, k, v: K divides N.
+        mask, scoring, q_info, kv_info: as `dense_attention` takes them, of all heads and
+            sequences.
         blocks: queries and keys a tile, at most T and S; chosen by the mask unless
             given.
         whole: works on all sequences and heads in each step, which arrays that are
@@ -51,41 +49,55 @@ def blockwise_attention(
         float64, float64), both differentiable. A query that sees nothing gives 0 and
         -inf; a value of inf or NaN reaches the queries that see it, and no others.
     """
-    (B, T, K, G, H), S = q.shape, k.shape[1]
-    moved = q_positions is not None or kv_positions is not None
+    kv_info = kv_info.folded(k.shape[1])
+    plan = make_plan(q, k, mask, scoring, (q_info, kv_info), blocks, whole)
+    infos = tuple(TokenInfo(x.segment_ids, x.positions) for x in (q_info, kv_info))
+    out, lse = _attention(plan, q, k, v, scoring.bias, scoring.sinks, infos)  # pyright: ignore[reportGeneralTypeIssues]
+    return out, jnp.moveaxis(lse, -1, 1).reshape(q.shape[:3])
+
+
+def make_plan(
+    q: Array,
+    k: Array,
+    mask: Mask,
+    scoring: Scoring,
+    infos: Infos,
+    blocks: tuple[int, int] | None,
+    whole: bool,
+) -> Plan:
+    """All that is known of a call before any array, its block sizes chosen."""
+    (B, T, N, H), (S, K) = q.shape, k.shape[1:3]
+    has_positions = any(info.positions is not None for info in infos)
     if blocks is None:
         forward, backward = (
-            choose_cut(FULL if moved else mask, T, S, of_rows)
+            choose_block_sizes(FULL if has_positions else mask, T, S, of_rows)
             for of_rows in (True, False)
         )
     else:
-        forward = fit(Cut(blocks[0], blocks[1]), T, S)
-        backward = fit(Cut(blocks[1], blocks[0]), S, T)
+        forward = fit(BlockSizes(blocks[0], blocks[1]), T, S)
+        backward = fit(BlockSizes(blocks[1], blocks[0]), S, T)
     scores = max(forward.line * forward.tile, backward.line * backward.tile)
-    few = (B, K) if whole else choose_heads(B, K, G * scores)
-    plan = Plan(
+    batch, heads = (B, K) if whole else choose_heads(B, K, N // K * scores)
+    return Plan(
         mask,
-        float(H**-0.5 if scale is None else scale),
-        softcap,
+        float(scoring.factor(H)),
+        scoring.softcap,
         T,
         S,
         forward,
         backward,
-        *few,
-        dots=product_dtype(q.dtype),
-        acc=str(jnp.promote_types(q.dtype, jnp.float32)),
-        marked=moved or kv_ids is not None,
-        moved=moved,
+        batch,
+        heads,
+        operand_dtype=product_dtype(q.dtype),
+        accumulator_dtype=str(jnp.promote_types(q.dtype, jnp.float32)),
+        has_token_info=has_positions or infos[1].segment_ids is not None,
+        has_positions=has_positions,
     )
-    marks = Marks(q_ids, kv_ids, q_positions, kv_positions)
-    heads = q.reshape(B, T, K * G, H)
-    out, lse = _attention(plan, heads, k, v, bias, sinks, marks)  # pyright: ignore[reportGeneralTypeIssues]
-    return out.reshape(B, T, K, G, -1), jnp.moveaxis(lse, -1, 1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(plan: Plan, q, k, v, bias, sinks, marks):
-    return forward_pass.forward(plan, q, k, v, bias, sinks, marks)
+def _attention(plan: Plan, q, k, v, bias, sinks, infos):
+    return forward_pass.forward(plan, q, k, v, bias, sinks, infos)
 
 
 def _forward(plan: Plan, *primals: Any):

@@ -8,13 +8,13 @@ from attn.kernels.blockwise.bias import Bias, bias_tile
 from attn.kernels.blockwise.plan import Plan
 from attn.kernels.blockwise.tiles import (
     Block,
+    Infos,
     Line,
-    Marks,
-    cut,
     fold,
     put,
     read,
     read_groups,
+    take,
     unread,
     visible,
 )
@@ -26,8 +26,8 @@ def forward(
     k: Float[Array, "B S K H"],
     v: Float[Array, "B S K Hv"],
     bias: Bias | None,
-    sinks: Float[Array, "K G"] | None,
-    marks: Marks,
+    sinks: Float[Array, "N"] | None,
+    infos: Infos,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B K G T"]]:
     """The output, in the dtype of `v`, and the log-sum-exp."""
     B, K = q.shape[0], k.shape[2]
@@ -38,45 +38,49 @@ def forward(
         line = Line.of(plan, step, plan.rows.lines, K)
         width, length, _ = plan.forward
         at = line.queries(plan, line.index * width, width)
-        q_tile = read_groups(q, at, G).astype(plan.dots) * plan.of_queries
+        q_tile = read_groups(q, at, G).astype(plan.operand_dtype) * plan.of_queries
 
         def tile(carry, first, masked):
             columns = line.keys(plan, first, length)
-            return _tile(plan, q_tile, k, v, bias, marks, at, columns, carry, masked)
+            return _tile(plan, q_tile, k, v, bias, infos, at, columns, carry, masked)
 
-        zero = jnp.zeros_like(q_tile[..., 0], plan.acc)
+        zero = jnp.zeros_like(q_tile[..., 0], plan.accumulator_dtype)
         wide = jnp.broadcast_to(zero[..., None], (*zero.shape, v.shape[-1]))
         sums = fold(plan, plan.rows, line.index, tile, (zero - jnp.inf, zero, wide))  # fmt: skip
-        share, own = _finish(sums, None if sinks is None else cut(sinks, at.parts(None, None, 0)))  # fmt: skip
+        sink = None if sinks is None else take(sinks, at.slices(None, None, 0, G))
+        share, own = _finish(sums, sink)
         return (
-            put(out, unread(share), at.parts(0, 1, 2, G)),
-            put(lse, own, at.parts(0, 3, 1)),
+            put(out, unread(share), at.slices(0, 1, 2, G)),
+            put(lse, own, at.slices(0, 3, 1)),
         )
 
     start = jnp.zeros_like(q[..., :1], v.dtype)
     out = jnp.broadcast_to(start, (*q.shape[:-1], v.shape[-1]))
-    lse = by_groups(jnp.zeros_like(q[..., 0], plan.acc), K)
+    lse = by_groups(jnp.zeros_like(q[..., 0], plan.accumulator_dtype), K)
     steps = (B // plan.batch) * (K // plan.heads) * plan.rows.lines
     return lax.fori_loop(0, steps, row, (out, lse))
 
 
-def _tile(plan: Plan, q_tile, k, v, bias, marks, rows: Block, columns: Block, carry, masked: bool):  # fmt: skip
+def _tile(plan: Plan, q_tile, k, v, bias, infos, rows: Block, columns: Block, carry, masked: bool):  # fmt: skip
     """One more tile: running maximum, sum of weights, weighted sum of values."""
     top, total, out = carry
-    k_tile, v_tile = (read(x, columns).astype(plan.dots) for x in (k, v))
+    k_tile, v_tile = (read(x, columns).astype(plan.operand_dtype) for x in (k, v))
     scores = product("bkgch,bkdh->bkgcd", plan, q_tile, k_tile)
-    own = None if bias is None else bias_tile(plan, bias, rows, columns, marks)[0]
+    G = q_tile.shape[2]
+    own = None if bias is None else bias_tile(plan, bias, G, rows, columns, infos)[0]
     scores = finish(plan, scores, own)
     hit = None
     if masked:
-        seen = visible(plan, rows, columns, marks, as_q, as_k)
+        seen = visible(plan, rows, columns, infos, as_q, as_k)
         scores = jnp.where(seen, scores, -jnp.inf)
         v_tile, hit = hide_infinite(v_tile, seen)
     new_top = jnp.maximum(top, scores.max(axis=-1))
     shift = jnp.where(new_top == -jnp.inf, 0.0, new_top)
     weights = jnp.exp(scores - shift[..., None])
     fade = jnp.exp(top - shift)
-    gain = product("bkgcd,bkdv->bkgcv", plan, weights.astype(plan.dots), v_tile)
+    gain = product(
+        "bkgcd,bkdv->bkgcv", plan, weights.astype(plan.operand_dtype), v_tile
+    )
     if hit is not None:
         gain = jnp.where(hit[..., None], jnp.nan, gain)
     total = total * fade + weights.sum(axis=-1)
@@ -87,7 +91,7 @@ def _finish(sums, sinks):
     """Output and log-sum-exp of a row of tiles."""
     top, total, out = sums
     if sinks is not None:
-        sinks = sinks[None, ..., None].astype(top.dtype)
+        sinks = sinks.reshape(1, *top.shape[1:3], 1).astype(top.dtype)
         new_top = jnp.maximum(top, sinks)
         fade = jnp.exp(top - new_top)
         total = total * fade + jnp.exp(sinks - new_top)
@@ -104,8 +108,8 @@ def by_groups(x: Array, K: int) -> Array:
 
 
 def product(equation: str, plan: Plan, a: Array, b: Array) -> Array:
-    """A matrix product with sums in `plan.acc`."""
-    return jnp.einsum(equation, a, b, preferred_element_type=plan.acc)
+    """A matrix product with sums in `plan.accumulator_dtype`."""
+    return jnp.einsum(equation, a, b, preferred_element_type=plan.accumulator_dtype)
 
 
 def finish(plan: Plan, products: Array, bias: Array | None) -> Array:

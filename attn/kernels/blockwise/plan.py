@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.device import cpu_multiplies, device_kind
-from attn.kernels.blockwise.walks import Cut, Walk, choose_cut, make_walk
+from attn.kernels.blockwise.schedule import BlockSizes, TileSchedule, tile_schedule
 from attn.masks import FULL, Mask
 
 SCORES_AT_ONCE = 2**20
@@ -20,49 +20,49 @@ class Plan:
     softcap: float | None
     T: int
     S: int
-    forward: Cut
+    forward: BlockSizes
     """Rows of tiles."""
-    backward: Cut
+    backward: BlockSizes
     """Columns of tiles."""
     batch: int
     """Sequences that a step works on."""
     heads: int
     """Key/value heads that a step works on."""
-    dots: str
-    """Dtype of the factors of every matrix product."""
-    acc: str
-    """Dtype of scores, softmax and sums."""
-    marked: bool
-    """Whether tokens carry ids or places known at run time: every tile is masked."""
-    moved: bool
-    """Whether they carry places, so that the mask hides no tile for sure."""
+    operand_dtype: str
+    """Of the factors of every matrix product."""
+    accumulator_dtype: str
+    """Of scores, softmax and sums."""
+    has_token_info: bool
+    """Whether tokens have ids or positions known at run time: every tile is masked."""
+    has_positions: bool
+    """Whether they have positions, so that the mask hides no tile for sure."""
 
     @property
     def of_queries(self) -> float:
         """The part of the scale that queries take; scaling scores costs a pass over
         them, and rounds nothing where factors are narrower than scores."""
-        return self.scale if self.dots == self.acc else 1.0
+        return self.scale if self.operand_dtype == self.accumulator_dtype else 1.0
 
     @property
     def of_scores(self) -> float:
         """The rest of the scale."""
-        return 1.0 if self.dots == self.acc else self.scale
+        return 1.0 if self.operand_dtype == self.accumulator_dtype else self.scale
 
     @property
-    def rows(self) -> Walk:
+    def rows(self) -> TileSchedule:
         """The tiles of the forward pass."""
-        return self._walk(self.forward, of_rows=True)
+        return self._schedule(self.forward, of_rows=True)
 
     @property
-    def columns(self) -> Walk:
+    def columns(self) -> TileSchedule:
         """The tiles of the backward pass."""
-        return self._walk(self.backward, of_rows=False)
+        return self._schedule(self.backward, of_rows=False)
 
-    def _walk(self, cut: Cut, of_rows: bool) -> Walk:
-        mask = FULL if self.moved else self.mask
-        walk = make_walk(mask, self.T, self.S, cut, of_rows)
-        assert walk is not None, "cuts are chosen where they exist"
-        return walk
+    def _schedule(self, sizes: BlockSizes, of_rows: bool) -> TileSchedule:
+        mask = FULL if self.has_positions else self.mask
+        schedule = tile_schedule(mask, self.T, self.S, sizes, of_rows)
+        assert schedule is not None, "sizes are chosen where a schedule exists"
+        return schedule
 
 
 def choose_heads(B: int, K: int, scores: int) -> tuple[int, int]:
@@ -70,16 +70,6 @@ def choose_heads(B: int, K: int, scores: int) -> tuple[int, int]:
     fits = max(1, SCORES_AT_ONCE // scores)
     heads = _largest_divisor(K, fits)
     return (_largest_divisor(B, fits // K) if heads == K else 1), heads
-
-
-def step_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
-    """Numbers that a forward step of one head holds: its tile, whatever T and S are.
-
-    Scores and weights, then the queries, their sums and what the tile adds to them,
-    then keys and values.
-    """
-    line, tile, _ = choose_cut(mask, T, S, of_rows=True)
-    return 2 * line * tile + line * (H + 2 * Hv) + tile * (H + Hv)
 
 
 def _largest_divisor(n: int, most: int) -> int:

@@ -9,20 +9,14 @@ from jaxtyping import Array
 
 from attn.device import device_kind
 from attn.kernels.blockwise.plan import Plan
-from attn.kernels.blockwise.walks import Walk
+from attn.kernels.blockwise.schedule import TileSchedule
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Tile
 
-Part = tuple[int, Array, int]
+AxisSlice = tuple[int, Array, int]
 """An axis, where on it to begin, and how far to go."""
-
-
-class Marks(NamedTuple):
-    """What is known of the tokens at run time only, [B, T] or [B, S]."""
-
-    q_ids: Array | None = None
-    kv_ids: Array | None = None
-    q_positions: Array | None = None
-    kv_positions: Array | None = None
+Infos = tuple[TokenInfo, TokenInfo]
+"""Of queries and of keys [B, L]: segments, padding as `NO_KEY` among them, positions."""
 
 
 class Block(NamedTuple):
@@ -37,9 +31,9 @@ class Block(NamedTuple):
     fresh: Array
     """First token that no block before it holds."""
 
-    def parts(
+    def slices(
         self, batch: int | None, tokens: int | None, heads: int | None, G: int = 1
-    ) -> list[Part]:
+    ) -> list[AxisSlice]:
         """The block on these axes of an array; None where the array has none.
 
         Args:
@@ -51,7 +45,7 @@ class Block(NamedTuple):
         return [(axis, *pair) for axis, pair in pairs if axis is not None]
 
     @property
-    def places(self) -> Array:
+    def index(self) -> Array:
         """Index of each token [1, C]."""
         start, size = self.tokens
         return (start + jnp.arange(size))[None]
@@ -90,11 +84,11 @@ class Line(NamedTuple):
         return Block(batch, tokens, heads, first)
 
 
-def cut(x: Array, parts: Iterable[Part]) -> Array:
-    """A part of `x`; an axis of size 1 is shared, and stays."""
+def take(x: Array, slices: Iterable[AxisSlice]) -> Array:
+    """These slices of `x`; an axis of size 1 is shared, and stays."""
     dtype = x.dtype
     x = _as_bits(x)
-    for axis, start, size in parts:
+    for axis, start, size in slices:
         # An axis that is wanted whole may lie over a mesh, and is not sliced.
         if x.shape[axis] not in (1, size):
             x = lax.dynamic_slice_in_dim(x, start, size, axis)
@@ -114,24 +108,24 @@ def _narrow(dtype) -> bool:
     return dtype in (jnp.bfloat16, jnp.float16) and device_kind() == "cpu"
 
 
-def put(x: Array, value: Array, parts: Iterable[Part]) -> Array:
-    """`x` with `value` in place of `cut(x, parts)`."""
+def put(x: Array, value: Array, slices: Iterable[AxisSlice]) -> Array:
+    """`x` with `value` in place of `take(x, slices)`."""
     starts = [jnp.int32(0)] * x.ndim
-    for axis, start, _ in parts:
+    for axis, start, _ in slices:
         if x.shape[axis] != value.shape[axis]:
             starts[axis] = start.astype(jnp.int32)
     value = _as_bits(value.astype(x.dtype))
     return _from_bits(lax.dynamic_update_slice(_as_bits(x), value, starts), x.dtype)
 
 
-def add(x: Array, value: Array, parts: list[Part]) -> Array:
-    """`x` with `value` added to `cut(x, parts)`."""
-    return put(x, cut(x, parts) + value, parts)
+def add(x: Array, value: Array, slices: list[AxisSlice]) -> Array:
+    """`x` with `value` added to `take(x, slices)`."""
+    return put(x, take(x, slices) + value, slices)
 
 
 def read(x: Array, at: Block) -> Array:
     """[B, S, K, H] to [b, k, C, H]: heads in front, as products want them."""
-    return jnp.moveaxis(cut(x, at.parts(0, 1, 2)), 1, -2)
+    return jnp.moveaxis(take(x, at.slices(0, 1, 2)), 1, -2)
 
 
 def read_groups(x: Array, at: Block, G: int) -> Array:
@@ -140,7 +134,7 @@ def read_groups(x: Array, at: Block, G: int) -> Array:
     Query heads are split in the tile: split in the whole array, which XLA may lay out
     anew, they would cost a copy of it.
     """
-    tile = cut(x, at.parts(0, 1, 2, G))
+    tile = take(x, at.slices(0, 1, 2, G))
     b, C, heads, H = tile.shape
     return jnp.moveaxis(tile.reshape(b, C, heads // G, G, H), 1, -2)
 
@@ -155,43 +149,48 @@ def visible(
     plan: Plan,
     rows: Block,
     columns: Block,
-    marks: Marks,
+    infos: Infos,
     as_q: Callable[[Array], Array],
     as_k: Callable[[Array], Array],
 ) -> Array:
     """Which pairs of a tile are seen; `as_q` and `as_k` lay [b, C] along the tile."""
-
-    def own(x: Array | None, at: Block) -> Array | None:
-        return None if x is None else cut(x, at.parts(0, 1, None))
-
-    q_places, k_places = own(marks.q_positions, rows), own(marks.kv_positions, columns)
-    seen = plan.mask.predicate(
-        as_q(rows.places if q_places is None else q_places),
-        as_k(columns.places if k_places is None else k_places),
-    )
-    seen = seen & as_q(rows.places >= rows.fresh)
-    seen = seen & as_k(columns.places >= columns.fresh)
-    q_ids, kv_ids = own(marks.q_ids, rows), own(marks.kv_ids, columns)
-    if kv_ids is not None:
-        seen = seen & ((0 if q_ids is None else as_q(q_ids)) == as_k(kv_ids))
+    q_info, kv_info = infos
+    q_index, k_index = positions(q_info, rows), positions(kv_info, columns)
+    seen = plan.mask.predicate(as_q(q_index), as_k(k_index))
+    seen = seen & as_q(rows.index >= rows.fresh)
+    seen = seen & as_k(columns.index >= columns.fresh)
+    if kv_info.segment_ids is not None:
+        kv_ids = take(kv_info.segment_ids, columns.slices(0, 1, None))
+        q_ids = q_info.segment_ids
+        own = 0 if q_ids is None else as_q(take(q_ids, rows.slices(0, 1, None)))
+        seen = seen & (own == as_k(kv_ids))
     return seen
 
 
-def fold(plan: Plan, walk: Walk, line: Array, body, carry):
+def positions(info: TokenInfo, at: Block) -> Array:
+    """Where the tokens of a block stand, [b or 1, C]."""
+    if info.positions is None:
+        return at.index
+    return take(info.positions, at.slices(0, 1, None))
+
+
+def fold(plan: Plan, schedule: TileSchedule, line: Array, body, carry):
     """Folds `body(carry, first, masked)` over the tiles of a line.
 
     Args:
         body: takes the first token of a tile along the line, and whether to mask it.
     """
     for kind in (Tile.FULL, Tile.PARTIAL):
-        if walk.first[kind].size == 0:
+        if schedule.first[kind].size == 0:
             continue
         pointers, first = (
-            jnp.asarray(walk.pointers[kind]),
-            jnp.asarray(walk.first[kind]),
+            jnp.asarray(schedule.pointers[kind]),
+            jnp.asarray(schedule.first[kind]),
         )
 
-        def visit(n, carry, first=first, masked=kind is Tile.PARTIAL or plan.marked):
+        def visit(
+            n, carry, first=first, masked=kind is Tile.PARTIAL or plan.has_token_info
+        ):
             return body(carry, first[n], masked)
 
         carry = lax.fori_loop(pointers[line], pointers[line + 1], visit, carry)

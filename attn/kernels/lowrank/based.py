@@ -17,7 +17,7 @@ class Based(FeatureAttention):
     Of x = q W_q / d^(1/4), and k W_k / d^(1/4), phi(q) . phi(k) = 1 + s + s^2 / 2 for
     the score s = q W_q . k W_k / sqrt(d): near exp(s) where s is small, and never under
     1/2. O(T d^2 Hv) time; decoding keeps a state that grows as d^2 and not with the
-    text. It cannot say a strong no: below s = -1 the weight of a key grows again.
+    sequence. It cannot say a strong no: below s = -1 the weight of a key grows again.
 
     The paper projects the layer's input to queries and keys of width d. Here the layer
     makes them of width H and the kernel projects again; the product of the two is the
@@ -30,7 +30,7 @@ class Based(FeatureAttention):
     least: ClassVar = {"feature_dim": 1}
     rotates = False
     """W_q and W_k stand between the turning and the product, and do not commute with it:
-    a score of turned queries and keys would tell places, not their distance."""
+    a score of turned queries and keys would tell positions, not their distance."""
 
     feature_dim: int = 16
     """Width that queries and keys are projected to, d; the state grows as its square."""

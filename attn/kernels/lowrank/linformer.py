@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean, dense_attention
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -17,7 +19,7 @@ class Linformer(Kernel):
     """softmax(q (E k)^T / sqrt(H)) F v: Wang et al. 2020, section 4, equation 7.
 
     E and F are learned, `rank` × S for each head, so O(T rank) time and memory. They
-    mix all positions, so it cannot be causal, and it is made for one longest text;
+    mix all positions, so it cannot be causal, and it is made for one longest sequence;
     padding is taken out before the projection.
     """
 
@@ -51,10 +53,6 @@ class Linformer(Kernel):
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(self.rank, H + Hv, S + T)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        # Scores and weights; projected keys and values.
-        return 2 * T * self.rank + self.rank * (H + Hv)
-
     def state_size(self, S, H, Hv):
         return self.rank * (H + Hv)
 
@@ -66,16 +64,17 @@ class Linformer(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        scale: float | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
+        scoring: Scoring = PLAIN,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]. S may be shorter than the text `init` was told of."""
+        """Attends: [T, Hv]. S may be shorter than the sequence `init` was told of."""
         S, kv_len = k.shape[0], weights["E"].shape[1]
         if kv_len < S:
             raise UserError(
-                f"linformer was made for texts of {kv_len} keys and was given {S}; "
+                f"linformer was made for sequences of {kv_len} keys and was given {S}; "
                 f"init it with kv_len = {S}"
             )
         E, F = (weights[name][:, :S].astype(v.dtype) for name in ("E", "F"))
+        kv_ids = kv_info.ids(S)
         k, v = E @ clean(k, kv_ids), F @ clean(v, kv_ids)
-        return dense_attention(q, k, v, mask=FULL, scale=scale)[0]
+        return dense_attention(q, k, v, mask=FULL, scoring=scoring)[0]

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import Kernel, Weights, matmul_flops, wide
+from attn.kernels.base import Kernel, matmul_flops, wide
 from attn.kernels.dense import clean, dense_attention
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -21,12 +23,12 @@ class Nystrom(Kernel):
     q~ and k~ are L landmarks, means of L consecutive segments of real tokens, as equal
     as can be. O((T + S) L) time and memory, and O(L^3) for the pseudo-inverse, which is
     iterated (`pseudo_inverse`). Exact at convergence where L = T = S; else the error is
-    what the landmarks miss. Landmarks average over the whole text, so it cannot be
+    what the landmarks miss. Landmarks average over the whole sequence, so it cannot be
     causal; rows of the map sum to 1 only when the iteration has converged.
 
     A mask of the keys tells padding among the queries too where T = S, which is taken
     for self-attention: such queries are in no landmark. Where T != S all queries count.
-    Segments without tokens, on texts shorter than L, take no part in F, A or B.
+    Segments without tokens, on sequences shorter than L, take no part in F, A or B.
 
     The paper adds a depthwise convolution of the values to the output; here that is the
     layer `short_conv`. The first guess has the norms of each A, as in its equation; its
@@ -52,9 +54,6 @@ class Nystrom(Kernel):
         products = matmul_flops(T + S, L, H + Hv) + matmul_flops(L, L, H + L + Hv)
         return means + products + self.iterations * matmul_flops(4, L, L, L)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        return 2 * (T + S) * self.num_landmarks
-
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
 
@@ -65,24 +64,24 @@ class Nystrom(Kernel):
         v: Float[Array, "S Hv"],
         *,
         mask: Mask,
-        scale: float | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
-        weights: Weights | None = None,
+        scoring: Scoring = PLAIN,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; without real keys it is 0."""
-        dtype, L = v.dtype, self.num_landmarks
+        dtype, L, kv_ids = v.dtype, self.num_landmarks, kv_info.ids(len(k))
         q, k, v = map(wide, (q, k, v))
         q_ids = kv_ids if len(q) == len(k) else None
         (mean_q, of_q), (mean_k, of_k) = landmarks(q, q_ids, L), landmarks(k, kv_ids, L)
-        attend = partial(_attend, scale=scale)
+        attend = partial(_attend, scoring=scoring)
         A = attend(mean_q, mean_k, jnp.eye(L, dtype=v.dtype), of_k)
         inverse = pseudo_inverse(clean(A, of_q), self.iterations)
         values = precise(inverse, attend(mean_q, k, v, kv_ids))
         return attend(q, mean_k, values, of_k).astype(dtype)
 
 
-def _attend(q: Array, k: Array, v: Array, kv_ids: Array | None, scale) -> Array:
-    return dense_attention(q, k, v, mask=FULL, scale=scale, kv_ids=kv_ids)[0]
+def _attend(q: Array, k: Array, v: Array, kv_ids: Array | None, scoring) -> Array:
+    info = TokenInfo(segment_ids=kv_ids)
+    return dense_attention(q, k, v, mask=FULL, scoring=scoring, kv_info=info)[0]
 
 
 precise = partial(jnp.matmul, precision=lax.Precision.HIGHEST)

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 
 from attn.errors import UserError, unknown
 from attn.kernels.base import Weights, matmul_flops, sums_dtype
-from attn.kernels.blockwise import tile_numbers
 from attn.kernels.composed import Composed, SoftmaxOf
 
 KINDS = ("dense", "random")
@@ -20,10 +19,10 @@ class Synthesizer(Composed):
     """softmax(scores) v with learned scores: Tay et al. 2020, section 3.
 
     "dense" has scores relu(q W1) W2: a token tells by itself where to look. "random",
-    the paper's factorised one, has R1^T R2: the same map for every text. Both are
-    softmax attention with queries and keys of width `rank` and one learned key a place,
-    so time is O(T S) and memory as softmax's. It is made for one longest text, of which
-    a shorter one takes the first places, and for as many queries as keys.
+    the paper's factorised one, has R1^T R2: the same map for every sequence. Both are
+    softmax attention with queries and keys of width `rank` and one learned key a position,
+    so time is O(T S) and memory as softmax's. It is made for one longest sequence, of which
+    a shorter one takes the first positions, and for as many queries as keys.
 
     The paper's dense map has biases, and a hidden layer as wide as the model that reads
     the layer's input; this one has none, and reads the head's query.
@@ -78,9 +77,6 @@ class Synthesizer(Composed):
         made = matmul_flops(T, H, self.rank) if self.kind == "dense" else 0
         return made + matmul_flops(T, S, self.rank + Hv) * mask.density(T, S)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        return tile_numbers(mask, T, S, self.rank, Hv) + 2 * T * self.rank
-
     def state_size(self, S, H, Hv):
         return S * Hv
 
@@ -93,12 +89,12 @@ class Synthesizer(Composed):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """Attends. T may be shorter than the text `init` was told of."""
+        """Attends. T may be shorter than the sequence `init` was told of."""
         T = q.shape[1]
         kv_len = weights["R2" if self.kind == "random" else "W2"].shape[-1]
         if kv_len < T:
             raise UserError(
-                f"synthesizer was made for texts of {kv_len} keys and was given {T}; "
+                f"synthesizer was made for sequences of {kv_len} keys and was given {T}; "
                 f"init it with kv_len = {T}"
             )
         queries, keys = self.factors(q, weights)
@@ -110,13 +106,13 @@ class Synthesizer(Composed):
         """What stands for queries and for keys."""
         T = q.shape[1]
 
-        def placed(name: str) -> Float[Array, "1 T N R"]:
+        def of_positions(name: str) -> Float[Array, "1 T N R"]:
             return jnp.transpose(weights[name][..., :T], (2, 0, 1))[None]
 
         if self.kind == "random":
-            return placed("R1"), placed("R2")
+            return of_positions("R1"), placed("R2")
         W1 = weights["W1"].astype(q.dtype)
         hidden = jnp.einsum(
             "btnh,nhr->btnr", q, W1, preferred_element_type=sums_dtype(q)
         )
-        return jax.nn.relu(hidden), placed("W2")
+        return jax.nn.relu(hidden), of_positions("W2")

@@ -1,1 +1,1 @@
-"""Mechanisms that keep a state of fixed size and meet the text token by token."""
+"""Mechanisms that keep a state of fixed size and meet the sequence token by token."""

@@ -15,17 +15,19 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from attn.kernels.base import Kernel, Weights
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
 
 
 class Tokens(NamedTuple):
-    """A text as the recurrence reads it, in float32 at least; also one token of it."""
+    """A sequence as the recurrence reads it, in float32 at least; also one token of it."""
 
     q: Float[Array, "*T H"]
     k: Float[Array, "*T H"]
@@ -38,7 +40,7 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True)
 class FadingState(Kernel):
-    """Base of the mechanisms here. Its padding lies wherever `kv_ids` is below 0."""
+    """Base of the mechanisms here. Its padding lies wherever `kv_info` tells it."""
 
     family = "recurrent"
     can: ClassVar[frozenset[str]] = frozenset(
@@ -96,11 +98,12 @@ class FadingState(Kernel):
         *,
         mask: Mask,
         weights: Weights | None = None,
-        kv_ids: Int[Array, "T"] | None = None,
+        kv_info: TokenInfo = NOTHING_TOLD,
         form: str = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
         dtype, acc = v.dtype, jnp.promote_types(v.dtype, jnp.float32)
+        kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         q, k, v = (y.astype(acc) for y in (q, k, v))
         real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
@@ -132,7 +135,8 @@ class FadingState(Kernel):
         """All chunks at once, but for the states between them."""
         T = len(x.q)
         C = min(CHUNK, T)
-        x = jax.tree.map(lambda y: chunks(y, C), x)
+        # What the last chunk lacks is 0, and so changes nothing.
+        x = jax.tree.map(lambda y: in_chunks(y, C), x)
         fade, left = self._fading(x)
         own, found = self.writes(x, fade, left)
         # What of each token reaches the end of its chunk.
@@ -162,13 +166,6 @@ class FadingState(Kernel):
 
 def _scores(x: Tokens, fade: Float[Array, "#M C C"]) -> Float[Array, "M C C"]:
     return jnp.einsum("mch,mdh->mcd", x.q, x.k) * fade
-
-
-def chunks(x: Float[Array, "T *U"], C: int) -> Float[Array, "M C *U"]:
-    """Cuts a text into chunks; what the last one lacks is 0, and so changes nothing."""
-    M = -(-len(x) // C)
-    x = jnp.pad(x, [(0, M * C - len(x)), *[(0, 0)] * (x.ndim - 1)])
-    return x.reshape(M, C, *x.shape[1:])
 
 
 def states(

@@ -24,7 +24,7 @@ class GatedDelta(FadingState):
     4.2, and its form over chunks Yang et al. 2024 (DeltaNet), section 3. k and q have
     length 1, so that writing to a key moves what it reads a share b_t of the way to v_t:
     a key that comes again is overwritten. With a_t, all is forgotten at a pace that the
-    text sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in chunks of C,
+    sequence sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in chunks of C,
     O(T (C + H + Hv + H (H + Hv) / C)) memory; an H × Hv state to decode, held as the
     transpose of S.
 
@@ -62,10 +62,6 @@ class GatedDelta(FadingState):
         inside = matmul_flops(T, C, 2 * H + Hv) + matmul_flops(T, C, H + Hv)
         between = matmul_flops(T, H, 3 * Hv + H) + matmul_flops(T / C, H, H, Hv)
         return inside + between + matmul_flops(T, C, C) / 3
-
-    def scratch_size(self, T, S, H, Hv, mask):
-        C = min(base.CHUNK, T)
-        return T * (2 * C + 2 * (H + Hv) + H * (H + Hv) / C)
 
     def tokens(self, q, k, v, weights, real):
         w = {name: leaf.astype(q.dtype) for name, leaf in weights.items()}

@@ -19,7 +19,7 @@ class Retention(FadingState):
     `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv)) time
     in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to decode.
 
-    It forgets by distance alone, whatever the text says, and a padded key takes its
+    It forgets by distance alone, whatever the sequence says, and a padded key takes its
     place: it adds nothing, and what came before it is one step older.
 
     The paper's xPos at a scalar gamma is a rotation of queries and keys, which the layer
@@ -49,10 +49,6 @@ class Retention(FadingState):
     def flops(self, T, S, H, Hv, mask):
         C = min(base.CHUNK, T)
         return matmul_flops(T, C, H + Hv) + 2 * matmul_flops(T, H, Hv)
-
-    def scratch_size(self, T, S, H, Hv, mask):
-        C = min(base.CHUNK, T)
-        return T * (2 * C + H + H * Hv / C)
 
     def tokens(self, q, k, v, weights, real):
         log_keep = jax.nn.log_sigmoid(weights["decay"].astype(q.dtype))

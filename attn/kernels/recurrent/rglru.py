@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, wide
 from attn.kernels.dense import clean
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 POWER = 8.0
@@ -34,7 +35,9 @@ class RGLRU(Kernel):
     The paper makes both gates from x itself, by block-diagonal maps with biases; ours
     are linear maps of what the layer is given, like x, and have no bias. What surrounds
     it there, a convolution before and a branch of GeLU that multiplies the output, is
-    the business of a block, and is not here.
+    the business of a block, and is not here. The authors' code (recurrentgemma) puts 1
+    in place of the root at position 0 of a sequence, whose gated input then enters whole;
+    ours has the root of equation 4 at every position.
     """
 
     name = "rglru"
@@ -69,10 +72,6 @@ class RGLRU(Kernel):
         """Elementwise, for there is no matmul, token after token."""
         return float((GATES + 2) * T * H)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        # What each token keeps, and what it adds.
-        return 2.0 * T * H
-
     def state_size(self, S, H, Hv):
         return H
 
@@ -92,10 +91,11 @@ class RGLRU(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_ids: Int[Array, "T"] | None = None,
+        kv_info: TokenInfo = NOTHING_TOLD,
         form: Literal["parallel", "recurrent"] = "parallel",
     ) -> Float[Array, "T H"]:
         """The states [T, H]: 0 before the first token, as they were at padding."""
+        kv_ids = kv_info.ids(len(k))
         q, k, v = (clean(x, kv_ids) for x in (q, k, v))
         kept, added = recurrence(q, k, v, weights["Lambda"])
         if kv_ids is not None:

@@ -32,7 +32,7 @@ class SparseSoftmax(Softmax):
     def check_length(self, T: int) -> None:
         for field in self.least:
             if getattr(self, field) > T:
-                raise bad_knob(self, field, f"the text has {T} tokens")
+                raise bad_knob(self, field, f"the sequence has {T} tokens")
 
     def kept(self, S: int) -> int:
         """Of S keys, how many a later query may still see; all, unless told otherwise."""
@@ -48,5 +48,5 @@ def looks_ahead(mask: Mask, T: int, S: int) -> bool:
 
 
 def sides(width: int, ahead: bool) -> tuple[int, int]:
-    """Keys before and after a query in a window of `width`, which counts its own place."""
+    """Keys before and after a query in a window of `width`, which counts its own position."""
     return (width // 2, width // 2) if ahead else (width - 1, 0)

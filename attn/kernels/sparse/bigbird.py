@@ -13,14 +13,14 @@ from attn.masks import BigBird, Mask
 class BigBirdAttention(SparseSoftmax):
     """Softmax over blocks near the query, the first blocks, and blocks at random.
 
-    Zaheer et al. 2020, section 2 and appendix D, with global tokens inside the text
+    Zaheer et al. 2020, section 2 and appendix D, with global tokens inside the sequence
     (their BigBird-ITC): each block of queries sees `num_window` blocks around it, the
     first `num_global`, which also see all, and `num_random` of the others. O(T block
     (num_window + num_global + num_random)) time. Under `Causal()` each looks back only.
 
-    The random blocks are drawn once for a text of T tokens, by `seed`, the same in all
-    heads: it cannot take keys of another length than the queries (`cross`), nor places
-    known at run time (`positions`), and a text padded to another length is another draw.
+    The random blocks are drawn once for a sequence of T tokens, by `seed`, the same in all
+    heads: it cannot take keys of another length than the queries (`cross`), nor positions
+    known at run time (`positions`), and a sequence padded to another length is another draw.
     Decoding must keep all keys, since any block may be a later one's.
     """
 
@@ -35,7 +35,7 @@ class BigBirdAttention(SparseSoftmax):
     }
 
     block: int = 4
-    """Tokens of a block (theirs: 64, for texts of 4096)."""
+    """Tokens of a block (theirs: 64, for sequences of 4096)."""
     num_window: int = 3
     """Blocks around the query's own, itself included; odd."""
     num_global: int = 2

@@ -1,4 +1,4 @@
-"""The places of a row's k largest numbers, in time that does not depend on k.
+"""The positions of a row's k largest numbers, in time that does not depend on k.
 
 Not `lax.top_k`, which on a mesh gathers all rows on each device. What is here counts and
 gathers within a row, so a mesh divides it as it divides the rows.
@@ -15,13 +15,13 @@ WORD = 32
 """Bits of a word."""
 
 
-def places_of_largest(x: Float[Array, "C S"], k: int) -> Int[Array, "C K"]:
+def positions_of_largest(x: Float[Array, "C S"], k: int) -> Int[Array, "C K"]:
     """The k largest of each row, from left to right; of equal ones the first.
 
     `ABSENT` in place of what is -inf. A NaN is the largest, as it is for `lax.top_k`.
     """
     taken = among_largest(x, k) & (x != -jnp.inf)
-    return places_of(taken, min(k, x.shape[1]))
+    return positions_of(taken, min(k, x.shape[1]))
 
 
 def num_bits(S: int) -> int:
@@ -42,13 +42,13 @@ def among_largest(x: Float[Array, "C S"], k: int) -> Bool[Array, "C S"]:
     bound = by_bits(lowest, info.bits, lambda low: count(rank >= low[:, None]) >= k)
     above, upon = rank > bound[:, None], rank == bound[:, None]
     left = k - count(above)
-    place = jnp.arange(S, dtype=rank.dtype)[None, :]
+    position = jnp.arange(S, dtype=rank.dtype)[None, :]
     end = by_bits(
         jnp.zeros_like(lowest),
         S.bit_length(),
-        lambda end: count(upon & (place < end[:, None])) <= left,
+        lambda end: count(upon & (position < end[:, None])) <= left,
     )
-    return above | (upon & (place < end[:, None]))
+    return above | (upon & (position < end[:, None]))
 
 
 def as_integers(x: Float[Array, "C S"]) -> Int[Array, "C S"]:
@@ -77,8 +77,8 @@ def count(x: Bool[Array, "C S"]) -> Float[Array, "C"]:
     return x.astype(jnp.float32).sum(axis=1)
 
 
-def places_of(taken: Bool[Array, "C S"], k: int) -> Int[Array, "C K"]:
-    """The first k True places of each row, `ABSENT` where there are fewer."""
+def positions_of(taken: Bool[Array, "C S"], k: int) -> Int[Array, "C K"]:
+    """The first k True positions of each row, `ABSENT` where there are fewer."""
     C, S = taken.shape
     bits = jnp.pad(taken, ((0, 0), (0, -S % WORD))).reshape(C, -1, WORD)
     each = jnp.left_shift(jnp.uint32(1), jnp.arange(WORD, dtype=jnp.uint32))
@@ -89,19 +89,19 @@ def places_of(taken: Bool[Array, "C S"], k: int) -> Int[Array, "C K"]:
     last = jnp.minimum(own, ends.shape[1] - 1)
     before = jnp.where(own == 0, 0, jnp.take_along_axis(ends, last - (own > 0), axis=1))
     word = jnp.take_along_axis(words, last, axis=1)
-    place = last * WORD + nth_bit(word, wanted - before)
-    return jnp.where(wanted < ends[:, -1:], place, ABSENT)
+    position = last * WORD + nth_bit(word, wanted - before)
+    return jnp.where(wanted < ends[:, -1:], position, ABSENT)
 
 
 def nth_bit(word: UInt[Array, "C K"], n: Int[Array, "C K"]) -> Int[Array, "C K"]:
-    """The place of the n-th bit that is set, from 0, by halves of the word."""
-    place, half = jnp.zeros_like(n), WORD // 2
+    """The position of the n-th bit that is set, from 0, by halves of the word."""
+    position, half = jnp.zeros_like(n), WORD // 2
     while half:
         low = word & jnp.uint32(2**half - 1)
         inside = lax.population_count(low).astype(n.dtype)
         beyond = inside <= n
         n = jnp.where(beyond, n - inside, n)
-        place = jnp.where(beyond, place + half, place)
+        position = jnp.where(beyond, position + half, position)
         word = jnp.where(beyond, word >> half, low)
         half //= 2
-    return place
+    return position

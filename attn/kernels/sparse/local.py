@@ -20,7 +20,7 @@ class LocalAttention(SparseSoftmax):
     least: ClassVar = {"block": 1}
 
     block: int = 16
-    """Tokens of a block; the last one of a text may be cut short."""
+    """Tokens of a block; the last one of a sequence may be cut short."""
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         return Chunk(self.block)

@@ -8,9 +8,12 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.base import Kernel, matmul_flops, wide
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
-from attn.kernels.sparse.largest import places_of_largest
-from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.sparse.largest import positions_of_largest
+from attn.kernels.sparse.routed import routed_attention, routed_flops
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -39,23 +42,18 @@ class MoBA(Kernel):
     within = ("block",)
 
     block: int = 64
-    """Keys of a block; the last one of a text may be cut short."""
+    """Keys of a block; the last one of a sequence may be cut short."""
     num_blocks: int = 4
     """Blocks that a query attends to, its own counted; all, where there are fewer."""
 
     def sizes(self, S: int) -> tuple[int, int]:
-        """Blocks M of a text of S keys, and how many of them a query takes, J."""
+        """Blocks M of a sequence of S keys, and how many of them a query takes, J."""
         M = -(-S // self.block)
         return M, min(self.num_blocks, M)
 
     def flops(self, T, S, H, Hv, mask):
         M, J = self.sizes(S)
         return matmul_flops(T, M, H) + routed_flops(T, S, J, self.block, H, Hv)
-
-    def scratch_size(self, T, S, H, Hv, mask):
-        M, J = self.sizes(S)
-        routed = routed_scratch(T, S, J, self.block, H, Hv)
-        return T * M + routed + S * (H + Hv)
 
     def state_size(self, S, H, Hv):
         """Keys and values, and the mean of each block."""
@@ -68,10 +66,11 @@ class MoBA(Kernel):
         v: Float[Array, "S Hv"],
         *,
         mask: Mask,
-        scale: float | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
+        scoring: Scoring = PLAIN,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
+        kv_ids = kv_info.ids(len(k))
         chosen = choose(
             *block_gates(q, clean(k, kv_ids), self.block, kv_ids),
             block=self.block,
@@ -79,7 +78,14 @@ class MoBA(Kernel):
             ahead=mask == FULL,
         )
         out, _ = routed_attention(
-            q, k, v, chosen, block=self.block, mask=mask, scale=scale, kv_ids=kv_ids
+            q,
+            k,
+            v,
+            chosen,
+            block=self.block,
+            mask=mask,
+            scale=scoring.scale,
+            kv_ids=kv_ids,
         )
         return out.astype(v.dtype)
 
@@ -91,13 +97,10 @@ def block_gates(
     kv_ids: Int[Array, "S"] | None,
 ) -> tuple[Float[Array, "T M"], Bool[Array, "M"]]:
     """q . mean of each block's real keys, and which blocks have any."""
-    S, H = k.shape
-    M = -(-S // block)
-    real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
-    real = jnp.pad(real, (0, M * block - S)).reshape(M, block)
-    k = jnp.pad(wide(k), ((0, M * block - S), (0, 0)))
-    size = real.sum(axis=1)
-    means = k.reshape(M, block, H).sum(axis=1) / jnp.maximum(size, 1)[:, None]
+    real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
+    size = in_chunks(real, block).sum(axis=1)
+    sums = in_chunks(wide(k), block).sum(axis=1)
+    means = sums / jnp.maximum(size, 1)[:, None]
     return lax.stop_gradient(wide(q) @ means.T), size > 0
 
 
@@ -120,7 +123,7 @@ def choose(
         count: blocks to choose.
         ahead: whether a later block may be chosen.
         forced: blocks up to the query's own one that are chosen before all others.
-        first: likewise, of the first blocks of the text.
+        first: likewise, of the first blocks of the sequence.
     """
     T, M = gates.shape
     own, other = jnp.arange(T)[:, None] // block, jnp.arange(M)[None]
@@ -129,4 +132,4 @@ def choose(
     allowed = real[None] if ahead else real[None] & (other <= own)
     gates = jnp.where(allowed, gates, -jnp.inf)
 
-    return places_of_largest(gates, count)
+    return positions_of_largest(gates, count)

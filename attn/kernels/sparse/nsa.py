@@ -8,18 +8,20 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.sparse.moba import choose
-from attn.kernels.sparse.routed import routed_attention, routed_flops, routed_scratch
+from attn.kernels.sparse.routed import routed_attention, routed_flops
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask, Window
 
 CHUNK = 256
 """Queries that look at all compressed keys at once."""
 FIRST, LOCAL = 1, 2
-"""Blocks that are always chosen: of the start of the text, and up to a query's own."""
+"""Blocks that are always chosen: of the start of the sequence, and up to a query's own."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class NativeSparseAttention(Kernel):
 
     - compressed (3.3.1, equation 7): to one key and one value for every `block` keys, a
       new one each `stride`, of those that end at or before the query. The key is an MLP
-      of the block's keys and of learned places in it.
+      of the block's keys and of learned embeddings of the positions in it.
     - chosen (3.3.2, equations 8, 9 and 11): to the keys of `num_blocks` blocks, by the
       compressed attention's weights, each counted once for every `stride` keys that its
       block shares with the chosen one. The first block and the two up to the query's own
@@ -41,7 +43,7 @@ class NativeSparseAttention(Kernel):
     O(T (num_blocks block + width)) for the others. Memory follows: T S / block numbers
     for the choice, T num_blocks Hv for its parts, S H block / stride to compress.
 
-    Departures. A compressed value is a learned weighted mean over places, the same for
+    Departures. A compressed value is a learned weighted mean over positions, the same for
     all channels, so that one T × S map is applied to every channel; the paper's is an MLP
     too. The paper's gates read the input of the layer, of which our query is a linear
     map, turned where positions are rotary. Its branches have keys and values of their
@@ -72,7 +74,7 @@ class NativeSparseAttention(Kernel):
     num_blocks: int = 8
     """Blocks that a query chooses, the three that are always chosen counted."""
     width: int = 64
-    """Keys of the window, the query's own place counted."""
+    """Keys of the window, the query's own position counted."""
 
     @property
     def owns(self):
@@ -111,11 +113,6 @@ class NativeSparseAttention(Kernel):
         chosen = routed_flops(T, S, J, self.block, H, Hv)
         return made + matmul_flops(T, few, H + Hv) + chosen + near + matmul_flops(T, 3, H)  # fmt: skip
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        few, M, J = self.sizes(S)
-        routed = routed_scratch(T, S, J, self.block, H, Hv)
-        return routed + T * (M + Hv) + few * self.block * H
-
     def state_size(self, S, H, Hv):
         """Keys and values, as they are and compressed."""
         return (S + max(self.sizes(S)[0], 0)) * (H + Hv)
@@ -128,19 +125,18 @@ class NativeSparseAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_ids: Int[Array, "S"] | None = None,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
+        kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
         weights = {name: wide(w) for name, w in weights.items()}
         few_k, few_v, any_real = self.compress(k, v, real, weights)
         far, likes = self.compressed(q, few_k, few_v, any_real, len(k))
-        M = likes.shape[1]
-        blocks = jnp.pad(real, (0, M * self.block - len(k))).reshape(M, self.block)
         chosen = choose(
             likes,
-            blocks.any(axis=1),
+            in_chunks(real, self.block).any(axis=1),
             block=self.block,
             count=self.num_blocks,
             ahead=False,
@@ -170,8 +166,8 @@ class NativeSparseAttention(Kernel):
             """[few, block, ...]: a block is `block / stride` strides after another."""
             few, M, _ = self.sizes(len(x))
             ratio = self.block // self.stride
-            x = jnp.pad(x, ((0, M * self.block - len(x)),) + ((0, 0),) * (x.ndim - 1))
-            x = x.reshape(M * ratio, self.stride, *x.shape[1:])
+            x = in_chunks(x, self.block)
+            x = x.reshape(M * ratio, self.stride, *x.shape[2:])
             parts = [x[step : step + few] for step in range(ratio)]
             return jnp.concatenate(parts, axis=1)
 
@@ -194,7 +190,7 @@ class NativeSparseAttention(Kernel):
         real: Bool[Array, "few"],
         S: int,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T M"]]:
-        """Attention to compressed keys, and how much it likes each block of the text."""
+        """Attention to compressed keys, and how much it likes each block of the sequence."""
         (T, H), (few, M, _) = q.shape, self.sizes(S)
         C = min(CHUNK, T)
         n = -(-T // C)
@@ -202,15 +198,14 @@ class NativeSparseAttention(Kernel):
 
         @jax.checkpoint
         def rows(chunk):
-            q, place = chunk
-            seen = real[None] & (last[None] <= place[:, None])
+            q, index = chunk
+            seen = real[None] & (last[None] <= index[:, None])
             scores = wide(q) @ k.T * H**-0.5
             weights = masked_softmax(scores, seen)
             return weights @ v, self.by_block(lax.stop_gradient(weights), M)
 
-        place = jnp.arange(n * C).reshape(n, C)
-        padded = jnp.pad(q, ((0, n * C - T), (0, 0))).reshape(n, C, H)
-        out, likes = lax.map(rows, (padded, place))
+        index = jnp.arange(n * C).reshape(n, C)
+        out, likes = lax.map(rows, (in_chunks(q, C), index))
         return out.reshape(n * C, -1)[:T], likes.reshape(n * C, M)[:T]
 
     def by_block(self, weights: Float[Array, "T few"], M: int) -> Float[Array, "T M"]:
@@ -239,11 +234,12 @@ def window(
     C = min(width, T)
     n = -(-T // C)
 
-    def padded(x, before):
+    def padded(x):
+        """A chunk of zeros, then T keys in whole chunks."""
         x = x[:T]
-        return jnp.pad(x, ((before, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
+        return jnp.pad(x, ((C, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
 
-    k, v, real = (padded(x, C) for x in (k, v, real))
+    k, v, real = map(padded, (k, v, real))
     product = partial(jnp.einsum, preferred_element_type=sums_dtype(q))
 
     @jax.checkpoint
@@ -252,13 +248,13 @@ def window(
         keys, values, there = (
             lax.dynamic_slice_in_dim(x, first, 2 * C) for x in (k, v, real)
         )
-        q_place, k_place = first + jnp.arange(C), first + jnp.arange(-C, C)
-        seen = Window(width - 1, 0).predicate(q_place[:, None], k_place[None, :])
+        q_index, k_index = first + jnp.arange(C), first + jnp.arange(-C, C)
+        seen = Window(width - 1, 0).predicate(q_index[:, None], k_index[None, :])
         scores = product("ch,dh->cd", q, keys) * H**-0.5
         weights = masked_softmax(scores, seen & there[None, :]).astype(v.dtype)
         return product("cd,dv->cv", weights, values)
 
-    out = lax.map(rows, (padded(q, 0).reshape(n, C, H), C * jnp.arange(n)))
+    out = lax.map(rows, (in_chunks(q, C), C * jnp.arange(n)))
     return out.reshape(n * C, -1)[:T]
 
 

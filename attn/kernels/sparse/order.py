@@ -7,7 +7,7 @@ from jaxtyping import Array, Int
 def stable_order(numbers: Int[Array, "n"], bound: int) -> Int[Array, "n"]:
     """`jnp.argsort` of numbers in 0 .. bound - 1.
 
-    Number and place are sorted as one integer where they fit: on a CPU XLA sorts one array
+    Number and position are sorted as one integer where they fit: on a CPU XLA sorts one array
     in less time than two.
     """
     n = len(numbers)
@@ -17,6 +17,6 @@ def stable_order(numbers: Int[Array, "n"], bound: int) -> Int[Array, "n"]:
 
 
 def inverse(order: Int[Array, "n"]) -> Int[Array, "n"]:
-    """Where each place went."""
-    place = jnp.arange(len(order), dtype=order.dtype)
-    return jnp.zeros_like(order).at[order].set(place, unique_indices=True)
+    """Where each position went."""
+    position = jnp.arange(len(order), dtype=order.dtype)
+    return jnp.zeros_like(order).at[order].set(position, unique_indices=True)

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
 from attn.kernels.dense import clean
+from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.order import stable_order
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -20,9 +22,9 @@ class Reformer(Kernel):
     """softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
 
     h(x) = argmax([x R; -x R]) with R normal, so what points the same way meets. In every
-    round keys are sorted by bucket, then by place, and each bucket is cut into chunks
+    round keys are sorted by bucket, then by position, and each bucket is cut into chunks
     from its own start. A query stands at the last key of its bucket that is not after
-    its own place, or at the first if there is none; it sees keys of its bucket in the
+    its own position, or at the first if there is none; it sees keys of its bucket in the
     chunk where it stands, in the one before and, where the mask lets it look ahead, in
     the one after. Rounds are united: a pair that N rounds show carries exp(score) / N in
     each (appendix A), so it counts once. With B buckets and chunks of C keys a round
@@ -36,7 +38,7 @@ class Reformer(Kernel):
     filled in part. The paper ties keys to queries; here both are hashed by the same R
     and keys are still divided by their length. It lets a token see itself only where
     nothing else is shown, since a tied key answers itself loudest; here every token sees
-    its own place, which also leaves no query blind. Its chunks are 2 T / num_buckets
+    its own position, which also leaves no query blind. Its chunks are 2 T / num_buckets
     long, and see themselves and the one before, never the one after.
 
     Hashing is in float32 and passes no gradient. Padded keys are in no bucket.
@@ -87,10 +89,6 @@ class Reformer(Kernel):
         hashed = matmul_flops(T + S, H, -(-self.num_buckets // 2))
         return self.num_rounds * (hashed + matmul_flops(L, C, W, H + Hv + 1))
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        L, C, W = self.sizes(T, mask)
-        return self.num_rounds * L * (C * W + (C + W) * (H + Hv))
-
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
 
@@ -102,10 +100,11 @@ class Reformer(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        scale: float | None = None,
-        kv_ids: Int[Array, "T"] | None = None,
+        scoring: Scoring = PLAIN,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
+        kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         real = jnp.full(len(k), True) if kv_ids is None else kv_ids >= 0
         buckets = partial(hashes, rotations=weights["rotations"], num=self.num_buckets)
@@ -116,7 +115,7 @@ class Reformer(Kernel):
         rounds = jax.vmap(lay)(buckets(q), of_k)
         if self.unit_keys:
             k = (k * inverse_length(k)[:, None]).astype(k.dtype)
-        factor = q.shape[1] ** -0.5 if scale is None else scale
+        factor = scoring.factor(q.shape[1])
 
         scores = scores_of(rounds, q, k, factor, ahead)
         own = jnp.einsum("th,th->t", q, k, preferred_element_type=sums_dtype(q))
@@ -190,15 +189,15 @@ def lay_out(
     Keys of bucket `num` are in none.
     """
     T, M = len(of_q), most(len(of_q), num, C)
-    place = jnp.arange(T)
-    # Keys come first, so that one of the same bucket and place lies behind its query.
+    position = jnp.arange(T)
+    # Keys come first, so that one of the same bucket and position lies behind its query.
     order = stable_order(jnp.stack([of_k, of_q], axis=1).reshape(2 * T), num + 1)
     order = order // 2 + order % 2 * T
     keys_passed, queries_passed = (
-        jnp.zeros(2 * T, place.dtype).at[order].set(jnp.cumsum(of_kind) - 1)
+        jnp.zeros(2 * T, position.dtype).at[order].set(jnp.cumsum(of_kind) - 1)
         for of_kind in (order < T, order >= T)
     )
-    count = jnp.zeros(num + 1, place.dtype).at[of_k].add(1)
+    count = jnp.zeros(num + 1, position.dtype).at[of_k].add(1)
     lower, start = begins(count), begins(-(-count // C))
     ranks = keys_passed[:T] - lower[of_k]
     stood = jnp.maximum(keys_passed[T:] - lower[of_q], 0) // C
@@ -208,7 +207,7 @@ def lay_out(
 
     # Keys of no bucket come last, and those for which no row is left are dropped.
     at = C + C * start[of_k] + ranks
-    rows = jnp.full((1 + M + ahead) * C, T).at[at].set(place, mode="drop")
+    rows = jnp.full((1 + M + ahead) * C, T).at[at].set(position, mode="drop")
     keys = rows.reshape(-1, C)[first[:, None] + jnp.arange(2 + ahead)[None]]
     own = of_q * (M + 2) + stood, of_k * (M + 2) + ranks // C
     return Round(*own, queries, keys.reshape(len(queries), -1), slots)
@@ -238,7 +237,7 @@ def scores_of(
 ) -> Float[Array, "rL C W"]:
     """Scores less log N, with N the rounds that show the pair; -inf where hidden.
 
-    A token's own place is left out, for it is added once beside all rounds.
+    A token's own position is left out, for it is added once beside all rounds.
     """
     r, L = rounds.queries.shape[:2]
     t, s = joined(rounds.queries), joined(rounds.keys)

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.base import matmul_flops, sums_dtype
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.sparse.order import inverse, stable_order
 from attn.masks import Mask
@@ -27,7 +28,7 @@ class Tiles(NamedTuple):
     block: Int[Array, "n g"]
     query: Int[Array, "n g C"]
     filled: Bool[Array, "n g C"]
-    place: Int[Array, "T J"]
+    pick_index: Int[Array, "T J"]
     """Where each pick stands among all n g C; -1 for a pick of none."""
 
 
@@ -43,12 +44,6 @@ def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
     """Of `routed_attention`, forward: also of tiles that stay empty."""
     n, g, C = tile_sizes(T, S, J, block)
     return matmul_flops(n * g * C, block, H + Hv + 1)
-
-
-def routed_scratch(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
-    """Of `routed_attention`, forward: what the pairs give, and one group's scores."""
-    n, g, C = tile_sizes(T, S, J, block)
-    return 1.0 * n * g * C * (Hv + 6) + g * C * (2 * block + H) + g * block * (H + Hv)
 
 
 def routed_attention(
@@ -77,13 +72,7 @@ def routed_attention(
         sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
     """
     S, H = k.shape
-    M = -(-S // block)
     tiles = make_tiles(chosen, S, block)
-
-    def blocks(x):
-        x = jnp.pad(x, ((0, M * block - S),) + ((0, 0),) * (x.ndim - 1))
-        return x.reshape(M, block, *x.shape[1:])
-
     real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
     # Always so; a mesh wants an array divided by heads where its indices are.
     real = real & (chosen.max() >= -1)
@@ -96,9 +85,9 @@ def routed_attention(
         mask,
         H**-0.5 if scale is None else scale,
         q,
-        blocks(clean(k, kv_ids)),
-        blocks(v),
-        blocks(real),
+        in_chunks(clean(k, kv_ids), block),
+        in_chunks(v, block),
+        in_chunks(real, block),
         tiles,
     )
     return jnp.where(out[:, -1:] > 0, jnp.nan, out[:, :-1]), lse
@@ -122,12 +111,12 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
     within = (tile - first[own])[:, None] * C + jnp.arange(C)[None]
     pair = order[jnp.minimum(start[own][:, None] + within, T * J - 1)]
     known = jnp.minimum(picks, M - 1)
-    place = jnp.where(picks < M, first[known] * C + rank - start[known], -1)
+    pick_index = jnp.where(picks < M, first[known] * C + rank - start[known], -1)
     return Tiles(
         own.reshape(n, g),
         (pair // J).reshape(n, g, C),
         (within < size[own][:, None]).reshape(n, g, C),
-        place.reshape(T, J),
+        pick_index.reshape(T, J),
     )
 
 
@@ -143,12 +132,12 @@ def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
         return sums, weights.sum(axis=-1), top
 
     sums, totals, tops = lax.map(partial_sums, tiles[:3])
-    top = jnp.where(tiles.place < 0, -jnp.inf, tops.reshape(-1)[tiles.place])
+    top = jnp.where(tiles.pick_index < 0, -jnp.inf, tops.reshape(-1)[tiles.pick_index])
     highest = top.max(axis=1, keepdims=True)
     share = jnp.exp(top - jnp.where(highest == -jnp.inf, 0.0, highest))
-    total = (share * totals.reshape(-1)[tiles.place]).sum(axis=1)
+    total = (share * totals.reshape(-1)[tiles.pick_index]).sum(axis=1)
     blind = total == 0
-    parts = sums.reshape(-1, v.shape[-1])[tiles.place]
+    parts = sums.reshape(-1, v.shape[-1])[tiles.pick_index]
     out = jnp.einsum("tj,tjv->tv", share, parts)
     out = out / jnp.where(blind, 1.0, total)[:, None]
     lse = jnp.log(jnp.where(blind, 1.0, total)) + highest[:, 0]
@@ -160,8 +149,8 @@ def _scores(mask, scale, q, k, real, group):
     block, query, filled = group
     B = k.shape[1]
     queries, keys = q[query], k[block]
-    k_place = block[:, None] * B + jnp.arange(B)[None]
-    seen = mask.predicate(query[:, :, None], k_place[:, None, :])
+    k_index = block[:, None] * B + jnp.arange(B)[None]
+    seen = mask.predicate(query[:, :, None], k_index[:, None, :])
     seen = seen & real[block][:, None, :] & filled[:, :, None]
     scores = _einsum("gch,gdh->gcd", queries, keys) * scale
     return jnp.where(seen, scores, -jnp.inf), queries, keys
@@ -184,19 +173,19 @@ def _backward(mask, scale, kept, cotangents):
         block, query, _ = group
         scores, queries, keys = _scores(mask, scale, q, k, real, group)
         weights = jnp.exp(scores - known[query][..., None])
-        moved = d_out[query].astype(v.dtype)
-        d_weights = _einsum("gcv,gdv->gcd", moved, v[block])
+        d_values = d_out[query].astype(v.dtype)
+        d_weights = _einsum("gcv,gdv->gcd", d_values, v[block])
         d_scores = weights * (d_weights + level[query][..., None]) * scale
         d_scores = d_scores.astype(q.dtype)
         return (
             _einsum("gcd,gdh->gch", d_scores, keys),
             _einsum("gcd,gch->gdh", d_scores, queries),
-            _einsum("gcd,gcv->gdv", weights.astype(v.dtype), moved),
+            _einsum("gcd,gcv->gdv", weights.astype(v.dtype), d_values),
         )
 
     d_q, d_k, d_v = lax.map(gradients, tiles[:3])
-    d_q = d_q.reshape(-1, q.shape[1])[tiles.place]
-    d_q = jnp.where(tiles.place[..., None] < 0, 0.0, d_q).sum(axis=1)
+    d_q = d_q.reshape(-1, q.shape[1])[tiles.pick_index]
+    d_q = jnp.where(tiles.pick_index[..., None] < 0, 0.0, d_q).sum(axis=1)
     own = tiles.block.reshape(-1)
 
     def by_block(tiles, like):

@@ -6,11 +6,14 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 
@@ -21,17 +24,17 @@ class SinkhornAttention(Kernel):
     Keys are cut into M blocks. A sorting network gives each block a row of M logits from
     the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log space) turns
     exp(logits / temperature) into R, nearly doubly stochastic: a soft permutation. Block
-    b of the queries sees its own keys, and the keys sum_j R[b, j] k_j, place by place.
+    b of the queries sees its own keys, and the keys sum_j R[b, j] k_j, position by position.
     O(T C + T M) time and O(T C + M^2) memory for blocks of C = `block`.
 
     Padded keys are left out of every sum, and a block of padding alone is balanced by
-    itself, apart from the others. A place of a sorted block is seen where any block has
+    itself, apart from the others. A position of a sorted block is seen where any block has
     a real key there, so rows of the map sum to 1 only as nearly as rows of R do, and to
-    less where that place of another block is padding.
+    less where that position of another block is padding.
 
     Cannot be causal: columns are balanced over all blocks, so that R[b] knows what comes
     after b. (The paper's causal balancing sums columns over earlier blocks alone, and its
-    summaries are of all that was read up to a block.) Made for one longest text; shorter
+    summaries are of all that was read up to a block.) Made for one longest sequence; shorter
     ones take the first outputs of the network.
 
     Departures. The network reads a head's keys, not the layer's input, and has no biases.
@@ -80,9 +83,6 @@ class SinkhornAttention(Kernel):
         network = matmul_flops(M, H, H + M)
         return network + matmul_flops(M * C, M + 2 * C, H + Hv)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        return T * 2 * self.block + 2 * S * (H + Hv)
-
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
 
@@ -94,14 +94,15 @@ class SinkhornAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        scale: float | None = None,
-        kv_ids: Int[Array, "T"] | None = None,
+        scoring: Scoring = PLAIN,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]; T may be shorter than the text `init` was told of."""
+        """Attends: [T, Hv]; T may be shorter than the sequence `init` was told of."""
         (T, H), C = q.shape, self.block
+        kv_ids = kv_info.ids(T)
         real = jnp.full(T, True) if kv_ids is None else kv_ids >= 0
-        blocks = (by_block(x, C) for x in (q, clean(k, kv_ids), clean(v, kv_ids), real))
-        q, k, v, real = blocks
+        blocks = q, clean(k, kv_ids), clean(v, kv_ids), real
+        q, k, v, real = (in_chunks(x, C) for x in blocks)
         R = self.sort(k, real.any(axis=1), weights)
 
         # Own and sorted keys side by side: [M, 2 C, ...].
@@ -111,7 +112,7 @@ class SinkhornAttention(Kernel):
         )
         seen = jnp.concatenate([real, (R @ real.astype(R.dtype)) > 0], axis=1)
         scores = jnp.einsum("mch,mdh->mcd", q.astype(R.dtype), keys)
-        scores = scores * (H**-0.5 if scale is None else scale)
+        scores = scores * scoring.factor(H)
         shares = softmax(jnp.where(seen[:, None], scores, -jnp.inf))
         out = jnp.einsum("mcd,mdh->mch", shares, values)
         return out.reshape(-1, v.shape[2])[:T].astype(v.dtype)
@@ -153,10 +154,3 @@ def softmax(scores: Float[Array, "... S"]) -> Float[Array, "... S"]:
     shares = jnp.exp(scores - jnp.where(top == -jnp.inf, 0.0, top))
     total = shares.sum(axis=-1, keepdims=True)
     return shares / jnp.where(total == 0, 1.0, total)
-
-
-def by_block(x: Array, C: int) -> Array:
-    """[T, ...] as [M, C, ...], with zeros behind the last token."""
-    M = -(-len(x) // C)
-    x = jnp.pad(x, ((0, M * C - len(x)), *[(0, 0)] * (x.ndim - 1)))
-    return x.reshape(M, C, *x.shape[1:])

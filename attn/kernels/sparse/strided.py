@@ -16,8 +16,8 @@ class StridedAttention(SparseSoftmax):
     section 5.1). O(T (stride + T / stride)) time, O(T sqrt(T)) at stride = sqrt(T).
     Decoding must keep all keys: each is some later query's turn. Made for data with a
     period, such as rows of pixels; on text they found that it can fail. A tile of `stride`
-    tokens or more holds some of the far keys: `blockwise` takes tokens in turns, so that
-    far keys lie side by side, and the window apart (`attn.kernels.blockwise.cover`).
+    tokens or more holds some of the far keys: `blockwise` takes every `stride`-th token together, so that
+    far keys lie side by side, and the window apart (`attn.kernels.blockwise.reorder`).
     """
 
     name = "strided"

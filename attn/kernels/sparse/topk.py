@@ -9,13 +9,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from attn.kernels.base import Kernel, Weights, matmul_flops
+from attn.kernels.base import Kernel, matmul_flops
+from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import visible
-from attn.kernels.sparse.largest import ABSENT, num_bits, places_of_largest
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.sparse.largest import ABSENT, num_bits, positions_of_largest
+from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
-"""Queries whose scores are held at a time, C; on short texts more, up to `SCORES`."""
+"""Queries whose scores are held at a time, C; on short sequences more, up to `SCORES`."""
 SCORES = 1 << 16
 
 
@@ -52,10 +55,6 @@ class TopK(Kernel):
         chosen = matmul_flops(T, S, num_bits(S))
         return matmul_flops(T, S, H) + chosen + matmul_flops(T, K, H + Hv)
 
-    def scratch_size(self, T, S, H, Hv, mask):
-        C, K = chunk_size(T, S), min(self.num_keys, S)
-        return 2 * C * S + C * K * (H + Hv)
-
     def state_size(self, S, H, Hv):
         return S * (H + Hv)
 
@@ -66,42 +65,32 @@ class TopK(Kernel):
         v: Float[Array, "S Hv"],
         *,
         mask: Mask,
-        scale: float | None = None,
-        q_ids: Int[Array, "T"] | None = None,
-        kv_ids: Int[Array, "S"] | None = None,
-        q_positions: Int[Array, "T"] | None = None,
-        kv_positions: Int[Array, "S"] | None = None,
-        weights: Weights | None = None,
+        scoring: Scoring = PLAIN,
+        q_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         T, S = len(q), len(k)
-        factor = q.shape[1] ** -0.5 if scale is None else scale
-        q_place = jnp.arange(T) if q_positions is None else q_positions
-        k_place = jnp.arange(S) if kv_positions is None else kv_positions
+        factor, kv_ids = scoring.factor(q.shape[1]), kv_info.ids(S)
+        q_index, k_index = q_info.index(T), kv_info.index(S)
 
         def attend(chunk):
-            q, place, ids = chunk
-            seen = visible(mask, place, k_place, ids, kv_ids)
+            q, index, ids = chunk
+            seen = visible(mask, index, k_index, ids, kv_ids)
             fixed = lax.stop_gradient((q, k))
             scores = jnp.where(seen, scores_of("ch,sh->cs", *fixed, factor), -jnp.inf)
-            index = places_of_largest(scores, self.num_keys)
-            return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, index)
+            chosen = positions_of_largest(scores, self.num_keys)
+            return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, chosen)
 
-        split = partial(in_chunks, C=chunk_size(T, S))
-        out = lax.map(attend, jax.tree.map(split, (q, q_place, q_ids)))
+        # Queries that lack in the last chunk are the last one again.
+        split = partial(in_chunks, C=chunk_size(T, S), mode="edge")
+        out = lax.map(attend, jax.tree.map(split, (q, q_index, q_info.segment_ids)))
         return out.reshape(-1, v.shape[1])[:T]
 
 
 def chunk_size(T: int, S: int) -> int:
     """Queries whose scores over S keys are held at a time, C."""
     return min(T, max(CHUNK, SCORES // S))
-
-
-def in_chunks(x: Array, C: int) -> Array:
-    """[T, ...] as [M, C, ...]; queries that lack are the last one again."""
-    more = -len(x) % C
-    x = jnp.pad(x, ((0, more), *((0, 0),) * (x.ndim - 1)), mode="edge")
-    return x.reshape(-1, C, *x.shape[1:])
 
 
 def attend_chosen(

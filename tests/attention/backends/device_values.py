@@ -44,7 +44,8 @@ GIVEN = {
 
 def distance(kernel, qkv, mask, given):
     """Largest difference of outputs and gradients, over the largest expected value."""
-    actual = oracle.with_gradients(partial(kernel, mask=mask, **given), qkv)
+    run = partial(kernel, mask=mask, **oracle.options(**given))
+    actual = oracle.with_gradients(run, qkv)
     with jax.default_matmul_precision("highest"):
         define = partial(oracle.attention, mask=mask, **given)
         expected = oracle.with_gradients(define, qkv)

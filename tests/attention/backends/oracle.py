@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
+
 
 def visible(mask, B, T, S, q_ids, kv_ids, q_lengths, kv_lengths):
     """Which keys each query sees, bool [B, T, S]."""
@@ -50,6 +53,27 @@ def attention(
         total = total + jnp.exp(sinks)[None, :, None, None]
     weights = weights / jnp.where(total == 0, 1.0, total)
     return jnp.einsum("bnts,bsnh->btnh", weights, v, precision="highest")
+
+
+def options(
+    *,
+    scale=None,
+    softcap=None,
+    bias=None,
+    sinks=None,
+    q_ids=None,
+    kv_ids=None,
+    q_lengths=None,
+    kv_lengths=None,
+):
+    """What `attention` takes by name, as a backend takes it."""
+    # A key below 0 is padding.
+    mask = None if kv_ids is None else kv_ids >= 0
+    return {
+        "scoring": Scoring(scale, softcap, bias, sinks),
+        "q_info": TokenInfo(q_ids, lengths=q_lengths),
+        "kv_info": TokenInfo(kv_ids, lengths=kv_lengths, mask=mask),
+    }
 
 
 def arrays(B=2, T=256, S=256, N=4, K=2, H=16, Hv=16, dtype=jnp.float32, seed=0):

@@ -10,16 +10,18 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from meshes import BTNH
 from packages import need
 
 from attn.attention import attend
 from attn.attention.backends import BACKENDS, CallShape, device_kind
 from attn.kernels import Softmax
 from attn.masks import FULL, Causal, Chunk, Global, Window
-from attn.parallel.mesh import AXES, BTNH
+from attn.parallel.mesh import AXES
 
 # Or libtpu looks for a TPU's metadata, and refuses a second process.
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
@@ -82,7 +84,11 @@ def served(name, mask, T=2048, H=128, dtype="bfloat16", asked=(), S=None):
     device = device_kind()
     wanted = CallShape(2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(asked), device)
     assert BACKENDS[name].why_unsupported(wanted) is None
-    return lambda q, k, v, **given: BACKENDS[name](q, k, v, mask=mask, **given)
+
+    def run(q, k, v, **given):
+        return BACKENDS[name](q, k, v, mask=mask, **oracle.options(**given))
+
+    return run
 
 
 @pytest.mark.parametrize("name", TPUS)

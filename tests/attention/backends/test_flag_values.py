@@ -17,19 +17,21 @@ from attn.attention.backends.base import clean
 from attn.attention.backends.cudnn import flags, lengths
 from attn.attention.backends.tokamax import intervals
 from attn.errors import UserError
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Causal, Chunk, Global, Window
 
-NOTHING = dict.fromkeys(("bias", "sinks", "q_ids", "kv_ids", "q_lengths", "kv_lengths"))
 LENGTHS = {"q_lengths": jnp.array([32, 20]), "kv_lengths": jnp.array([0, 9])}
 
 
 def attend(library, implementation, mask, scale=0.3):
     """The library's call, up to the implementation that it names."""
 
+    named = "implementation" if library is Cudnn else "names"
+
     def call(q, k, v, **given):
-        extras = NOTHING | given
-        q, k, v = clean(q, k, v, extras)
-        return library.attend(q, k, v, mask, scale, extras, implementation)
+        asked = oracle.options(scale=scale, **given)
+        q, k, v = clean(q, k, v, asked["q_info"], asked["kv_info"])
+        return library.attend(q, k, v, mask, **asked, **{named: implementation})
 
     return call
 
@@ -108,11 +110,11 @@ def test_an_interval_that_the_kernel_has_a_flag_for_costs_no_array():
 
 @pytest.mark.parametrize("kv_lengths", [None, jnp.array([0, 5, 8])], ids=str)
 def test_no_kernel_is_given_a_row_without_a_key(kv_lengths):
-    extras = NOTHING | {"kv_lengths": kv_lengths, "q_lengths": kv_lengths}
+    info = TokenInfo(lengths=kv_lengths)
     ranges, sees = intervals(Causal(offset=-3), 8, 8, kv_lengths)
     assert (ranges.get("k_start", 0) < ranges["k_end"]).all()
     assert not sees[:, :3].any()
-    assert all((given > 0).all() for given in lengths(extras).values())
+    assert all((given > 0).all() for given in lengths(info, info).values())
 
 
 def test_two_intervals_in_a_row_are_none():

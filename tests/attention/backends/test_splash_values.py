@@ -9,15 +9,20 @@ import oracle
 import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from meshes import BTNH
 
 from attn.attention.backends import Splash
 from attn.attention.backends.splash import Predicate
 from attn.attention.backends.splash_call import FUSED_BLOCKS, LazyMask, block_sizes
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Chunk, Global, Prefix, Window
-from attn.parallel.mesh import AXES, BTNH
+from attn.parallel.mesh import AXES
 
-SPLASH = Splash(interpret=True)
+
+def splash(q, k, v, *, mask, **asked):
+    return Splash(interpret=True)(q, k, v, mask=mask, **oracle.options(**asked))
+
+
 COMPOSITE = Causal() & (Window(40, 0) | Global(4))
 MASKS = {
     "full": FULL,
@@ -30,7 +35,7 @@ MASKS = {
 
 def check(qkv, tolerance=2e-5, moving=None, **asked):
     moving = moving or {}
-    actual = oracle.with_gradients(partial(SPLASH, **asked), qkv, **moving)
+    actual = oracle.with_gradients(partial(splash, **asked), qkv, **moving)
     expected = oracle.with_gradients(partial(oracle.attention, **asked), qkv, **moving)
     oracle.assert_agrees(actual, expected, tolerance)
     return actual[0]
@@ -91,7 +96,7 @@ def test_what_is_at_padding_changes_nothing():
     q, k, v = oracle.arrays()
     lengths = {"kv_lengths": jnp.array([100, 77]), "q_lengths": jnp.array([256, 50])}
     dirty = tuple(x.at[:, 120:].set(jnp.nan) for x in (k, v))
-    attend = partial(SPLASH, mask=Causal(), **lengths)
+    attend = partial(splash, mask=Causal(), **lengths)
     actual = oracle.with_gradients(attend, (q, *dirty))
     oracle.assert_agrees(actual, oracle.with_gradients(attend, (q, k, v)), 0)
 
@@ -100,11 +105,11 @@ def test_a_mesh_changes_nothing():
     qkv = oracle.arrays(B=4)
     ids = oracle.packed(4, 256)
     asked = {"mask": COMPOSITE, "q_ids": ids, "kv_ids": ids}
-    expected = oracle.with_gradients(partial(SPLASH, **asked), qkv, sinks=jnp.ones(4))
+    expected = oracle.with_gradients(partial(splash, **asked), qkv, sinks=jnp.ones(4))
     with jax.set_mesh(mesh((2, 2))):
         placed = tuple(jax.device_put(x, BTNH) for x in qkv)
         actual = oracle.with_gradients(
-            partial(SPLASH, **asked), placed, sinks=jnp.ones(4)
+            partial(splash, **asked), placed, sinks=jnp.ones(4)
         )
     assert actual[0].sharding.spec == actual[1][0][1].sharding.spec == BTNH
     oracle.assert_agrees(actual, expected, 1e-6)
@@ -116,9 +121,9 @@ def test_one_key_head_may_be_shared_by_all_devices_and_two_may_not():
     with jax.set_mesh(mesh((1, 4))):
         q = jax.device_put(q, BTNH)
         k, v = (jax.device_put(x, P("data", None, None, None)) for x in (k, v))
-        actual = oracle.with_gradients(partial(SPLASH, mask=Causal()), (q, k, v))
+        actual = oracle.with_gradients(partial(splash, mask=Causal()), (q, k, v))
         with pytest.raises(UserError, match=r"k \(2, 256, 2, 16\) is divided as"):
-            SPLASH(q, *(jax.device_put(x, P("data")) for x in two[1:]), mask=Causal())
+            splash(q, *(jax.device_put(x, P("data")) for x in two[1:]), mask=Causal())
     expected = oracle.with_gradients(
         partial(oracle.attention, mask=Causal()), oracle.arrays(B=2, N=4, K=1)
     )

@@ -1,4 +1,4 @@
-"""The parts by which a mask's pairs are cheapest to walk through."""
+"""The reorderings of tokens by which a mask's pairs are cheapest to visit."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
@@ -6,9 +6,8 @@ from itertools import product
 from operator import and_, or_
 from typing import Any
 
-from attn.kernels.blockwise.parts import Part
-from attn.kernels.blockwise.plan import step_numbers
-from attn.kernels.blockwise.walks import LOAD, cheapest
+from attn.kernels.blockwise.reordered import Reordering
+from attn.kernels.blockwise.schedule import LOAD, cheapest
 from attn.masks import (
     FULL,
     And,
@@ -27,7 +26,7 @@ from attn.masks import (
 from attn.masks.blocks import BlockSparse
 
 WORTH = 0.95
-"""Of the cost of a mask in one part: what parts must save, as costs are estimates."""
+"""Of the cost of a mask as it is: what reorderings must save, as costs are estimates."""
 MOST_PIECES = 6
 """Of a union; more are not worth the time that it takes to weigh them."""
 EACH_PART = 4 * LOAD
@@ -35,14 +34,14 @@ EACH_PART = 4 * LOAD
 
 
 @lru_cache(maxsize=256)
-def cover(mask: Mask, T: int, S: int) -> tuple[Part, ...]:
-    """Parts that share no pair and together are the mask; a single one is the mask."""
-    whole, parts = (Part(mask),), split(mask, T, S)
+def choose_reorderings(mask: Mask, T: int, S: int) -> tuple[Reordering, ...]:
+    """Reorderings that share no pair and together are the mask; or the mask as it is."""
+    whole, parts = (Reordering(mask),), reorderings(mask, T, S)
     return parts if cost(parts, T, S) < WORTH * cost(whole, T, S) else whole
 
 
-def cost(parts: tuple[Part, ...], T: int, S: int) -> float:
-    """Of one head, in scores."""
+def cost(parts: tuple[Reordering, ...], T: int, S: int) -> float:
+    """The cost of one head, in scores."""
     if len(parts) == 1:
         return _alone(parts[0], T, S)
     total = 0.0
@@ -52,34 +51,27 @@ def cost(parts: tuple[Part, ...], T: int, S: int) -> float:
     return total
 
 
-def _alone(part: Part, T: int, S: int) -> float:
-    """Of one of its groups."""
+def _alone(part: Reordering, T: int, S: int) -> float:
+    """The cost of one of its groups, in scores."""
     return cheapest(part.mask, *part.lengths(T, S), True)[0]
 
 
-def tile_numbers(mask: Mask, T: int, S: int, H: int, Hv: int) -> int:
-    """Numbers that a forward step of one head holds, and what parts read and give."""
-    parts = cover(mask, T, S)
-    step = max(step_numbers(p.mask, *p.lengths(T, S), H, Hv) for p in parts)
-    return step if len(parts) == 1 else step + len(parts) * T * Hv + (T + S) * (H + Hv)
-
-
-def split(mask: Mask, T: int, S: int) -> tuple[Part, ...]:
-    """One part, or two, of each pattern of a union; each without those before."""
+def reorderings(mask: Mask, T: int, S: int) -> tuple[Reordering, ...]:
+    """One or two of each pattern of a union; each without those before."""
     if num_unions(mask) > MOST_PIECES:
-        return (Part(mask),)
+        return (Reordering(mask),)
     pieces = sorted(unions(mask), key=lambda piece: _folding(piece)[0] is not None)
-    found: list[Part] = []
+    found: list[Reordering] = []
     for n, piece in enumerate(pieces):
         own = piece & ~reduce(or_, pieces[:n]) if n else piece
-        found += _parts(own, T, S)
+        found += _reordered(own, T, S)
     seen = [part for part in found if _shows(part, T, S)]
     seen.sort(key=lambda part: part.rows is not None)
     # The first part holds all queries.
-    return tuple(seen) if seen and seen[0].rows is None else (Part(mask),)
+    return tuple(seen) if seen and seen[0].rows is None else (Reordering(mask),)
 
 
-def _shows(part: Part, T: int, S: int) -> bool:
+def _shows(part: Reordering, T: int, S: int) -> bool:
     """Whether it shows anything; of a part that is not small, at a guess."""
     lengths = part.lengths(T, S)
     return part.mask.count(*lengths) > 0 if part.rows else _alone(part, T, S) > 0
@@ -115,19 +107,19 @@ def _folding(mask: Mask) -> tuple[Mask | None, Mask]:
     return None, mask
 
 
-def _parts(mask: Mask, T: int, S: int) -> list[Part]:
+def _reordered(mask: Mask, T: int, S: int) -> list[Reordering]:
     pattern, rest = _folding(mask)
     parts = FOLDS[type(pattern)](pattern, rest, T, S) if pattern is not None else None
-    return parts or [Part(mask)]
+    return parts or [Reordering(mask)]
 
 
-def _turns(pattern: Strided, rest: Mask, T: int, S: int) -> list[Part] | None:
-    own = in_turns(rest, pattern.stride)
-    return None if own is None else [Part(own, pattern.stride, "turns")]
+def _strides(pattern: Strided, rest: Mask, T: int, S: int) -> list[Reordering] | None:
+    own = in_strides(rest, pattern.stride)
+    return None if own is None else [Reordering(own, pattern.stride, "strides")]
 
 
-def in_turns(mask: Mask, stride: int) -> Mask | None:
-    """The mask between tokens whose places differ by multiples of `stride`."""
+def in_strides(mask: Mask, stride: int) -> Mask | None:
+    """The mask between tokens whose positions differ by multiples of `stride`."""
     match mask:
         case Full():
             return mask
@@ -136,10 +128,10 @@ def in_turns(mask: Mask, stride: int) -> Mask | None:
         case Window(left, right):
             return Window(left // stride, right // stride)
         case Not(a):
-            inner = in_turns(a, stride)
+            inner = in_strides(a, stride)
             return None if inner is None else ~inner
         case And(a, b) | Or(a, b):
-            a, b = in_turns(a, stride), in_turns(b, stride)
+            a, b = in_strides(a, stride), in_strides(b, stride)
             if a is None or b is None:
                 return None
             return a & b if isinstance(mask, And) else a | b
@@ -147,32 +139,32 @@ def in_turns(mask: Mask, stride: int) -> Mask | None:
             return None
 
 
-def _blocks(pattern: Fixed, rest: Mask, T: int, S: int) -> list[Part] | None:
+def _blocks(pattern: Fixed, rest: Mask, T: int, S: int) -> list[Reordering] | None:
     """Each block, then the last keys of all blocks."""
     size, columns = pattern.stride, pattern.columns
     last = (size - columns, size)
     if T == S and rest == Causal():
-        earlier = Part(Earlier(size, columns), size, keep=last)
-        return [Part(rest, size, "blocks"), earlier]
+        earlier = Reordering(Earlier(size, columns), size, keep=last)
+        return [Reordering(rest, size, "blocks"), earlier]
     if T == S and rest == FULL and columns < size:
-        own = Part(rest, size, "blocks", keep=(0, size - columns))
-        return [own, Part(rest, size, keep=last)]
+        own = Reordering(rest, size, "blocks", keep=(0, size - columns))
+        return [own, Reordering(rest, size, keep=last)]
     return None
 
 
-def _global(pattern: Global, rest: Mask, T: int, S: int) -> list[Part] | None:
+def _global(pattern: Global, rest: Mask, T: int, S: int) -> list[Reordering] | None:
     """The first keys, then the other keys of the first queries."""
     columns, first = _prefix(pattern, rest, T, S), pattern.num_tokens
     if columns is None or first >= T:
         return None
-    return [*columns, Part(rest & ~Prefix(first), rows=first)]
+    return [*columns, Reordering(rest & ~Prefix(first), rows=first)]
 
 
-def _prefix(pattern: Any, rest: Mask, T: int, S: int) -> list[Part] | None:
+def _prefix(pattern: Any, rest: Mask, T: int, S: int) -> list[Reordering] | None:
     first = pattern.length if isinstance(pattern, Prefix) else pattern.num_tokens
     if first >= S or any(isinstance(m, BlockSparse) for m in atoms(rest)):
         return None
-    return [Part(rest, size=S, keep=(0, first))]
+    return [Reordering(rest, size=S, keep=(0, first))]
 
 
 def atoms(mask: Mask) -> list[Mask]:
@@ -185,8 +177,8 @@ def atoms(mask: Mask) -> list[Mask]:
     return [mask]
 
 
-FOLDS: Mapping[type, Callable[[Any, Mask, int, int], list[Part] | None]] = {
-    Strided: _turns,
+FOLDS: Mapping[type, Callable[[Any, Mask, int, int], list[Reordering] | None]] = {
+    Strided: _strides,
     Fixed: _blocks,
     Global: _global,
     Prefix: _prefix,

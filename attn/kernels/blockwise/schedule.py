@@ -1,4 +1,4 @@
-"""Which tiles of a mask are visited, line by line, and how large they are.
+"""The tile schedule of a mask: which tiles are visited, line by line, and their size.
 
 A line is a row of tiles in the forward pass and a column in the backward pass. Tiles
 along a line lie on a grid or, where a mask shows each query one interval of keys, side
@@ -28,8 +28,8 @@ ALONE, ALONE_BELOW = 1.6, 2**17
 """Of a score of so few in a head's tile that XLA multiplies them on one core."""
 
 
-class Cut(NamedTuple):
-    """How a map is cut for one pass."""
+class BlockSizes(NamedTuple):
+    """The sizes of the tiles of one pass."""
 
     line: int
     """Tokens across a line."""
@@ -38,7 +38,7 @@ class Cut(NamedTuple):
     on_grid: bool = True
 
 
-class Walk(NamedTuple):
+class TileSchedule(NamedTuple):
     """The tiles of a map as a list for each line."""
 
     lines: int
@@ -54,42 +54,44 @@ class Walk(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def make_walk(mask: Mask, T: int, S: int, cut: Cut, of_rows: bool) -> Walk | None:
+def tile_schedule(
+    mask: Mask, T: int, S: int, sizes: BlockSizes, of_rows: bool
+) -> TileSchedule | None:
     """The tiles to visit; None off the grid where lines have no intervals."""
-    if cut.on_grid:
-        sizes = (cut.line, cut.tile) if of_rows else (cut.tile, cut.line)
-        schedule = mask_schedule(mask, T, S, *sizes)
-        line, other = schedule.row, schedule.column
+    if sizes.on_grid:
+        lengths = (sizes.line, sizes.tile) if of_rows else (sizes.tile, sizes.line)
+        visited = mask_schedule(mask, T, S, *lengths)
+        line, other = visited.row, visited.column
         if not of_rows:
             order = np.argsort(other, kind="stable")
             line, other = other[order], line[order]
-        return _sorted(mask, T, S, cut, of_rows, line, other * cut.tile)
-    spans = _row_spans(mask, T, S, cut.line) if of_rows else _column_spans(mask, T, S, cut.line)  # fmt: skip
+        return _sorted(mask, T, S, sizes, of_rows, line, other * sizes.tile)
+    spans = _row_spans(mask, T, S, sizes.line) if of_rows else _column_spans(mask, T, S, sizes.line)  # fmt: skip
     if spans is None:
         return None
     low, high = spans
-    count = -(-np.maximum(high - low, 0) // cut.tile)
+    count = -(-np.maximum(high - low, 0) // sizes.tile)
     line = np.repeat(np.arange(low.size), count)
-    place = np.arange(line.size) - np.repeat(np.cumsum(count) - count, count)
-    return _sorted(mask, T, S, cut, of_rows, line, low[line] + place * cut.tile)
+    nth = np.arange(line.size) - np.repeat(np.cumsum(count) - count, count)
+    return _sorted(mask, T, S, sizes, of_rows, line, low[line] + nth * sizes.tile)
 
 
-def _sorted(mask, T, S, cut, of_rows, line, first) -> Walk:
-    """The walk over tiles in order of lines, each looked at once more."""
+def _sorted(mask, T, S, sizes, of_rows, line, first) -> TileSchedule:
+    """The schedule of tiles in order of lines, each looked at once more."""
     width, length = (T, S) if of_rows else (S, T)
-    across = line * cut.line, np.minimum((line + 1) * cut.line, width)
-    along = first, np.minimum(first + cut.tile, length)
+    across = line * sizes.line, np.minimum((line + 1) * sizes.line, width)
+    along = first, np.minimum(first + sizes.tile, length)
     kind = np.asarray(mask.tile(*across, *along) if of_rows else mask.tile(*along, *across))  # fmt: skip
     kind = np.broadcast_to(kind, line.shape)
-    # What is cut short is padded with other tokens, which must be masked.
-    whole = ((line + 1) * cut.line <= width) & (first + cut.tile <= length)
+    # What is shorter is padded with other tokens, which must be masked.
+    whole = ((line + 1) * sizes.line <= width) & (first + sizes.tile <= length)
     kinds = {
         Tile.FULL: (kind == Tile.FULL) & whole,
         Tile.PARTIAL: (kind == Tile.PARTIAL) | ((kind == Tile.FULL) & ~whole),
     }
-    lines = -(-width // cut.line)
+    lines = -(-width // sizes.line)
     ends = np.arange(lines + 1)
-    return Walk(
+    return TileSchedule(
         lines,
         {
             t: np.searchsorted(line[on], ends).astype(np.int32)
@@ -124,41 +126,43 @@ def _column_spans(mask: Mask, T: int, S: int, block: int):
     return low, np.searchsorted(start, np.minimum(edges + block, S), side="left")
 
 
-def choose_cut(mask: Mask, T: int, S: int, of_rows: bool) -> Cut:
-    """The cut for which visiting the mask's tiles costs least."""
+def choose_block_sizes(mask: Mask, T: int, S: int, of_rows: bool) -> BlockSizes:
+    """The block sizes for which visiting the mask's tiles costs least."""
     return cheapest(mask, T, S, of_rows)[1]
 
 
 @lru_cache(maxsize=256)
-def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, Cut]:
-    """What visiting the mask's tiles costs at least, in scores, and by which cut."""
+def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSizes]:
+    """What visiting the mask's tiles costs at least, in scores, and by which sizes."""
     width, length = (T, S) if of_rows else (S, T)
 
-    def cost(cut: Cut) -> float:
-        walk = make_walk(mask, T, S, cut, of_rows)
-        if walk is None:
+    def cost(sizes: BlockSizes) -> float:
+        schedule = tile_schedule(mask, T, S, sizes, of_rows)
+        if schedule is None:
             return np.inf
-        scores = cut.line * cut.tile
-        whole, partial = (walk.first[kind].size for kind in (Tile.FULL, Tile.PARTIAL))
+        scores = sizes.line * sizes.tile
+        whole, partial = (
+            schedule.first[kind].size for kind in (Tile.FULL, Tile.PARTIAL)
+        )
         alone = ALONE if scores < ALONE_BELOW else 1.0
-        each = scores + LOAD * (cut.line + cut.tile)
+        each = scores + LOAD * (sizes.line + sizes.tile)
         return alone * each * (whole + MASKED * partial)
 
-    widest = Cut(min(BLOCKS[0], width), min(BLOCKS[0], length))
-    walk = make_walk(mask, T, S, widest, of_rows)
-    assert walk is not None, "on a grid there always is one"
-    whole = 2 * walk.first[Tile.FULL].size >= walk.tiles
-    if whole or walk.tiles > MOST_TILES:
+    widest = BlockSizes(min(BLOCKS[0], width), min(BLOCKS[0], length))
+    schedule = tile_schedule(mask, T, S, widest, of_rows)
+    assert schedule is not None, "on a grid there always is one"
+    whole = 2 * schedule.first[Tile.FULL].size >= schedule.tiles
+    if whole or schedule.tiles > MOST_TILES:
         # Where most tiles are whole, others hide little more; of very many, small ones
         # would take longer to list than to be worth it.
         return cost(widest), widest
 
-    choices = [Cut(a, b) for a in BLOCKS for b in BLOCKS]
-    choices += [Cut(a, b, on_grid=False) for a in BLOCKS for b in SPANS]
-    best = min((fit(cut, width, length) for cut in choices), key=cost)
+    choices = [BlockSizes(a, b) for a in BLOCKS for b in BLOCKS]
+    choices += [BlockSizes(a, b, on_grid=False) for a in BLOCKS for b in SPANS]
+    best = min((fit(sizes, width, length) for sizes in choices), key=cost)
     return cost(best), best
 
 
-def fit(cut: Cut, width: int, length: int) -> Cut:
+def fit(sizes: BlockSizes, width: int, length: int) -> BlockSizes:
     """No larger than the map."""
-    return cut._replace(line=min(cut.line, width), tile=min(cut.tile, length))
+    return sizes._replace(line=min(sizes.line, width), tile=min(sizes.tile, length))

@@ -1,4 +1,4 @@
-"""Masks in parts: every pair once, the same attention, and only where it is cheaper."""
+"""Masks with tokens reordered: every pair once, the same attention, and only where it is cheaper."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ from meshes import KINDS, collectives, make, placed
 from attn.attention import attend_with_lse
 from attn.attention import tiles as over_heads
 from attn.kernels import Softmax
-from attn.kernels.blockwise.cover import cover, split
-from attn.kernels.blockwise.parts import Part
+from attn.kernels.blockwise.reorder import choose_reorderings, reorderings
+from attn.kernels.blockwise.reordered import Reordering
 from attn.masks import FULL, Causal, Fixed, Global, Prefix, Strided, Window
 
 SCATTERED = {
@@ -44,21 +44,21 @@ def times_shown(parts, T, S):
 
 @pytest.mark.parametrize("name", SCATTERED)
 def test_a_scattered_mask_is_put_in_another_order(name):
-    parts = split(SCATTERED[name], T, T)
+    parts = reorderings(SCATTERED[name], T, T)
     assert len(parts) > 1
     np.testing.assert_array_equal(times_shown(parts, T, T), SCATTERED[name].dense(T))
 
 
 @pytest.mark.parametrize("mask", EXAMPLES, ids=str)
 def test_parts_of_one_of_each_pattern_show_every_pair_once(mask):
-    np.testing.assert_array_equal(times_shown(split(mask, 12, 12), 12, 12), mask.dense(12))  # fmt: skip
+    np.testing.assert_array_equal(times_shown(reorderings(mask, 12, 12), 12, 12), mask.dense(12))  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
 @given(cases(most=12))
 def test_parts_of_any_mask_show_every_pair_once(case):
     mask, T, S = case
-    parts = split(mask, T, S)
+    parts = reorderings(mask, T, S)
     assert parts[0].rows is None
     np.testing.assert_array_equal(times_shown(parts, T, S), mask.dense(T, S))
 
@@ -66,8 +66,8 @@ def test_parts_of_any_mask_show_every_pair_once(case):
 def test_the_first_part_holds_every_query():
     first = Global(2) & ~Prefix(2)
     mask = first | (Global(3) & ~Prefix(3))
-    assert split(mask, T, T) == (Part(mask),)
-    assert split(first, T, T) == (Part(first),)
+    assert reorderings(mask, T, T) == (Reordering(mask),)
+    assert reorderings(first, T, T) == (Reordering(first),)
 
 
 def call(mask, spec, impl):
@@ -98,7 +98,7 @@ def call(mask, spec, impl):
 @pytest.fixture
 def in_parts(monkeypatch):
     """Every mask in parts, whatever that costs."""
-    monkeypatch.setattr(over_heads, "cover", split)
+    monkeypatch.setattr(over_heads, "choose_reorderings", reorderings)
 
 
 @pytest.mark.parametrize("spec", [Softmax(), Softmax(softcap=2.0, sinks=True)], ids=str)
@@ -132,17 +132,17 @@ def test_a_value_that_is_not_finite_reaches_who_sees_it_and_no_gradient_beside(
 
 def test_parts_are_taken_where_they_are_cheaper():
     strided = Causal() & (Window(31, 0) | Strided(32))
-    assert len(cover(strided, 2048, 2048)) == 2
-    assert cover(strided, 40, 40) == (Part(strided),)
+    assert len(choose_reorderings(strided, 2048, 2048)) == 2
+    assert choose_reorderings(strided, 40, 40) == (Reordering(strided),)
     for mask in (FULL, Causal(), Causal() & Window(255, 0)):
-        assert cover(mask, 2048, 2048) == (Part(mask),)
+        assert choose_reorderings(mask, 2048, 2048) == (Reordering(mask),)
 
 
 def test_a_union_of_many_is_left_in_one_part():
     many = FULL
     for n in range(2, 40):
         many = many & (Strided(n) | Window(n, n))
-    assert split(many, T, T) == (Part(many),)
+    assert reorderings(many, T, T) == (Reordering(many),)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,35 +1,36 @@
-"""A map cut into parts, each few whole tiles once its tokens are put in another order.
+"""Attention by reordering: tokens put in an order in which few tiles are visited.
 
-A pattern whose keys lie far apart leaves no tile of the map empty. Its tokens taken in
-turns, or the keys that stand out of each block taken together, lie side by side. Parts
-share no pair, so their softmaxes merge by their log-sum-exps.
+A pattern whose keys lie far apart leaves no tile of the map empty. Every n-th token
+taken together, or the keys that stand out of each block, lie side by side. A mask comes
+as reorderings that share no pair, so their softmaxes merge by their log-sum-exps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add, and_, mul
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.kernels.blockwise.call import blockwise_attention
-from attn.kernels.dense import NO_KEY
+from attn.kernels.scoring import PLAIN, Scoring
+from attn.kernels.tokens import NO_KEY, NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some pairs of a map."""
+class Reordering:
+    """Some pairs of a map, their tokens in an order of their own."""
 
     mask: Mask
-    """Of the tokens as the part has them."""
+    """Of the tokens in this order."""
     size: int = 1
-    """Tokens of a block of the text."""
-    order: Literal["text", "blocks", "turns"] = "text"
+    """Tokens of a block of the sequence."""
+    order: Literal["sequence", "blocks", "strides"] = "sequence"
     """Whether tokens stay as they are, or see their own block alone, or alone those that
-    are at the same place of every block."""
+    are at the same position of every block."""
     keep: tuple[int, int] | None = None
     """First and end of the keys of each block that it is about; all unless given."""
     rows: int | None = None
@@ -42,35 +43,39 @@ class Part:
         blocks = -(-S // self.size)
         if self.order == "blocks":
             return self.size, kept
-        if self.order == "turns":
+        if self.order == "strides":
             return -(-T // self.size), blocks
         return T, kept * blocks if self.keep else S
 
     def groups(self, T: int) -> int:
         """Of tokens that see each other."""
-        return {"text": 1, "blocks": -(-T // self.size), "turns": self.size}[self.order]
+        return {"sequence": 1, "blocks": -(-T // self.size), "strides": self.size}[
+            self.order
+        ]
 
     def queries(self, x: Array) -> Array:
         """[B, T, ...] to [B groups, queries of a group, ...]."""
-        if self.order == "text":
+        if self.order == "sequence":
             return x if self.rows is None else x[:, : self.rows]
         return self._grouped(self._blocks(x, 0))
 
     def keys(self, x: Array, fill: int = 0) -> Array:
         """[B, S, ...] likewise; `fill` in place of what the last block lacks."""
-        if self.order == "text" and self.keep is None:
+        if self.order == "sequence" and self.keep is None:
             return x
         x = self._blocks(x, fill)
         x = x if self.keep is None else x[:, :, slice(*self.keep)]
         B, M, C, *rest = x.shape
-        return x.reshape(B, M * C, *rest) if self.order == "text" else self._grouped(x)
+        return (
+            x.reshape(B, M * C, *rest) if self.order == "sequence" else self._grouped(x)
+        )
 
     def back(self, x: Array, T: int, fill: int | float) -> Array:
         """Of queries, to [B, T, ...]; `fill` where it is not about them."""
-        if self.order == "text":
+        if self.order == "sequence":
             return x if self.rows is None else _longer(x, T, fill)
         x = x.reshape(-1, self.groups(T), *x.shape[1:])
-        x = jnp.swapaxes(x, 1, 2) if self.order == "turns" else x
+        x = jnp.swapaxes(x, 1, 2) if self.order == "strides" else x
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :T]
 
     def _blocks(self, x: Array, fill: int) -> Array:
@@ -79,7 +84,7 @@ class Part:
         return x.reshape(x.shape[0], -1, self.size, *x.shape[2:])
 
     def _grouped(self, x: Array) -> Array:
-        x = jnp.swapaxes(x, 1, 2) if self.order == "turns" else x
+        x = jnp.swapaxes(x, 1, 2) if self.order == "strides" else x
         return x.reshape(-1, *x.shape[2:])
 
 
@@ -89,24 +94,26 @@ def _longer(x: Array, L: int, fill: int | float) -> Array:
     return jnp.pad(x, more, constant_values=fill) if x.shape[1] < L else x
 
 
-def attend_in_parts(
-    q: Float[Array, "B T K G H"],
+def reordered_attention(
+    q: Float[Array, "B T N H"],
     k: Float[Array, "B S K H"],
     v: Float[Array, "B S K Hv"],
     *,
-    parts: Sequence[Part],
-    scale: float | None = None,
-    softcap: float | None = None,
-    sinks: Float[Array, "K G"] | None = None,
-    q_ids: Int[Array, "B T"] | None = None,
-    kv_ids: Int[Array, "B S"] | None = None,
+    reorderings: Sequence[Reordering],
+    scoring: Scoring = PLAIN,
+    q_info: TokenInfo = NOTHING_TOLD,
+    kv_info: TokenInfo = NOTHING_TOLD,
     whole: bool = False,
-) -> tuple[Float[Array, "B T K G Hv"], Float[Array, "B T K G"]]:
-    """`blockwise_attention` over parts that share no pair, of which the first holds all
-    queries, and takes the sinks."""
-    (B, T), S = q.shape[:2], k.shape[1]
+) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
+    """`blockwise_attention` over reorderings that share no pair.
 
-    def attend(part: Part) -> tuple[Array, Array]:
+    The first of them holds all queries, and takes the sinks. A bias lies as the tokens
+    do, and positions are of tokens in their own order, so both are for a single one.
+    """
+    (B, T), S = q.shape[:2], k.shape[1]
+    q_ids, kv_ids = q_info.segment_ids, kv_info.ids(S)
+
+    def attend(part: Reordering) -> tuple[Array, Array]:
         ids = kv_ids
         if ids is None and S % part.size:
             ids = jnp.zeros((B, S), jnp.int32)
@@ -115,16 +122,14 @@ def attend_in_parts(
             part.keys(k),
             part.keys(v),
             mask=part.mask,
-            scale=scale,
-            softcap=softcap,
-            sinks=sinks if part is parts[0] else None,
-            q_ids=None if q_ids is None else part.queries(q_ids),
-            kv_ids=None if ids is None else part.keys(ids, NO_KEY),
+            scoring=scoring if part is reorderings[0] else replace(scoring, sinks=None),
+            q_info=TokenInfo(None if q_ids is None else part.queries(q_ids)),
+            kv_info=TokenInfo(None if ids is None else part.keys(ids, NO_KEY)),
             whole=whole,
         )
         return part.back(out, T, 0.0), part.back(lse, T, -jnp.inf)
 
-    return merge([attend(part) for part in parts])
+    return merge([attend(part) for part in reorderings])
 
 
 def merge(found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

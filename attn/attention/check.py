@@ -1,0 +1,191 @@
+"""What a call of `attend` must be, said before anything is traced."""
+
+import math
+from numbers import Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from attn.attention.call import Call
+from attn.errors import UserError
+from attn.kernels.base import CAPABILITIES, Kernel
+from attn.masks import Mask, PerHead
+from attn.positions import RelativeBias
+
+KINDS = {
+    "kv_mask": (
+        jnp.bool_,
+        "True where a key is real: what is added to scores is a bias",
+    ),
+    "segment_ids": (jnp.integer, "a segment's number; kv_mask tells padding"),
+    "positions": (jnp.integer, "where each token stands, from 0"),
+    "lengths": (jnp.integer, "how many tokens are real"),
+    "q": (jnp.floating, "cast it"),
+    "k": (jnp.floating, "cast it"),
+    "v": (jnp.floating, "cast it"),
+}
+"""The dtypes that an argument may have, and what it tells."""
+
+
+def check(call: Call, lse: bool = False) -> None:
+    """Raises `UserError` where arguments disagree or the kernel cannot serve.
+
+    Values are looked at where they are at hand, and a tracer never is.
+    """
+    _check_kernel(call.kernel)
+    for name, x in (("q", call.q), ("k", call.k), ("v", call.v)):
+        _check_array(name, x, name)
+        if len(x.shape) != 4 or 0 in x.shape:
+            raise UserError(
+                f"{name} is {tuple(x.shape)}; it must be (batch, tokens, heads, "
+                "head dim), none of them 0"
+            )
+    if not isinstance(call.mask, Mask):
+        raise UserError(
+            f"mask is {type(call.mask).__name__}; it must be one of attn.masks: an "
+            "array goes into Blocks(array, 1), padding into kv_mask"
+        )
+    _check_heads(call)
+    _check_tokens(call)
+    _check_bias(call)
+    _check_scale(call.scoring.scale)
+    _check_capabilities(call, lse)
+    _check_weights(call)
+
+
+def _check_kernel(kernel: Any) -> None:
+    if isinstance(kernel, Kernel):
+        return
+    name = getattr(kernel, "__name__", None) or repr(kernel)
+    way = f"{name}()" if isinstance(kernel, type) else "attn.kernels.Softmax()"
+    raise UserError(f"kernel is {name}; it must be an instance, such as {way}")
+
+
+def _check_array(name: str, x: Any, kind: str) -> None:
+    """Raises `UserError` unless `x` is an array of what `KINDS` has for `kind`."""
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        raise UserError(
+            f"{name} is a {type(x).__name__}; it must be an array: jnp.asarray({name})"
+        )
+    dtype, way = KINDS[kind]
+    if not jnp.issubdtype(x.dtype, dtype):
+        raise UserError(f"{name} is {x.dtype}; it must be {dtype.__name__}: {way}")
+
+
+def _check_heads(call: Call) -> None:
+    q, k, v = call.q, call.k, call.v
+    (B, _, N, H), (Bk, _, K, Hk) = q.shape, k.shape
+    if k.shape[:3] != v.shape[:3]:
+        raise UserError(f"k {k.shape} and v {v.shape} differ in B, S or K")
+    if (Bk, Hk) != (B, H):
+        raise UserError(f"q {q.shape} and k {k.shape} differ in B or H")
+    if N % K:
+        raise UserError(f"q has {N} heads, which {K} key/value heads do not divide")
+    if not q.dtype == k.dtype == v.dtype:
+        raise UserError(
+            f"q, k and v are {q.dtype}, {k.dtype} and {v.dtype}; cast them to one dtype"
+        )
+
+
+def _check_tokens(call: Call) -> None:
+    B = call.q.shape[0]
+    if (call.q_info.segment_ids is None) != (call.kv_info.segment_ids is None):
+        raise UserError("q_segment_ids and kv_segment_ids: give both or neither")
+    for side, info, L, of in (
+        ("q", call.q_info, call.q.shape[1], "T"),
+        ("kv", call.kv_info, call.k.shape[1], "S"),
+    ):
+        for kind, x, shape, most in (
+            ("segment_ids", info.segment_ids, (B, L), None),
+            ("positions", info.positions, (B, L), None),
+            ("lengths", info.lengths, (B,), L),
+        ):
+            if x is not None:
+                name = f"{side}_{kind}"
+                _check_shape(name, x, kind, shape)
+                _check_range(name, x, KINDS[kind][1], most, of)
+    if call.kv_info.mask is not None:
+        _check_shape("kv_mask", call.kv_info.mask, "kv_mask", (B, call.k.shape[1]))
+
+
+def _check_shape(name: str, x: Any, kind: str, shape: tuple[int, ...]) -> None:
+    _check_array(name, x, kind)
+    if x.shape != shape:
+        raise UserError(f"{name} is {x.shape}; it must be {shape}")
+
+
+def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None:
+    """Raises `UserError` for a number below 0 or above `most`, where `x` is at hand."""
+    if not _at_hand(x):
+        return
+    low, high = int(np.min(x)), int(np.max(x))
+    if low < 0:
+        raise UserError(f"{name} holds {low}; it must be at least 0: {way}")
+    if most is not None and high > most:
+        raise UserError(f"{name} holds {high}; it must be at most {of} = {most}")
+
+
+def _at_hand(x: Any) -> bool:
+    """Whether the numbers of an array can be read: no tracer, shape or other host's."""
+    if isinstance(x, jax.Array):
+        return not isinstance(x, Tracer) and x.is_fully_addressable
+    return isinstance(x, np.ndarray)
+
+
+def _check_bias(call: Call) -> None:
+    (B, T, N, _), S, bias = call.q.shape, call.k.shape[1], call.scoring.bias
+    if bias is None:
+        return
+    if isinstance(bias, RelativeBias):
+        heads = {leaf.shape[0] for leaf in jax.tree.leaves(bias)}
+        if heads != {N}:
+            raise UserError(f"bias is of {min(heads)} heads; q has {N}")
+        return
+    if getattr(bias, "dtype", None) == jnp.bool_:
+        raise UserError(
+            "bias is bool; it is added to the scores: what may be seen goes into mask, "
+            "as Blocks(array, 1), or into kv_mask"
+        )
+    _check_array("bias", bias, "q")
+    shape = bias.shape
+    whole = shape[2:] == (T, S) and len(shape) == 4
+    if not whole or shape[0] not in (1, B) or shape[1] not in (1, N):
+        raise UserError(f"bias is {shape}; it must be (1 or {B}, 1 or {N}, {T}, {S})")
+
+
+def _check_scale(scale: Any) -> None:
+    if scale is None or (isinstance(scale, Real) and math.isfinite(scale)):
+        return
+    array = hasattr(scale, "shape") and not isinstance(scale, np.generic)
+    raise UserError(
+        f"scale is {'an array' if array else scale}; it must be a finite number: "
+        "what is traced, or a head's own, multiplies q"
+    )
+
+
+def _check_capabilities(call: Call, lse: bool) -> None:
+    (_, T, N, H), S, kernel = call.q.shape, call.k.shape[1], call.kernel
+    masks = [call.mask]
+    if isinstance(call.mask, PerHead):
+        call.mask.check_heads(N)
+        masks = call.mask.masks
+    asked = set(call.asked & set(CAPABILITIES)) | ({"lse"} if lse else set())
+    if call.kv_info.lengths is not None:
+        asked.add("key_padding")
+    for mask in masks:
+        if not call.has_positions:
+            mask.check(T, S)
+        kernel.check(mask, T, S, asked)
+    kernel.check_head(H, call.v.shape[-1])
+
+
+def _check_weights(call: Call) -> None:
+    given = bool(call.weights)
+    if given != (call.kernel.owns != "nothing"):
+        raise UserError(
+            f"kernel {call.kernel.name!r} owns {call.kernel.owns}, and weights were "
+            f"{'' if given else 'not '}given; they come from its init"
+        )

@@ -1,0 +1,69 @@
+"""Which implementation a call would get, why, and what it costs, with nothing run."""
+
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import jax
+import numpy as np
+
+from attn.attention.apply import run
+from attn.attention.call import Call, CallOptions, make_call
+from attn.attention.check import check
+from attn.attention.choose import choose_implementation
+from attn.kernels.base import Kernel
+from attn.masks import PerHead
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which implementation a call gets, why not the others, and what it costs."""
+
+    kernel: str
+    implementation: str
+    reason: str
+    """Why this one, in words."""
+    refused: dict[str, str]
+    """Every other implementation, and why not that."""
+    density: float
+    """Share of the T x S map that the mask and the kernel's pattern show."""
+    flops: float
+    """Multiplications and additions of the whole batch, forward, counting matmuls."""
+    temp_bytes: int | None
+    """Scratch memory of the compiled forward call, where the backend tells it."""
+
+
+def explain(
+    kernel: Kernel,
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    impl: str = "auto",
+    **options: Unpack[CallOptions],
+) -> Explanation:
+    """What `attend` would do with these arguments. Compiles, and runs nothing.
+
+    Args:
+        q, k, v: arrays, or what has their shape and dtype (`jax.ShapeDtypeStruct`).
+    """
+    call = make_call(kernel, q, k, v, **options)
+    check(call)
+    chosen, reasons = choose_implementation(kernel, call.shape(), impl)
+    (B, T, N, H), S = q.shape, k.shape[1]
+    masks = call.mask.masks if isinstance(call.mask, PerHead) else [call.mask] * N
+    return Explanation(
+        kernel.name,
+        chosen,
+        reasons.pop(chosen),
+        reasons,
+        float(np.mean([kernel.pattern(one, T, S).density(T, S) for one in masks])),
+        B * sum(kernel.flops(T, S, H, v.shape[-1], one) for one in masks),
+        temp_bytes(call, chosen),
+    )
+
+
+def temp_bytes(call: Call, impl: str) -> int | None:
+    """Scratch memory of the compiled forward call, where the backend tells it."""
+    compiled = jax.jit(lambda call: run(call, impl)).lower(call).compile()
+    memory = compiled.memory_analysis()
+    return memory.temp_size_in_bytes if memory else None
