@@ -23,7 +23,7 @@ def total_work(suite: Suite, rounds: int) -> float:
         races += [(case, everyone) for case in suite.scaling.cases]
     raced = sum(work(case, rounds, number) for case, number in races)
     masked = sum(work(case, rounds) * case.density for case in suite.density)
-    return raced + masked + COMPILATIONS * len(suite.lengths)
+    return raced + masked + float(COMPILATIONS * len(suite.lengths))
 
 
 def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
