@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,8 +101,9 @@ def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
     from attn.cli.options import parse
     from attn.cli.progress import Watch
 
+    progress = partial(Watch, live=False)
     asked = parse(command.Benching, words, prog="launch.py bench")
-    command.bench(asked, benchmarks().SUITES, benchmarks().RESULTS, Watch)
+    command.bench(asked, benchmarks().SUITES, benchmarks().RESULTS, progress)
     return 0
 
 

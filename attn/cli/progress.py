@@ -15,7 +15,7 @@ QUIET_SECONDS = 5.0
 class Watch:
     """A `Watcher` of one part after another, such as runs or races; use it in a `with`."""
 
-    def __init__(self, console: Console, total: float, *, live: bool = True):
+    def __init__(self, console: Console, total: float | int, *, live: bool = True):
         """Expects work of `total`, in whatever `begin` counts in.
 
         Without `live` nothing is drawn between calls, where a clock is running.
@@ -43,7 +43,7 @@ class Watch:
         if self._rich:
             self._bars.stop()
 
-    def begin(self, name: str, steps: int, work: float | None = None) -> None:
+    def begin(self, name: str, steps: int, work: float | int | None = None) -> None:
         """A part starts; the one before has ended, or failed.
 
         `work` is its share of the total: its steps unless given.

@@ -12,10 +12,11 @@ from tiny import RECALL, TREES, experiment_of, quick_compiles
 from attn.errors import UserError
 from attn.inspect import command
 from attn.inspect.approximation import CURVES, Curve, measure, relative_error
-from attn.inspect.draw import draw, to_markdown
+from attn.inspect.draw import draw, make_table
 from attn.kernels import KERNELS, Linear, Softmax
 from attn.masks import FULL, Causal
 from attn.plots.style import LIGHT
+from attn.plots.tables import to_markdown
 from attn.cli.study import run_all
 
 T = 32
@@ -75,7 +76,7 @@ def test_what_cannot_be_causal_is_compared_on_all_keys():
 def test_table_and_picture_hold_every_point():
     curves = [Curve("window", "width"), Curve("performer", "num_features")]
     points = measure(heads(), Causal(), curves)
-    text = to_markdown(points, "Distance", "made by a test")
+    text = to_markdown([make_table(points)])
     assert "| window (width) | sparse |" in text
     assert f"{100 * points[0].mean:.1f}" in text
     figure = draw(points, "Distance", LIGHT)
@@ -90,7 +91,7 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
         "runs 'softmax', as Softmax.softcap=2": experiment_of(kernel=Softmax(2.0)),
         "runs 'linear'": experiment_of(pattern=("attention", "linear")),
         "has no attention": experiment_of(pattern=("mlp",)),
-        "whose texts are padded": experiment_of(TREES),
+        "whose sequences are padded": experiment_of(TREES),
     }
     for words, experiment in refused.items():
         with pytest.raises(UserError, match=words):

@@ -150,7 +150,7 @@ def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
     (problem,) = report.problems
     assert str(broken) in problem
     text = report.page.read_text()
-    assert "maps.npz cannot be read" in text
+    assert "maps.npz is damaged" in text
     data = re.search(r'id="data">(.*?)</script>', text, re.DOTALL).group(1)
     assert [run["name"][:7] for run in json.loads(data)["runs"]] == ["softmax"]
     assert [p.name for p in report.pictures if "maps" in p.name] == [
