@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from meshes import KINDS, collectives, make, placed
+from meshes import BTNH, KINDS, collectives, make, placed
 
 from attn.attention import attend, effective_map
 from attn.kernels import KERNELS
