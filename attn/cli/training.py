@@ -79,15 +79,18 @@ def _train(
     check_size(experiments, mesh_shape)
     root = workdir(where.workdir, study or experiments[0].name)
     for experiment in experiments:
-        mesh_shape.check(experiment)
+        experiment.check_mesh(mesh_shape)
     folders = run_folders(root, experiments, study)
     use_cpu_devices(mesh_shape.size)
 
+    from attn.cli.progress import Watch
     from attn.train.study import run_all
 
-    failures = run_all(
-        experiments, folders, console=console(), mesh_shape=mesh_shape, study=study
-    )
+    total = sum(experiment.train.steps for experiment in experiments)
+    with Watch(console(), total) as watch:
+        failures = run_all(
+            experiments, folders, watch=watch, mesh_shape=mesh_shape, study=study
+        )
     write_report(root)
     for failure in failures:
         print(failure, file=sys.stderr)
