@@ -83,11 +83,14 @@ def _train(
     folders = run_folders(root, experiments, study)
     use_cpu_devices(mesh_shape.size)
 
-    from attn.cli.study import run_all
+    from attn.cli.progress import Watch
+    from attn.train.study import run_all
 
-    failures = run_all(
-        experiments, folders, console=console(), mesh_shape=mesh_shape, study=study
-    )
+    total = sum(experiment.train.steps for experiment in experiments)
+    with Watch(console(), total) as watch:
+        failures = run_all(
+            experiments, folders, watcher=watch, mesh_shape=mesh_shape, study=study
+        )
     write_report(root)
     for failure in failures:
         print(failure, file=sys.stderr)

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from tiny import RECALL, TREES, experiment_of, quick_compiles
 
+from attn.cli.progress import Watch
 from attn.errors import UserError
 from attn.inspect import command
 from attn.inspect.approximation import CURVES, Curve, measure, relative_error
@@ -17,7 +18,7 @@ from attn.kernels import KERNELS, Linear, Softmax
 from attn.masks import FULL, Causal
 from attn.plots.style import LIGHT
 from attn.plots.tables import to_markdown
-from attn.cli.study import run_all
+from attn.train.study import run_all
 
 T = 32
 
@@ -104,7 +105,7 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
 def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
     run = tmp_path / "run"
-    assert not run_all([experiment_of()], [run], console=Console(quiet=True))
+    assert not run_all([experiment_of()], [run], watch=Watch(Console(quiet=True), 1))
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
     record = json.loads(written[0].read_text())
     assert record["tokens"] == RECALL.seq_len
