@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attn.config import Experiment
 from attn.errors import UserError
-from attn.records.files import read_json
+from attn.records.files import read_json_or_none
 from attn.records.folder import RunFolder
 
 
@@ -84,7 +84,7 @@ def _check_study(root: Path, study: str, names: Sequence[str]) -> None:
         )
     ours, others = False, []
     for place in sorted(p for p in root.iterdir() if not p.name.startswith(".")):
-        result = read_json(place / "result.json") if place.is_dir() else None
+        result = read_json_or_none(place / "result.json") if place.is_dir() else None
         there = (result or {}).get("study", study)
         if there != study:
             raise UserError(

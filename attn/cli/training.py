@@ -79,15 +79,15 @@ def _train(
     check_size(experiments, mesh_shape)
     root = workdir(where.workdir, study or experiments[0].name)
     for experiment in experiments:
-        experiment.check_mesh(mesh_shape)
+        mesh_shape.check(experiment)
     folders = run_folders(root, experiments, study)
     use_cpu_devices(mesh_shape.size)
 
     from attn.cli.progress import Watch
     from attn.train.study import run_all
 
-    total = sum(experiment.train.steps for experiment in experiments)
-    with Watch(console(), total) as watch:
+    steps = sum(experiment.train.steps for experiment in experiments)
+    with Watch(console(), steps) as watch:
         failures = run_all(
             experiments, folders, watcher=watch, mesh_shape=mesh_shape, study=study
         )

@@ -33,13 +33,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in `path`; None where there is no file; UserError if damaged."""
     try:
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         value = None
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged; run the experiment again")
     return value
+
+
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
+    """The object in `path`; None where there is no file, or it is damaged."""
+    try:
+        return read_json(path)
+    except UserError:
+        return None
 
 
 def disk_reason(error: BaseException | None) -> str | None:

@@ -24,14 +24,14 @@ import numpy as np
 from attn.config import Experiment
 from attn.errors import UserError
 from attn.records import lock, maps
-from attn.records.files import read_json, write_atomically, write_json
+from attn.records.files import read_json_or_none, write_atomically, write_json
 from attn.records.identity import difference, identity
 from attn.records.result import Line, Result
 from attn.records.run import damaged_files, read_run
 from attn.records.seal import digest, notes_of, signed
 from attn.records.typed import encode
 
-SEALED = ("config.json", "env.json", "metrics.jsonl", maps.NAME)
+SEALED = ("config.json", "env.json", maps.NAME, "metrics.jsonl")
 
 
 def _silent(_: str) -> None:
@@ -93,15 +93,17 @@ class RunFolder:
         self.check(experiment)
         if not self._writes:
             return
-        with _writing(self.path):
+        with _writing(self.path), contextlib.ExitStack() as failed:
+            failed.callback(self.close)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self._lock or lock.lock(self.path)
             self.check(experiment)  # as another process left it
             wanted = identity(experiment)
-            if _read_or_none(self.path / "config.json") != wanted:
+            if read_json_or_none(self.path / "config.json") != wanted:
                 write_json(self.path / "config.json", wanted)
             write_json(self.path / "env.json", self._with_earlier(encode(env)))
             (self.path / "result.json").unlink(missing_ok=True)
+            failed.pop_all()
 
     def close(self) -> None:
         """Lets other processes have the folder."""
@@ -140,7 +142,7 @@ class RunFolder:
 
     def finish(self, result: Result) -> Result:
         """Writes `result.json`, with the fingerprint and checksums of all other files."""
-        config = read_json(self.path / "config.json") or {}
+        config = read_json_or_none(self.path / "config.json") or {}
         if not self._writes:
             return result
         there = [name for name in SEALED if (self.path / name).exists()]
@@ -182,7 +184,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; choose another --workdir")
         path = self.path / "config.json"
-        config = _read_or_none(path) or self._config_of_checkpoints()
+        config = read_json_or_none(path) or self._config_of_checkpoints()
         if config is not None or not self.path.exists():
             return config
         if path.exists():
@@ -205,7 +207,7 @@ class RunFolder:
         return None
 
     def _with_earlier(self, env: dict[str, Any]) -> dict[str, Any]:
-        before = _read_or_none(self.path / "env.json") or {}
+        before = read_json_or_none(self.path / "env.json") or {}
         earlier = before.pop("earlier", [])
         if before and before != env:
             earlier = [*earlier, before]
@@ -223,14 +225,6 @@ def _writing(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}: {reason}; make room or choose another "
             "--workdir, then run again"
         ) from error
-
-
-def _read_or_none(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None where it is lost or damaged."""
-    try:
-        return read_json(path)
-    except UserError:
-        return None
 
 
 def written(line: Line) -> dict[str, Any]:

@@ -5,8 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attn.config import Experiment, fingerprint, to_json
-from attn.config.codec import from_json
+from attn.config import Experiment, fingerprint, from_json, to_json
 from attn.errors import UserError
 from attn.records.typed import encode
 

@@ -32,14 +32,14 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     return raw.getvalue()
 
 
-def unpack(path: Path) -> Maps:
+def unpack(path: Path, *, largest: int = LARGEST_BYTES) -> Maps:
     """The maps in a file.
 
     Raises:
       ValueError: the file is damaged, or holds more than its shapes say.
     """
     try:
-        _check_sizes(path)
+        _check_sizes(path, largest)
         with np.load(path, allow_pickle=False) as file:
             names = [name for name in file.files if name.startswith("layer_")]
             names.sort(key=lambda name: int(name.removeprefix("layer_")))
@@ -50,12 +50,12 @@ def unpack(path: Path) -> Maps:
     return Maps(layers, labels)
 
 
-def _check_sizes(path: Path) -> None:
+def _check_sizes(path: Path, largest: int) -> None:
     """Raises ValueError unless each array is as long as its shape, and all are few bytes."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > LARGEST_BYTES:
-            raise ValueError(f"it would unpack to more than {LARGEST_BYTES:,} bytes")
+        if sum(member.file_size for member in members) > largest:
+            raise ValueError(f"it would unpack to more than {largest:,} bytes")
         for member in members:
             with archive.open(member) as file:
                 version = npy.read_magic(file)

@@ -49,6 +49,9 @@ class Diverged(RuntimeError):
 class Watcher(Protocol):
     """Whoever wants to see a run as it goes."""
 
+    def begin(self, name: str, steps: int) -> None:
+        """A run of `steps` starts; the one before has ended, or failed."""
+
     def note(self, text: str) -> None:
         """Something worth a line."""
 

@@ -13,11 +13,10 @@ from attn.cli.progress import Watch
 from attn.errors import UserError
 from attn.inspect import command
 from attn.inspect.approximation import CURVES, Curve, measure, relative_error
-from attn.inspect.draw import draw, make_table
+from attn.inspect.draw import draw, to_markdown
 from attn.kernels import KERNELS, Linear, Softmax
 from attn.masks import FULL, Causal
 from attn.plots.style import LIGHT
-from attn.plots.tables import to_markdown
 from attn.train.study import run_all
 
 T = 32
@@ -77,7 +76,7 @@ def test_what_cannot_be_causal_is_compared_on_all_keys():
 def test_table_and_picture_hold_every_point():
     curves = [Curve("window", "width"), Curve("performer", "num_features")]
     points = measure(heads(), Causal(), curves)
-    text = to_markdown([make_table(points)])
+    text = to_markdown(points, "Distance", "made by a test")
     assert "| window (width) | sparse |" in text
     assert f"{100 * points[0].mean:.1f}" in text
     figure = draw(points, "Distance", LIGHT)
@@ -92,7 +91,7 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
         "runs 'softmax', as Softmax.softcap=2": experiment_of(kernel=Softmax(2.0)),
         "runs 'linear'": experiment_of(pattern=("attention", "linear")),
         "has no attention": experiment_of(pattern=("mlp",)),
-        "whose sequences are padded": experiment_of(TREES),
+        "whose texts are padded": experiment_of(TREES),
     }
     for words, experiment in refused.items():
         with pytest.raises(UserError, match=words):
@@ -105,7 +104,8 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
 def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
     run = tmp_path / "run"
-    assert not run_all([experiment_of()], [run], watch=Watch(Console(quiet=True), 1))
+    watcher = Watch(Console(quiet=True), 12)
+    assert not run_all([experiment_of()], [run], watcher=watcher)
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
     record = json.loads(written[0].read_text())
     assert record["tokens"] == RECALL.seq_len

@@ -36,6 +36,9 @@ class Watching:
     def __init__(self, at=None, then=None):
         self.notes, self.steps, self.at, self.then = [], [], at, then
 
+    def begin(self, name, steps):
+        pass
+
     def note(self, text):
         self.notes.append(text)
 
@@ -133,7 +136,10 @@ def test_a_score_is_the_mean_over_each_row_once(whole, split):
         model = loop.model_def(EXPERIMENT)
         rows = place(dict(rows), make_mesh(), P("data"))
         params = jax.tree.map(lambda x: x[1], state["params"])
-        logits = np.asarray(jax.jit(lambda p, b: model.merge(p, {})(b))(params, rows))
+        logits_of = EXPERIMENT.task.objective.logits
+        logits = np.asarray(
+            jax.jit(lambda p, b: logits_of(model.merge(p, {}), b))(params, rows)
+        )
     rows = {key: np.asarray(array) for key, array in rows.items()}
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
