@@ -79,7 +79,7 @@ def _train(
     check_size(experiments, mesh_shape)
     root = workdir(where.workdir, study or experiments[0].name)
     for experiment in experiments:
-        mesh_shape.check(experiment)
+        experiment.check_mesh(mesh_shape)
     folders = run_folders(root, experiments, study)
     use_cpu_devices(mesh_shape.size)
 
