@@ -1,0 +1,111 @@
+"""The two passes with derivatives of their own, for whoever differentiates a gradient.
+
+How far their loops go is known at run time only, and reverse mode cannot go back through
+such loops. Here the tangents of a pass are those of the definition, `dense_attention`,
+over a row of tiles at a time: so a gradient can be differentiated again, forward
+(Hessian-vector products) and in reverse, as often as one likes. What lies in memory
+beside that is a row of tiles, with all its keys, of all heads.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from attn.kernels.blockwise import backward as backward_pass
+from attn.kernels.blockwise import forward as forward_pass
+from attn.kernels.blockwise.bias import Bias
+from attn.kernels.blockwise.plan import Plan
+from attn.kernels.blockwise.tiles import Marks
+from attn.kernels.dense import dense_attention
+from attn.positions import RelativeBias
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def forward(plan: Plan, *inputs: Any) -> tuple[Array, Array]:
+    """`forward_pass.forward`, differentiable."""
+    return forward_pass.forward(plan, *inputs)
+
+
+@forward.defjvp
+def _(plan: Plan, inputs, tangents):
+    _, out_tangents = jax.jvp(partial(by_definition, plan), inputs, tangents)
+    return forward(plan, *inputs), out_tangents
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def backward(plan: Plan, bias_moves: bool, inputs, outputs, cotangents) -> tuple:
+    """`backward_pass.backward`, differentiable."""
+    return backward_pass.backward(plan, inputs, *outputs, *cotangents, bias_moves)
+
+
+@backward.defjvp
+def _(plan: Plan, bias_moves: bool, primals, tangents):
+    def gradients(inputs, cotangents):
+        *moving, marks = inputs
+        _, pull = jax.vjp(lambda x: by_definition(plan, *x, marks), tuple(moving))
+        ((d_q, d_k, d_v, d_bias, d_sinks),) = pull(cotangents)
+        return d_q, d_k, d_v, d_bias if bias_moves else None, d_sinks
+
+    # The outputs follow from the inputs, whose tangents say all.
+    (inputs, _, cotangents), (d_inputs, _, d_cotangents) = primals, tangents
+    moved = (d_inputs, d_cotangents)
+    _, out_tangents = jax.jvp(gradients, (inputs, cotangents), moved)
+    return backward(plan, bias_moves, *primals), out_tangents
+
+
+def by_definition(
+    plan: Plan,
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K Hv"],
+    bias: Bias | None,
+    sinks: Float[Array, "K G"] | None,
+    marks: Marks,
+) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B K G T"]]:
+    """What `forward_pass.forward` gives, in loops that every derivative goes through."""
+    (B, T, N, H), (S, K) = q.shape, k.shape[1:3]
+    heads, relative = (B, K, N // K), isinstance(bias, RelativeBias)
+    at = jnp.broadcast_to(jnp.arange(T)[None], (B, T))
+    at = at if marks.q_positions is None else marks.q_positions
+    by_query = {"q": jnp.moveaxis(q.reshape(B, T, *heads[1:], H), 1, 0), "at": at.T}
+    if marks.q_ids is not None:
+        by_query["q_id"] = marks.q_ids.T
+    if bias is not None and not isinstance(bias, RelativeBias):
+        by_query["bias"] = jnp.moveaxis(bias, 3, 0)
+
+    def query(q, k, v, bias, sink, at, q_id, kv_ids, kv_positions):
+        out, lse = dense_attention(
+            q[None],
+            k,
+            v,
+            mask=plan.mask,
+            scale=plan.scale,
+            softcap=plan.softcap,
+            bias=bias if relative or bias is None else bias[None],
+            sink=sink,
+            q_ids=None if q_id is None else q_id[None],
+            kv_ids=kv_ids,
+            q_positions=at[None],
+            kv_positions=kv_positions,
+        )
+        return out[0], lse[0]
+
+    of_batch = (0, 0, 0, None if relative else 0, None, 0, 0, 0, 0)
+    for axes in ((0, None, None, 0, 0), (0, 1, 1, 0, 0)):
+        query = jax.vmap(query, (*axes, None, None, None, None))
+    query = jax.vmap(query, of_batch)
+
+    @jax.checkpoint
+    def row(x):
+        here = bias if relative else None
+        if "bias" in x:
+            here = jnp.broadcast_to(x["bias"], (*heads, S))
+        known = x["at"], x.get("q_id"), marks.kv_ids, marks.kv_positions
+        return query(x["q"], k, v, here, sinks, *known)
+
+    out, lse = lax.map(row, by_query, batch_size=plan.forward.line)
+    return jnp.moveaxis(out.reshape(T, B, N, -1), 0, 1), jnp.moveaxis(lse, 0, -1)
