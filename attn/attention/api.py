@@ -81,6 +81,8 @@ def attend(
 
     Returns:
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
+        Gradients may be differentiated again in both modes; forward mode of the call
+        itself (`jax.jvp`, `jax.jacfwd`) needs impl="dense" where it would get tiles.
 
     Raises:
         UserError: shapes disagree, or the kernel has not the capability asked for.

@@ -37,17 +37,20 @@ def _(plan: Plan, inputs, tangents):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def backward(plan: Plan, bias_moves: bool, inputs, outputs, cotangents) -> tuple:
+def backward(plan: Plan, bias_moves: bool, inputs, outputs: Any, cotangents: Any):
     """`backward_pass.backward`, differentiable."""
-    return backward_pass.backward(plan, inputs, *outputs, *cotangents, bias_moves)
+    (out, lse), (d_out, d_lse) = outputs, cotangents
+    return backward_pass.backward(plan, inputs, out, lse, d_out, d_lse, bias_moves)
 
 
 @backward.defjvp
 def _(plan: Plan, bias_moves: bool, primals, tangents):
     def gradients(inputs, cotangents):
-        *moving, marks = inputs
-        _, pull = jax.vjp(lambda x: by_definition(plan, *x, marks), tuple(moving))
-        ((d_q, d_k, d_v, d_bias, d_sinks),) = pull(cotangents)
+        q, k, v, bias, sinks, marks = inputs
+        run = partial(by_definition, plan, marks=marks)
+        d_q, d_k, d_v, d_bias, d_sinks = jax.vjp(run, q, k, v, bias, sinks)[1](
+            cotangents
+        )
         return d_q, d_k, d_v, d_bias if bias_moves else None, d_sinks
 
     # The outputs follow from the inputs, whose tangents say all.
