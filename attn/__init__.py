@@ -15,21 +15,27 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Transformer": "attn.model",
     "attend": "attn.attention",
     "attend_with_lse": "attn.attention",
+    "config": "attn.config",
     "effective_map": "attn.attention",
     "explain": "attn.attention",
     "kernels": "attn.kernels",
     "masks": "attn.masks",
+    "records": "attn.records",
 }
 
 __all__ = [
+    "Transformer",
     "attend",
     "attend_with_lse",
+    "config",
     "effective_map",
     "explain",
     "kernels",
     "masks",
+    "records",
 ]
 
 
@@ -39,3 +45,7 @@ def __getattr__(name: str):
         raise AttributeError(f"module 'attn' has no attribute {name!r}")
     module = import_module(_LAZY[name])
     return getattr(module, name, module)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -34,7 +34,7 @@ def device_kind() -> str:
 
 
 def vendor(kind: str) -> str:
-    """Whose device: "TPU", "NVIDIA", or the kind itself."""
+    """The vendor of a kind of device: "TPU", "NVIDIA", or the kind itself."""
     return next((name for name in ("TPU", "NVIDIA") if kind.startswith(name)), kind)
 
 

@@ -1,11 +1,13 @@
-"""What a user typed wrong, told apart from what we did wrong.
+"""Errors of the user, told apart from our own.
 
 `launch.py` prints a `UserError` as one line and exits with 2; anything else is a
 bug and keeps its traceback.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 75
+"""Exit codes beside 0; the last is EX_TEMPFAIL: stopped by a signal, and resumable."""
 
 
 class UserError(ValueError):
@@ -14,6 +16,8 @@ class UserError(ValueError):
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:
     """The error for a name that is not among `names`, with the nearest that is."""
+    from difflib import get_close_matches
+
     names = sorted(names)
     near = get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"

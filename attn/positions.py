@@ -1,37 +1,63 @@
-"""How a token knows its place: in its vector, or in a bias of the scores."""
+"""How a token knows its position: in its vector, or in a bias of the scores."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
+
+from attn.errors import UserError
 
 
-def sinusoidal(T: int, D: int) -> Float[Array, "T D"]:
-    """Vaswani et al. 2017, section 3.5: sines, then cosines, of 10000^(-2i/D) t."""
-    angles = _angles(T, (D + 1) // 2, 2 / D)
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :D]
+def sinusoidal(positions: Num[Array, "*L"], D: int) -> Float[Array, "*L D"]:
+    """Vaswani et al. 2017, section 3.5: sines, then cosines, of 10000^(-2i/D) t.
+
+    Float32, or the dtype of float64 positions.
+    """
+    dtype = jnp.promote_types(positions.dtype, jnp.float32)
+    angles = _angles(positions, (D + 1) // 2, 2 / D, 10_000.0, dtype)
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[..., :D]
 
 
-def rotary(x: Float[Array, "B T N H"]) -> Float[Array, "B T N H"]:
-    """Turns the pairs (x_i, x_{i + H/2}) by their place: Su et al. 2021, equation 34.
+def rotary(
+    x: Float[Array, "B T N H"],
+    positions: Num[Array, "#B T"] | None = None,
+    *,
+    base: float = 10_000.0,
+) -> Float[Array, "B T N H"]:
+    """Turns the pairs (x_i, x_{i + H/2}) by their position: Su et al. 2021, equation 34.
 
-    Scores of turned queries and keys depend on their distance only. H must be even.
+    Scores of turned queries and keys depend on their distance only. Angles and products
+    are float32, of float64 `x` float64.
+
+    Args:
+        positions: where the tokens stand; 0, 1, 2, ... unless given.
+        base: pair i turns by base^(-2i/H) a position.
+
+    Raises:
+        UserError: H is odd.
     """
     T, H = x.shape[1], x.shape[-1]
-    angles = _angles(T, H // 2, 2 / H)
-    sin, cos = (f(angles)[None, :, None, :] for f in (jnp.sin, jnp.cos))
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(
-        x.dtype
-    )
+    if H % 2:
+        raise UserError(f"head dim {H} is odd, and rotary positions turn pairs")
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    at = jnp.arange(T)[None] if positions is None else positions
+    angles = _angles(at, H // 2, 2 / H, base, dtype)[:, :, None]
+    sin, cos = jnp.sin(angles), jnp.cos(angles)
+    a, b = jnp.split(x.astype(dtype), 2, axis=-1)
+    turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    return turned.astype(x.dtype)
 
 
-def _angles(T: int, count: int, step: float) -> Float[Array, "T C"]:
-    rates = 10_000.0 ** (-step * jnp.arange(count))
-    return jnp.arange(T)[:, None] * rates[None, :]
+def _angles(
+    positions: Num[Array, "*L"], count: int, step: float, base: float, dtype: Any
+) -> Float[Array, "*L C"]:
+    rates = base ** (-step * jnp.arange(count, dtype=dtype))
+    rates = jnp.expand_dims(rates, range(positions.ndim))
+    return positions.astype(dtype)[..., None] * rates
 
 
 class RelativeBias:
@@ -42,7 +68,7 @@ class RelativeBias:
     Their fields are not typed as arrays: transforms put leaves of their own there.
     """
 
-    def at(self, distance: Int[Array, "*place"]) -> Float[Array, "..."]:
+    def at(self, distance: Int[Array, "*L"]) -> Float[Array, "..."]:
         """The bias of each head at each distance."""
         raise NotImplementedError
 
@@ -66,8 +92,8 @@ class Alibi(RelativeBias):
     """[*heads]: how fast a head forgets, as `alibi_slopes` gives them."""
 
     def at(self, distance):
-        heads, places = self.slopes.ndim, distance.ndim
-        slopes = jnp.expand_dims(self.slopes, range(heads, heads + places))
+        heads, axes = self.slopes.ndim, distance.ndim
+        slopes = jnp.expand_dims(self.slopes, range(heads, heads + axes))
         return -slopes * jnp.abs(jnp.expand_dims(distance, range(heads)))
 
     def tile(self, distance, C, D):
@@ -101,8 +127,8 @@ class T5Bias(RelativeBias):
     """Whether keys after the query have buckets of their own, as in an encoder."""
     max_distance: int = field(default=128, metadata={"static": True})
 
-    def bucket(self, distance: Int[Array, "*place"]) -> Int[Array, "*place"]:
-        """Which of the L numbers a distance reads."""
+    def bucket(self, distance: Int[Array, "*L"]) -> Int[Array, "*L"]:
+        """Which of the buckets a distance reads, exact at every edge."""
         L = self.table.shape[-1]
         behind = -distance
         first = jnp.zeros_like(distance)
@@ -112,10 +138,26 @@ class T5Bias(RelativeBias):
             behind = jnp.abs(distance)
         behind = jnp.maximum(behind, 0)
         exact = L // 2
-        far = jnp.log(jnp.maximum(behind, exact) / exact)
-        far = far / np.log(self.max_distance / exact) * (L - exact)
-        far = jnp.minimum(exact + far.astype(distance.dtype), L - 1)
-        return first + jnp.where(behind < exact, behind, far)
+        edges = np.asarray(_edges(exact, L - exact, self.max_distance), np.int32)
+        far = jnp.searchsorted(edges, behind, side="right", method="compare_all")
+        return first + jnp.where(behind < exact, behind, exact + far)
 
     def at(self, distance):
         return jnp.take(self.table, self.bucket(distance), axis=-1)
+
+
+def _edges(exact: int, n: int, max_distance: int) -> list[int]:
+    """The first distance of each of n logarithmic buckets from `exact` on, but the first.
+
+    log(d / exact) / log(max_distance / exact) n >= j in whole numbers: a logarithm in
+    float32 rounds the edges that are whole distances to either side.
+    """
+
+    def reached(d: int, j: int) -> bool:
+        return d**n >= max_distance**j * exact ** (n - j)
+
+    distances = range(exact, max(exact, max_distance) + 1)
+    return [
+        distances[bisect_left(distances, True, key=lambda d, j=j: reached(d, j))]
+        for j in range(1, n)
+    ]

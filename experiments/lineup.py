@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from attn.config import Experiment
-from attn.config.cost import match
+from attn.config.match import match
 from attn.kernels import (
     Kernel,
     Linear,

@@ -6,7 +6,10 @@ What was compiled is kept in `.pytest_cache/jax`, so that the next run takes hal
 import os
 from pathlib import Path
 
+from attn import compiler
+
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = compiler.flags()
 
 import jax
 

@@ -6,7 +6,10 @@ import jax
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from attn.parallel.mesh import AXES, BTNH, N_
+from attn.parallel.mesh import AXES
+from attn.parallel.rules import spec
+
+BTNH, N_ = spec("B T N H"), spec("N")
 
 COLLECTIVES = re.compile(
     r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("

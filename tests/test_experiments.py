@@ -25,7 +25,7 @@ STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
 def test_every_experiment_traces_its_train_step(experiment):
     task, B = experiment.task, experiment.train.batch_size
     shapes = {"tokens": (task.seq_len,), "targets": (task.num_scored,)}
-    if task.readout == "positions":
+    if getattr(task.objective, "scored", "all") == "positions":
         shapes["positions"] = (task.num_scored,)
     if task.padded:
         shapes["lengths"] = ()

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attn.errors import UserError
 from attn.positions import Alibi, T5Bias, alibi_slopes, rotary, sinusoidal
 
 
 @pytest.mark.parametrize("D", [8, 7])
 def test_sinusoidal_is_its_formula(D):
-    table = np.asarray(sinusoidal(50, D))
+    table = np.asarray(sinusoidal(jnp.arange(50), D))
     half = (D + 1) // 2
     for t in (0, 1, 7, 49):
         for i in range(half):
@@ -22,8 +23,19 @@ def test_sinusoidal_is_its_formula(D):
                 assert table[t, half + i] == pytest.approx(np.cos(angle), abs=1e-5)
 
 
+def test_sinusoidal_takes_positions_of_any_shape_in_their_own_precision():
+    positions = np.asarray([[3, 0], [7, 7], [49, 1]])
+    rows = sinusoidal(jnp.arange(50), 6)[positions]
+    np.testing.assert_array_equal(sinusoidal(jnp.asarray(positions), 6), rows)
+    with jax.enable_x64(True):
+        table = sinusoidal(jnp.asarray(positions, "float64"), 6)
+        angles = positions[..., None] * 10_000.0 ** (-np.arange(3) / 3)
+        expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
+        np.testing.assert_allclose(table, expected, rtol=0, atol=1e-14)
+
+
 def turned(x: np.ndarray, T: int) -> np.ndarray:
-    """One vector [H] at every place: [T, H]."""
+    """One vector [H] at every position: [T, H]."""
     every = jnp.broadcast_to(jnp.asarray(x)[None, None, None], (1, T, 1, x.size))
     return np.asarray(jax.jit(rotary)(every))[0, :, 0]
 
@@ -59,6 +71,43 @@ def test_rotary_keeps_norms_dtype_and_the_first_token():
     assert rotary(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+def by_complex_numbers(x, positions, base):
+    """Rotary in NumPy, float64, of x [B, T, N, H] at positions [B, T]."""
+    C = x.shape[-1] // 2
+    angles = positions[..., None, None] * base ** (-np.arange(C) / C)
+    turned = (x[..., :C] + 1j * x[..., C:]) * np.exp(1j * angles)
+    return np.concatenate([turned.real, turned.imag], axis=-1)
+
+
+@pytest.mark.parametrize("base", [10_000.0, 500_000.0])
+@pytest.mark.parametrize("shared", [True, False])
+def test_rotary_turns_by_the_positions_and_the_base_it_is_given(shared, base):
+    random = np.random.default_rng(2)
+    x = random.normal(size=(3, 5, 2, 6))
+    positions = random.integers(0, 100, (1 if shared else 3, 5)) + 0.5
+    expected = by_complex_numbers(x, positions, base)
+    out = rotary(jnp.asarray(x, "float32"), jnp.asarray(positions), base=base)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=3e-5)
+
+
+def test_rotary_of_float64_is_computed_in_float64():
+    x = np.random.default_rng(3).normal(size=(2, 70, 1, 8))
+    with jax.enable_x64(True):
+        expected = by_complex_numbers(x, np.arange(70)[None], 10_000.0)
+        wide = jnp.asarray(x)
+        np.testing.assert_allclose(rotary(wide), expected, rtol=0, atol=1e-13)
+        at = rotary(wide, jnp.arange(70)[None])
+        np.testing.assert_array_equal(at, rotary(wide))
+        narrow = rotary(wide.astype("float32"))
+    # Whether float64 is switched on says nothing about float32.
+    np.testing.assert_array_equal(narrow, rotary(jnp.asarray(x, "float32")))
+
+
+def test_rotary_of_an_odd_width_is_refused():
+    with pytest.raises(UserError, match="head dim 7 is odd"):
+        rotary(jnp.ones((1, 2, 1, 7)))
+
+
 def test_alibi_slopes_are_those_of_the_paper():
     np.testing.assert_allclose(alibi_slopes(8), 0.5 ** np.arange(1, 9))
     between = [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
@@ -87,6 +136,32 @@ def test_t5_buckets_are_those_of_its_authors(bidirectional):
     distances = np.arange(-300, 301)
     expected = [t5_bucket(int(d), bidirectional, 32, 128) for d in distances]
     np.testing.assert_array_equal(bias.bucket(jnp.asarray(distances)), expected)
+
+
+def exact_bucket(distance, bidirectional, buckets, max_distance):
+    """The same in whole numbers: log(b / e) / log(m / e) n >= j is b^n >= m^j e^(n - j)."""
+    first, behind = 0, max(-distance, 0)
+    if bidirectional:
+        buckets //= 2
+        first, behind = buckets * (distance > 0), abs(distance)
+    exact = buckets // 2
+    if behind < exact:
+        return first + behind
+    n = buckets - exact
+    reached = [behind**n >= max_distance**j * exact ** (n - j) for j in range(1, n)]
+    return first + exact + sum(reached)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("buckets", [8, 12, 32, 40, 64])
+def test_t5_buckets_are_right_where_a_logarithm_is_whole(buckets, bidirectional):
+    distances = np.arange(-300, 301)
+    for max_distance in (33, 64, 100, 128, 256, 1000):
+        bias = T5Bias(jnp.zeros(buckets), bidirectional, max_distance)
+        case = bidirectional, buckets, max_distance
+        expected = [exact_bucket(int(d), *case) for d in distances]
+        found = bias.bucket(jnp.asarray(distances))
+        np.testing.assert_array_equal(found, expected, err_msg=str(case))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def experiment_for(name, **model):
     return experiment_of(task, kernel=naive.SPECS[name], **model)
 
 
+def logits(experiment, model, batch, key=None):
+    """What a merged model says of a batch, at the positions that are scored."""
+    return experiment.task.objective.logits(model, batch, key)
+
+
 def random_batch(task, shape, seed=0):
     """int32 arrays [*shape, ...] of a task's keys, on no mesh."""
     rng = np.random.default_rng(seed)
@@ -58,7 +63,7 @@ def random_batch(task, shape, seed=0):
         "tokens": rng.integers(0, task.vocab_size, (*shape, T)),
         "targets": rng.integers(0, task.num_classes, (*shape, n)),
     }
-    if task.readout == "positions":
+    if getattr(task.objective, "scored", "all") == "positions":
         batch["positions"] = rng.integers(0, T, (*shape, n))
     if task.padded:
         batch["lengths"] = rng.integers(T // 2, T + 1, shape)

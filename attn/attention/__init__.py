@@ -1,5 +1,6 @@
 """From one head to all heads of a model: the public calls of this package."""
 
+from attn import compiler
 from attn.attention.api import attend, attend_with_lse, effective_map
 from attn.attention.backends import CallShape
 from attn.attention.choose import Choice, choose_implementation, recording, scope
@@ -17,3 +18,5 @@ __all__ = [
     "recording",
     "scope",
 ]
+
+compiler.warn_if_exposed()

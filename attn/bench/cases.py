@@ -28,6 +28,11 @@ MASKS: Mapping[str, Mask] = {
 """Masks by the name that a table gives them; the last is made for 16,384 tokens."""
 
 
+def direction(backward: bool) -> str:
+    """The words for a call with gradients, and without."""
+    return "forward + backward" if backward else "forward"
+
+
 @dataclass(frozen=True)
 class Case:
     """One call, by its shape: B batch, T queries, S keys, N and K heads, H head dim."""
@@ -58,7 +63,7 @@ class Case:
 
     @property
     def direction(self) -> str:
-        return "forward + backward" if self.backward else "forward"
+        return direction(self.backward)
 
     @property
     def shape(self) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from attn.bench.measure import seconds, settle
-from attn.records.environment import environment
+from attn.records.environment import cores, environment
 
 SIZES = (1024, 2048)
 """Sides of the square products; the best rate counts."""
@@ -20,18 +20,8 @@ REPEATS = 5
 EXTRA_PACKAGES = ("torch", "attnax", "tokamax")
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def matmul_gflops(dtype: str, sizes: Sequence[int] = SIZES) -> float:
-    """The best rate of a square product of `dtype`, in GFLOP/s.
-
-    Over sizes, repeats, and the libraries installed; JAX's gives float32 out.
-    """
+    """The best rate of a square product of `dtype`, in GFLOP/s, by any installed library."""
     rates = [_jax_gflops(dtype, size) for size in sizes]
     with contextlib.suppress(ImportError):
         rates += [_torch_gflops(dtype, size) for size in sizes]
@@ -54,7 +44,7 @@ def _jax_gflops(dtype: str, size: int) -> float:
 def _torch_gflops(dtype: str, size: int) -> float:
     import torch  # pyright: ignore[reportMissingImports]
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(cores() or 1)
     x = torch.ones(size, size, dtype=getattr(torch, dtype))
     return _best(lambda: x @ x, size)
 

@@ -1,12 +1,12 @@
 """What a benchmark found, as data: everything that its tables are made from."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from attn.bench.cases import direction
 from attn.bench.measure import Spread
 
-Status = Literal["ok", "refused", "wrong", "failed", "slow"]
+Status = Literal["ok", "unsupported", "wrong", "failed", "slow"]
 Verdict = Literal["aim met", "met", "missed", "not measured"]
 
 
@@ -27,12 +27,15 @@ class Row:
     """Largest difference from the definition, over the definition's largest value."""
     temp_bytes: int | None = None
     compile_seconds: float | None = None
-    spun_ms: float | None = None
-    """Longest that its threads went on spinning after a sample."""
     gflops: float | None = None
     """Useful: over visible pairs only, at the median time."""
     share: float | None = None
-    """Of this machine's matmul rate in the same type."""
+    """`gflops` over this machine's matmul rate in the same type."""
+
+    @property
+    def time(self) -> Spread | None:
+        """`ms`; for a call that was timed once, that."""
+        return self.ms or (Spread.of(self.samples_ms) if self.samples_ms else None)
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,19 @@ class CaseRecord:
     tokens: int
     density: float
     useful_flops: float
-    heads_checked: int
     rows: tuple[Row, ...]
 
+    @property
+    def direction(self) -> str:
+        return direction(self.backward)
+
+    @property
+    def shape_at_any_length(self) -> str:
+        """`1 x T x 8 x 64`: what the cases of a line have in common."""
+        return self.shape.replace(f" x {self.tokens} x ", " x T x ", 1)
+
     def row(self, rival: str) -> Row | None:
+        """What `rival` did in this case; None if it did not run."""
         return next((row for row in self.rows if row.rival == rival), None)
 
 
@@ -101,7 +113,7 @@ class Crossover:
 
 @dataclass(frozen=True)
 class GrowthRecord:
-    """One mechanism in one direction, over all lengths of a ladder."""
+    """One mechanism in one direction, over all lengths of a scaling suite."""
 
     mechanism: str
     family: str
@@ -111,11 +123,15 @@ class GrowthRecord:
     time: Fit | None
     scratch: Fit | None
     ratio: Spread | None
-    """Its time over that of softmax at the length where ratios are told."""
+    """Its time over that of softmax at the length where ratios are reported."""
     crossover: Crossover | None
     compile_seconds: float | None
     """At the same length."""
     note: str
+
+    @property
+    def direction(self) -> str:
+        return direction(self.backward)
 
 
 @dataclass(frozen=True)
@@ -145,44 +161,9 @@ class Record:
     compiling: tuple[CompileRecord, ...]
     targets: tuple[Judgement, ...]
     mark: int | None = None
-    """Of a ladder: the length at which ratios and compile times are told."""
+    """In a scaling suite: the length at which ratios and compile times are reported."""
     growth: tuple[GrowthRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Record":
-        """The record that `to_json` gave."""
-        return cls(
-            suite=value["suite"],
-            rounds=value["rounds"],
-            machine=dict(value["machine"]),
-            cases=tuple(_case(x) for x in value["cases"]),
-            density=tuple(DensityRecord(**_typed(x)) for x in value["density"]),
-            compiling=tuple(CompileRecord(**_typed(x)) for x in value["compiling"]),
-            targets=tuple(Judgement(**_typed(x)) for x in value["targets"]),
-            mark=value.get("mark"),
-            growth=tuple(_growth(x) for x in value.get("growth", ())),
-        )
-
-
-def _case(value: Mapping[str, Any]) -> CaseRecord:
-    rows = tuple(Row(**_typed(row)) for row in value["rows"])
-    return CaseRecord(**{**value, "rows": rows})
-
-
-def _growth(value: Mapping[str, Any]) -> GrowthRecord:
-    kinds = {"time": Fit, "scratch": Fit, "ratio": Spread, "crossover": Crossover}
-    parts = {
-        name: None if value[name] is None else kind(**_typed(value[name]))
-        for name, kind in kinds.items()
-    }
-    return GrowthRecord(**{**value, **parts})
-
-
-def _typed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, and objects as spreads."""
-    kinds = {list: tuple, dict: lambda spread: Spread(**spread)}
-    return {name: kinds.get(type(x), lambda y: y)(x) for name, x in value.items()}

@@ -1,18 +1,20 @@
-"""A record as a page: Markdown for the repository, the same for a terminal."""
+"""A record as tables and files: targets, scaling, compiling, masks, then every case."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
 from attn.bench.machine import slug
+from attn.bench.measure import Spread
 from attn.bench.plot import draw
-from attn.bench.record import Record
-from attn.bench.sheets import Sheet, sheets
+from attn.bench.record import Crossover, Fit, GrowthRecord, Judgement, Record, Row
 from attn.errors import UserError
+from attn.plots import tables
 from attn.plots.plots import to_png
 from attn.plots.style import LIGHT
+from attn.plots.tables import Cell, Column, Table
+from attn.plots.units import NONE, memory, milliseconds
+from attn.records.environment import provenance
 from attn.records.files import write_atomically, write_json
 
 CAPTION = (
@@ -24,55 +26,185 @@ CAPTION = (
     "definition over the definition's largest value. Scratch: what the compiled "
     "program needs beside inputs, outputs and gradients, where the library tells it."
 )
-
-
-GROWTH_CAPTION = (
+SCALING_CAPTION = (
     "`softmax` is ours as `auto` takes it, `attn` in the tables of cases; ratios are to "
     "it, so below 1 a mechanism is faster. Exponents: least squares of log cost over log "
     "tokens, plus or minus the standard error of the slope. `faster from`: where the "
     "logarithm of the ratio, between lengths, falls below 0 for good; `beyond`: it is "
-    "above at the longest text, and falling; `never seen`: not falling. Compile time is "
-    "of forward + backward. A mechanism that cannot be causal runs over all keys, beside "
-    "causal softmax. What mechanisms give is not compared with softmax, which most are "
-    "not; the tests hold each against its own definition."
+    "above at the greatest length, and falling; `never seen`: not falling. Compile time "
+    "is of forward + backward. A mechanism that cannot be causal runs over all keys, "
+    "beside causal softmax. What mechanisms give is not compared with softmax, which most "
+    "are not; the tests hold each against its own definition."
 )
+
+CASE = "rival|ms|x ours|useful GFLOP/s|share|scratch|error|note".split("|")
+
+
+def make_tables(record: Record) -> list[Table]:
+    """Targets first, then our limits, then every case."""
+    found = [
+        (record.targets, _targets),
+        (record.growth, _scaling),
+        (record.compiling, _compiling),
+        (record.density, _density),
+    ]
+    cases = [_table(case.name, CASE, map(_row, case.rows)) for case in record.cases]
+    return [*(make(record) for part, make in found if part), *cases]
+
+
+def _table(title: str, columns: Sequence[str | Column], rows) -> Table:
+    """A table of words, whose first and last columns are sentences."""
+    last = len(columns) - 1
+    heads = tuple(
+        c if isinstance(c, Column) else Column(c, text=i in (0, last))
+        for i, c in enumerate(columns)
+    )
+    return Table(title, heads, tuple(tables.Row(tuple(map(Cell, row))) for row in rows))
+
+
+def _targets(record: Record) -> Table:
+    columns = ("target", "against", "bound", "aim", "measured", "verdict", "where")
+    return _table("Targets", columns, map(_target, record.targets))
+
+
+def _target(one: Judgement) -> tuple[str, ...]:
+    sign, unit = (">=", "x") if one.higher_is_better else ("<=", "")
+    bounds = (f"{sign} {one.bound:g}{unit}", f"{one.aim:g}{unit}")
+    against = one.against or "itself"
+    return (one.title, against, *bounds, spread(one.found), one.verdict, one.where)
+
+
+def _compiling(record: Record) -> Table:
+    rows = [
+        (
+            *(case.name, spread(Spread.of(case.samples_seconds))),
+            *(memory(case.temp_bytes), "compiled, not run"),
+        )
+        for case in record.compiling
+    ]
+    columns = ("case", "compile, s", "scratch", "note")
+    return _table("Compile time and scratch memory of attn blockwise", columns, rows)
+
+
+def _density(record: Record) -> Table:
+    rows = [
+        (x.name, f"{x.density:.2%}", spread(x.ms), spread(x.excess), "1 is ideal")
+        for x in record.density
+    ]
+    columns = ("case", "density", "ms", "time / (density x own dense time)", "note")
+    return _table("attn blockwise under masks", columns, rows)
+
+
+def _scaling(record: Record) -> Table:
+    """A line a mechanism, by family; both directions side by side."""
+    families = list(dict.fromkeys(one.family for one in record.growth))
+    lines = sorted(record.growth, key=lambda one: families.index(one.family))
+    fitted = max((x.time.tokens for x in record.growth if x.time), key=len, default=())
+    at = f"at {record.mark:,}"
+    columns: list[str | Column] = ["mechanism", "family"]
+    for what in (
+        *("time exponent", "scratch exponent"),
+        *(f"time over softmax {at}", "faster from, tokens"),
+    ):
+        raw = f"{what}, forward + backward"
+        columns += [f"{what}, forward", Column("forward + backward", raw=raw)]
+    rows = [
+        _scaling_row(tuple(both), len(fitted))
+        for _, both in groupby(lines, key=lambda one: one.mechanism)
+    ]
+    said = ", ".join(f"{tokens:,}" for tokens in fitted)
+    title = f"Growth with length; exponents fitted to {said} tokens"
+    return _table(title, [*columns, f"compile {at}, s", "note"], rows)
+
+
+def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
+    """A mechanism forward, and with gradients."""
+    forward, trained = pair
+    took = trained.compile_seconds
+    return (
+        forward.mechanism,
+        forward.family,
+        *(exponent(one.time, lengths) for one in pair),
+        *(exponent(one.scratch, lengths) for one in pair),
+        *(spread(one.ratio) for one in pair),
+        *(overtaken(one.crossover) for one in pair),
+        NONE if took is None else f"{took:.2f}",
+        # What stopped it with gradients stopped it first, or nothing did.
+        trained.note or forward.note,
+    )
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    slow = f"{milliseconds(row.samples_ms[0])} once" if row.status == "slow" else NONE
+    return (
+        row.rival,
+        spread(row.ms) if row.ms else slow,
+        spread(row.ratio),
+        NONE if row.gflops is None else f"{row.gflops:.3g}",
+        NONE if row.share is None else f"{row.share:.0%}",
+        memory(row.temp_bytes),
+        NONE if row.error is None else f"{row.error:.0e}".replace("0e+00", "0"),
+        row.reason if row.status == "ok" else f"{row.status}: {row.reason}",
+    )
+
+
+def exponent(fit: Fit | None, lengths: int) -> str:
+    """`1.02 ± 0.03`, and the number of lengths where it is not all of them."""
+    if fit is None:
+        return NONE
+    error = "" if fit.error is None else f" ± {fit.error:.2f}"
+    fewer = len(fit.tokens) < lengths
+    return f"{fit.exponent:.2f}{error}" + f" ({len(fit.tokens)} lengths)" * fewer
+
+
+def overtaken(crossover: Crossover | None) -> str:
+    """`1,730`, `below 1,024`, `beyond 16,384`, or `never seen`."""
+    if crossover is None:
+        return NONE
+    if crossover.kind == "never":
+        return "never seen"
+    lead = "" if crossover.kind == "at" else f"{crossover.kind} "
+    return f"{lead}{crossover.tokens:,}"
+
+
+def spread(value: Spread | None) -> str:
+    """`61.2 (60.1 to 64.0)`; one number where all are the same."""
+    if value is None:
+        return NONE
+    texts = [milliseconds(x) for x in (value.median, value.low, value.high)]
+    if value.low == value.high:
+        return texts[0]
+    return f"{texts[0]} ({texts[1]} to {texts[2]})"
+
+
+def _made_by(record: Record) -> str:
+    env = record.machine
+    rates = [f"{x:.0f} GFLOP/s {dtype}" for dtype, x in env["matmul_gflops"].items()]
+    tunables = f"GLIBC_TUNABLES={env['glibc_tunables'] or 'unset'}"
+    return provenance(
+        [env],
+        packages=("jax", "jaxlib", "flax", "torch", "attnax", "tokamax"),
+        after=[
+            *(tunables, f"{record.rounds} rounds", env["date"]),
+            *([f"matmul {', '.join(rates)}"] if rates else []),
+        ],
+    )
+
+
+def notes(record: Record) -> list[str]:
+    """How to read the tables of a record."""
+    return [SCALING_CAPTION, CAPTION] if record.growth else [CAPTION]
 
 
 def to_markdown(record: Record) -> str:
     """The whole page, as GitHub Markdown."""
-    head = f"# Benchmark: {record.suite}\n\n{provenance(record)}"
-    parts = [_markdown(sheet) for sheet in sheets(record)]
-    return "\n\n".join([head, *parts, *_captions(record)]) + "\n"
+    before = [f"# Benchmark: {record.suite}", _made_by(record)]
+    return tables.to_markdown(make_tables(record), before, notes(record), level=2)
 
 
-def to_rich(record: Record) -> Group:
+def to_rich(record: Record):
     """The same for a terminal; `rich.print` it."""
-    drawn = [_rich(sheet) for sheet in sheets(record)]
-    notes = (provenance(record), *_captions(record))
-    return Group(*drawn, *(Text(note, style="dim") for note in notes))
-
-
-def _captions(record: Record) -> list[str]:
-    return [GROWTH_CAPTION] * bool(record.growth) + [CAPTION]
-
-
-def provenance(record: Record) -> str:
-    """Machine, versions, commit and date, in one line."""
-    env = record.machine
-    names = ("jax", "jaxlib", "flax", "torch", "attnax", "tokamax")
-    versions = [f"{name} {env[name]}" for name in names if env.get(name)]
-    commit = (env.get("git_commit") or "unknown")[:10]
-    rates = [f"{x:.0f} GFLOP/s {dtype}" for dtype, x in env["matmul_gflops"].items()]
-    parts = [
-        f"{env['platform']} ({env.get('cpu') or env['device_kind']}, {env['cores']} cores)",
-        *([f"matmul {', '.join(rates)}"] if rates else []),
-        ", ".join(versions),
-        f"commit {commit}{' (dirty)' if env.get('git_dirty') else ''}",
-        f"GLIBC_TUNABLES={env['glibc_tunables'] or 'unset'}",
-        f"{record.rounds} rounds",
-        env["date"],
-    ]
-    return " · ".join(parts)
+    return tables.to_rich(make_tables(record), [_made_by(record), *notes(record)])
 
 
 def write(record: Record, directory: Path) -> list[Path]:
@@ -81,49 +213,19 @@ def write(record: Record, directory: Path) -> list[Path]:
     Raises:
         UserError: the directory cannot be written to.
     """
-    base = directory / f"{slug(record.machine)}-{record.suite}"
-    data, page = base.with_name(base.name + ".json"), base.with_name(base.name + ".md")
+    base = f"{slug(record.machine)}-{record.suite}"
+    data, page, picture = (
+        directory / f"{base}.{kind}" for kind in ("json", "md", "png")
+    )
+    figure = draw(record, LIGHT)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_json(data, record.to_json())
         write_atomically(page, to_markdown(record))
-        pictures = _draw(record, base.with_name(base.name + ".png"))
+        if figure is not None:
+            picture.write_bytes(to_png(figure))
     except OSError as error:
         raise UserError(
             f"cannot write to {directory}: {error.strerror}; choose another --out"
         ) from error
-    return [data, page, *pictures]
-
-
-def _draw(record: Record, path: Path) -> list[Path]:
-    figure = draw(record, LIGHT)
-    if figure is None:
-        return []
-    path.write_bytes(to_png(figure))
-    return [path]
-
-
-def _markdown(sheet: Sheet) -> str:
-    last = len(sheet.columns) - 1
-    right = ["---" if i in (0, last) else "---:" for i in range(last + 1)]
-    rows = [list(map(_escape, row)) for row in (sheet.columns, *sheet.rows)]
-    lines = [rows[0], right, *rows[1:]]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"## {_escape(sheet.title)}\n\n{body}"
-
-
-def _escape(text: str) -> str:
-    for old, new in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*")):
-        text = text.replace(old, new)
-    return text
-
-
-def _rich(sheet: Sheet) -> Table:
-    drawn = Table(title=Text(sheet.title), title_justify="left")
-    last = len(sheet.columns) - 1
-    for index, column in enumerate(sheet.columns):
-        side = "left" if index in (0, last) else "right"
-        drawn.add_column(Text(column), justify=side, overflow="fold")
-    for row in sheet.rows:
-        drawn.add_row(*map(Text, row))
-    return drawn
+    return [data, page] + [picture] * (figure is not None)

@@ -9,9 +9,9 @@ import numpy as np
 
 from attn.bench.cases import Case
 from attn.bench.check import Inputs
-from attn.bench.machine import cores
-from attn.bench.rivals import Built, Rival, refuse_memory
+from attn.bench.rival import Built, Rival, require_memory
 from attn.masks import FULL, Causal
+from attn.records.environment import cores
 
 
 class TorchRival(Rival):
@@ -24,14 +24,10 @@ class TorchRival(Rival):
             return "is measured on the CPU; JAX runs elsewhere here"
         return super().why_unsupported(case)
 
-    def function(self, case: Case) -> Callable[..., Any]:
-        """Of q, k, v [B, N or K, T or S, H]."""
-        raise NotImplementedError
-
     def build(self, case: Case, inputs: Inputs) -> Built:
         import torch  # pyright: ignore[reportMissingImports]
 
-        torch.set_num_threads(cores())
+        torch.set_num_threads(cores() or 1)
         dtype = getattr(torch, case.dtype)
         arrays = [np.ascontiguousarray(x.swapaxes(1, 2)) for x in inputs.arrays]
         q, k, v, g = (torch.from_numpy(x).to(dtype) for x in arrays)
@@ -55,9 +51,6 @@ class TorchRival(Rival):
             call, [x.swapaxes(1, 2) for x in found], took, note=self.note(case)
         )
 
-    def note(self, case: Case) -> str:
-        return ""
-
 
 class TorchSDPA(TorchRival):
     """`scaled_dot_product_attention`: a fused kernel on the CPU, forward and backward."""
@@ -75,7 +68,7 @@ class TorchSDPA(TorchRival):
         causal, mask = case.mask == Causal(), None
         if case.mask not in (FULL, Causal()):
             # The boolean mask, and the float32 one that torch makes of it.
-            refuse_memory(5 * case.T * case.S)
+            require_memory(5 * case.T * case.S)
             mask = torch.from_numpy(np.array(case.mask.dense(case.T, case.S)))
 
         def call(q, k, v):

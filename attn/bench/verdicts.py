@@ -1,6 +1,6 @@
 """From numbers to verdicts: does the record meet what we hold ourselves to?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attn.bench.measure import Spread
 from attn.bench.record import (
@@ -12,7 +12,7 @@ from attn.bench.record import (
     Judgement,
     Verdict,
 )
-from attn.bench.suites import Target
+from attn.bench.suite import Target
 
 Found = tuple[Spread | None, str]
 """A number, and where it is from; or None, and why there is none."""
@@ -22,23 +22,21 @@ MB = 1e6
 
 def judge(
     target: Target,
-    cases: Sequence[CaseRecord],
-    density: Sequence[DensityRecord],
-    compiling: Sequence[CompileRecord],
+    cases: Sequence[CaseRecord] = (),
+    density: Sequence[DensityRecord] = (),
+    compiling: Sequence[CompileRecord] = (),
     growth: Sequence[GrowthRecord] = (),
 ) -> Judgement:
     """The verdict on one target: the worst case counts, by its median."""
-    found, where = {
+    numbers = {
         "speed": lambda: _speed(target, cases),
-        "density": lambda: _density(density),
+        "density": lambda: [(x.excess, x.name) for x in density if x.density < 1],
         "scratch": lambda: _scratch(compiling),
         "growth": lambda: _growth(compiling),
-        "compile": lambda: _compile(compiling),
-        "time exponent": lambda: _grown(target, growth, _time_exponent),
-        "scratch exponent": lambda: _grown(target, growth, _scratch_exponent),
-        "time ratio": lambda: _grown(target, growth, _time_ratio),
-        "compile each": lambda: _grown(target, growth, _compile_each),
-    }[target.kind]()
+        "compile": lambda: [_slowest(record) for record in compiling],
+    }
+    find = numbers.get(target.kind, lambda: _grown(target, growth))
+    found, where = _worst(target, find())
     return Judgement(
         title=target.title,
         against=target.against,
@@ -51,6 +49,16 @@ def judge(
     )
 
 
+def _worst(target: Target, found: Sequence[Found]) -> Found:
+    """The worst by its median; one without a number leaves the target open."""
+    sign = -1 if target.higher_is_better else 1
+    known = [(sign * value.median, value, where) for value, where in found if value]
+    if len(known) < len(found):
+        return next(one for one in found if one[0] is None)
+    _, value, where = max(known, key=lambda one: one[0], default=(0, None, "not run"))
+    return value, where
+
+
 def _verdict(value: float | None, target: Target) -> Verdict:
     if value is None:
         return "not measured"
@@ -60,96 +68,49 @@ def _verdict(value: float | None, target: Target) -> Verdict:
     return "met" if sign * value >= sign * target.bound else "missed"
 
 
-def _speed(target: Target, cases: Sequence[CaseRecord]) -> Found:
+def _speed(target: Target, cases: Sequence[CaseRecord]) -> list[Found]:
     by_name = {case.name: case for case in cases}
-    found: list[tuple[Spread, str]] = []
-    for case in target.cases:
-        record = by_name.get(case.name)
-        row = record.row(target.against) if record else None
-        if row is None or row.ratio is None:
-            why = f"{target.against}: {row.reason}" if row else "not run"
-            return None, f"{case.name}: {why}"
-        found.append((row.ratio, case.name))
-    return min(found, key=lambda pair: pair[0].median)
+    found: list[Found] = []
+    for name in (case.name for case in target.cases):
+        row = by_name[name].row(target.against) if name in by_name else None
+        why = f"{target.against}: {row.reason}" if row else "not run"
+        ratio = row and row.ratio
+        found.append((ratio, name if ratio else f"{name}: {why}"))
+    return found
 
 
-def _density(density: Sequence[DensityRecord]) -> Found:
-    masked = [(record.excess, record.name) for record in density if record.density < 1]
-    if not masked:
-        return None, "not run"
-    return max(masked, key=lambda pair: pair[0].median)
-
-
-def _scratch(compiling: Sequence[CompileRecord]) -> Found:
-    """At the greatest length, in MB."""
+def _scratch(compiling: Sequence[CompileRecord]) -> list[Found]:
+    """The scratch memory at the greatest length, in MB."""
     known = _known(compiling)
     if not known:
-        return None, "not run, or the backend does not tell"
-    tokens, scratch = known[-1]
-    return _exactly(scratch / MB), f"{tokens:,} tokens"
+        return [(None, "not run, or the backend does not tell")]
+    longest = max(known)
+    return [(_exactly(known[longest] / MB), f"{longest:,} tokens")]
 
 
-def _growth(compiling: Sequence[CompileRecord]) -> Found:
-    """To the greatest length from a quarter of it."""
-    scratch = dict(_known(compiling))
-    longest = max(scratch, default=0)
-    if longest // 4 not in scratch:
-        return None, "needs a length and its quarter, and a backend that tells"
-    growth = _exactly(scratch[longest] / scratch[longest // 4])
-    return growth, f"{longest // 4:,} to {longest:,} tokens"
+def _growth(compiling: Sequence[CompileRecord]) -> list[Found]:
+    """The scratch memory at the greatest length over that at a quarter of it."""
+    known = _known(compiling)
+    longest = max(known, default=0)
+    if longest // 4 not in known:
+        return [(None, "needs a length and its quarter, and a backend that tells")]
+    growth = _exactly(known[longest] / known[longest // 4])
+    return [(growth, f"{longest // 4:,} to {longest:,} tokens")]
 
 
-def _known(compiling: Sequence[CompileRecord]) -> list[tuple[int, int]]:
-    """Tokens and scratch bytes, by tokens."""
-    return sorted((r.tokens, r.temp_bytes) for r in compiling if r.temp_bytes)
+def _known(compiling: Sequence[CompileRecord]) -> dict[int, int]:
+    """Scratch bytes by tokens."""
+    return {one.tokens: one.temp_bytes for one in compiling if one.temp_bytes}
 
 
-def _compile(compiling: Sequence[CompileRecord]) -> Found:
+def _slowest(record: CompileRecord) -> Found:
     """The slowest compilation counts: a user pays for the first one."""
-    if not compiling:
-        return None, "not run"
-    worst = max(compiling, key=lambda record: max(record.samples_seconds))
-    samples = worst.samples_seconds
-    return Spread(max(samples), min(samples), max(samples)), worst.name
+    times = record.samples_seconds
+    return Spread(max(times), min(times), max(times)), record.name
 
 
-def _grown(
-    target: Target,
-    growth: Sequence[GrowthRecord],
-    number: Callable[[GrowthRecord], Spread | None],
-) -> Found:
-    """The worst of those whom the target names; one without a number leaves it open."""
-    found: list[tuple[Spread, str]] = []
-    for record in growth:
-        if target.who and not {record.mechanism, record.family} & {*target.who}:
-            continue
-        if target.kind == "time ratio" and not record.backward:
-            continue
-        direction = "forward + backward" if record.backward else "forward"
-        value, where = number(record), f"{record.mechanism}, {direction}"
-        if value is None:
-            return None, f"{where}: no number: {record.note or 'not run'}"
-        found.append((value, where))
-    if not found:
-        return None, "not run"
-    return max(found, key=lambda pair: pair[0].median)
-
-
-def _time_exponent(record: GrowthRecord) -> Spread | None:
-    return _fitted(record.time)
-
-
-def _scratch_exponent(record: GrowthRecord) -> Spread | None:
-    return _fitted(record.scratch)
-
-
-def _time_ratio(record: GrowthRecord) -> Spread | None:
-    return record.ratio
-
-
-def _compile_each(record: GrowthRecord) -> Spread | None:
-    seconds = record.compile_seconds
-    return None if seconds is None else _exactly(seconds)
+def _exactly(value: float | None) -> Spread | None:
+    return None if value is None else Spread(value, value, value)
 
 
 def _fitted(fit: Fit | None) -> Spread | None:
@@ -160,5 +121,22 @@ def _fitted(fit: Fit | None) -> Spread | None:
     return Spread(fit.exponent, fit.exponent - error, fit.exponent + error)
 
 
-def _exactly(value: float) -> Spread:
-    return Spread(value, value, value)
+GROWN: Mapping[str, Callable[[GrowthRecord], Spread | None]] = {
+    "time exponent": lambda record: _fitted(record.time),
+    "scratch exponent": lambda record: _fitted(record.scratch),
+    "time ratio": lambda record: record.ratio,
+    "compile each": lambda record: _exactly(record.compile_seconds),
+}
+"""The number of a mechanism that a kind of target is about."""
+
+
+def _grown(target: Target, growth: Sequence[GrowthRecord]) -> list[Found]:
+    """Those whom the target names; ratios with gradients alone."""
+    found: list[Found] = []
+    for one in growth:
+        named = not target.who or {one.mechanism, one.family} & {*target.who}
+        if named and (one.backward or target.kind != "time ratio"):
+            value, where = GROWN[target.kind](one), f"{one.mechanism}, {one.direction}"
+            why = f"{where}: no number: {one.note or 'not run'}"
+            found.append((value, where if value else why))
+    return found

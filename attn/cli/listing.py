@@ -1,12 +1,9 @@
 """What there is, for people and for programs, from configs alone."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attn.config import Experiment, cost, fingerprint, to_json
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def as_json(items: Sequence[Any]) -> list[dict[str, Any]]:
@@ -14,21 +11,21 @@ def as_json(items: Sequence[Any]) -> list[dict[str, Any]]:
     return [_row(item) for item in items]
 
 
-def as_table(items: Sequence[Any]) -> "Table":
-    """The same for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "task", "mechanism", "min", "claim"):
-        table.add_column(column, overflow="fold")
-    for item in items:
-        row = _row(item)
-        study = row["kind"] == "study"
-        words = (row["name"], row.get("task", ""), row.get("mechanism", ""))
-        minutes = f"{row['minutes']:g}" if study else ""
-        claim = row["claim"] if study else ""
-        table.add_row(*words, minutes, claim, style="bold" if study else "")
-    return table
+def as_lines(items: Sequence[Any]) -> list[str]:
+    """The same for a person: a line each, the claim of a study beneath its name."""
+    head = {"name": "name", "task": "task", "mechanism": "mechanism"}
+    rows = [head, *map(_row, items)]
+    name, task = (
+        max(len(row.get(key, "")) for row in rows) + 2 for key in ("name", "task")
+    )
+    lines = []
+    for row in rows:
+        if row.get("kind") == "study":
+            about = f"{row['minutes']:g} min; {row['claim']}"
+            lines += ["", f"{row['name']:{name}}{about}"]
+        else:
+            lines.append(f"{row['name']:{name}}{row['task']:{task}}{row['mechanism']}")
+    return lines
 
 
 def _row(item: Any) -> dict[str, Any]:
@@ -57,7 +54,7 @@ def details(experiment: Experiment) -> dict[str, Any]:
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),
         "family": model.kernel.family,
-        "layers": list(model.layers),
+        "layers": [layer.name for layer in experiment.resolved_model.layers],
         "mask": repr(model.kernel.pattern(experiment.mask, T, T)),
         "params": cost.count_params(experiment),
         "param_bytes": 4 * cost.count_params(experiment),

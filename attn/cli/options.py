@@ -5,13 +5,12 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
 from attn.config import Experiment, ModelConfig, TrainConfig
-from attn.config.cost import Match
+from attn.config.match import Match
 from attn.config.sweep import set_field
 from attn.errors import UserError
 from attn.tasks import Task
@@ -23,7 +22,7 @@ T = TypeVar("T")
 class Where:
     """Where a command runs and writes; no part of what an experiment is."""
 
-    workdir: Path | None = None
+    workdir: str | None = None
     """Folder of the run, or of a study's runs side by side; runs/NAME unless given."""
     mesh: str = ""
     """Devices, as in data=2,heads=4; a CPU is divided into as many."""
@@ -53,11 +52,11 @@ class Listing:
 class Reporting:
     """Makes tables, plots and one offline page from run folders."""
 
-    directory: tyro.conf.Positional[Path]
+    directory: tyro.conf.Positional[str]
     """Holds run folders, at any depth."""
-    out: Path | None = None
+    out: str | None = None
     """Where to write; the directory unless given."""
-    readme: Path | None = None
+    readme: str | None = None
     """A Markdown file whose results, between its markers, are replaced."""
 
 
@@ -131,12 +130,17 @@ def parse(
 
 
 def _one_line(box: str) -> str:
-    """The message in tyro's box: its first part, and the nearest option if it names one."""
-    rows = [re.sub(r"[│╭╮╰╯]", " ", row).strip() for row in box.splitlines()[1:]]
-    ends = [i for i, row in enumerate(rows) if re.fullmatch(r"─+", row)]
-    message = " ".join(rows[: ends[0]] if ends else rows)
-    message = re.sub(r"^Error parsing \w+: (?=\w+\.\w+ )", "", message)
-    near = [row for row in rows if row.startswith("--")]
+    """The first part of what tyro says in a box, and the nearest option if it names one.
+
+    tyro has no public way to its errors but this text: a title, then parts with a rule
+    between them, framed in ASCII or in U+2500 to U+257F as the terminal can.
+    """
+    rows = [
+        re.sub("[\u2500-\u257f]|-{8,}", "", row).strip() for row in box.splitlines()
+    ]
+    parts = "\n".join(rows[1:]).strip().split("\n\n")
+    message = re.sub(r"^Error parsing \w+:\s(?=\w+\.\w+ )", "", parts[0])
+    near = re.search(r"^--\S+", "\n".join(parts[1:]), re.MULTILINE)
     if near and "nrecognized" in message:
-        message += f"; did you mean {near[0].split()[0]}?"
+        message += f"; did you mean {near[0]}?"
     return " ".join(message.split())

@@ -1,86 +1,94 @@
-"""Progress of runs for whoever waits: a bar on a terminal, plain lines elsewhere."""
+"""Progress of work in parts, for whoever waits: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
 
 QUIET_SECONDS = 5.0
 """Between plain lines, so that a log stays short."""
 
 
 class Watch:
-    """A `Watcher` of one run after another; use it in a `with`."""
+    """A `Watcher` of one part after another, such as runs or races; use it in a `with`."""
 
-    def __init__(self, console: Console, total_steps: int):
+    def __init__(self, console: Console, total: float | int, *, live: bool = True):
+        """Expects work of `total`, in whatever `begin` counts in.
+
+        Without `live` nothing is drawn between calls, where a clock is running.
+        """
         self.console = console
         self._rich = console.is_terminal
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.percentage:3.0f} %  {task.fields[detail]}"),
             console=console,
+            auto_refresh=live,
         )
-        self._total, self._before, self._done = total_steps, 0, 0
-        self._here = self._seen = 0
-        self._begin = self._last = time.monotonic()
-        self._name, self._bar, self._all = "", None, None
+        self._all = self._bars.add_task("in all", total=total, detail="")
+        self._bar = self._bars.add_task("", total=1, detail="", visible=False)
+        self._total, self._before, self._done, self._work = total, 0.0, 0.0, 0.0
+        self._name, self._begin, self._last = "", time.monotonic(), 0.0
 
     def __enter__(self) -> "Watch":
         if self._rich:
             self._bars.start()
-            self._all = self._bars.add_task("all runs", total=self._total, detail="")
         return self
 
     def __exit__(self, *_) -> None:
         if self._rich:
             self._bars.stop()
 
-    def begin(self, name: str, steps: int) -> None:
-        """A run starts; the one before has ended, or failed."""
-        self._before += self._here
-        self._name, self._here, self._seen = name, steps, 0
-        self._done = self._before
-        self._begin_run = time.monotonic()
-        if self._rich:
-            if self._bar is not None:
-                self._bars.remove_task(self._bar)
-            self._bar = self._bars.add_task(name, total=steps, detail="compiling")
-        else:
-            self.console.print(f"{name}: {steps} steps", highlight=False)
+    def begin(self, name: str, steps: int, work: float | int | None = None) -> None:
+        """A part starts; the one before has ended, or failed.
+
+        `work` is its share of the total: its steps unless given.
+        """
+        self._before += self._work
+        self._name, self._work = name, steps if work is None else work
+        self._done, self._last = self._before, time.monotonic()
+        if not self._rich:
+            self._print(f"{name}: {steps} steps")
+        self._draw(0, steps, "compiling")
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(f"{self._name}: {text}", highlight=False, markup=False)
+        self._print(f"{self._name}: {text}" if self._name else text)
 
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
-        """`step` of `steps` are done."""
-        self._done = self._before + step
-        detail = _detail(values)
-        if self._rich and self._bar is not None and self._all is not None:
-            self._bars.update(self._bar, completed=step, detail=detail)
-            self._bars.update(self._all, completed=self._done)
+        """`step` of `steps` are done; `values` as in `metrics.jsonl`, or others."""
+        self._done = self._before + self._work * step / steps
         now = time.monotonic()
+        detail = ", ".join([f"step {step}/{steps}", *_details(values), self._left(now)])
+        self._draw(step, steps, detail)
         if not self._rich and (now - self._last > QUIET_SECONDS or step == steps):
             self._last = now
-            self.console.print(
-                f"{self._name}: step {step}/{steps}, {detail}, {self._left(now)}",
-                highlight=False,
+            self._print(f"{self._name}: {detail}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _draw(self, step: int, steps: int, detail: str) -> None:
+        if self._rich:
+            name, detail = escape(self._name), escape(detail)
+            self._bars.update(
+                self._bar,
+                description=name,
+                completed=step,
+                total=steps,
+                detail=detail,
+                visible=True,
             )
+            self._bars.update(self._all, completed=self._done)
+            self._bars.refresh()
 
     def _left(self, now: float) -> str:
-        """The time that is left for all runs, at the pace so far."""
-        left = (self._total - self._done) * (now - self._begin) / max(self._done, 1)
+        """The time that is left for all parts, at the pace so far."""
+        left = (self._total - self._done) * (now - self._begin) / max(self._done, 1e-9)
         return (
             f"{left / 60:.1f} min left of all"
             if left >= 60
@@ -88,12 +96,18 @@ class Watch:
         )
 
 
-def _detail(values: Mapping[str, Any]) -> str:
-    losses = values["train_loss"]
-    text = f"loss {sum(losses) / len(losses):.3f}, {values['step_ms']:.1f} ms/step/seed"
+def _details(values: Mapping[str, Any]) -> list[str]:
+    """The mean loss, pace and score of training; of other values, each as it is."""
+    if "train_loss" not in values:
+        return [f"{name} {value}" for name, value in values.items()]
+    words = [f"loss {_mean(values['train_loss']):.3f}"]
+    words.append(f"{values['step_ms']:.1f} ms/step/seed")
     if "valid" in values:
         scores = values["valid"]
         name = "bits_per_byte" if "bits_per_byte" in scores else "accuracy"
-        mean = sum(scores[name]) / len(scores[name])
-        text += f", valid {name.replace('_', ' ')} {mean:.3f}"
-    return text
+        words.append(f"valid {name.replace('_', ' ')} {_mean(scores[name]):.3f}")
+    return words
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -5,12 +5,15 @@ experiment keeps its identity on a laptop and on a pod. `None` means "derive it"
 the property that carries the name with an answer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from attn.config.model import ModelConfig
 from attn.config.train import TrainConfig
 from attn.errors import UserError, require_positive
-from attn.masks import FULL, Causal, Mask
+from attn.masks import Mask
+from attn.objectives import Head
+from attn.parallel.mesh import MeshShape
 from attn.tasks import Task
 
 
@@ -33,32 +36,48 @@ class Experiment:
             raise UserError(
                 f"experiment {self.name!r} makes no claim; write the sentence"
             )
-        if self.model.causal and self.task.kind == "decoder":
+        objective = self.task.objective
+        if self.model.causal and objective.causal:
             raise UserError(
                 f"ModelConfig.causal = True: {self.task.name!r} makes a decoder, which is "
                 "causal without it"
             )
-        for layer in self.model.pattern:
-            kernel = self.model.kernel_of(layer)
-            if kernel is not None:
-                if self.mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):  # fmt: skip
-                    raise UserError(
-                        f"kernel {kernel.name!r} looks back alone, and {self.task.name!r} "
-                        "makes an encoder; ModelConfig.causal = True (--model.causal) "
-                        "makes its tokens look back"
-                    )
-                kernel.check(
-                    self.mask,
-                    self.task.seq_len,
-                    self.task.seq_len,
-                    {"key_padding"} if self.task.padded else (),
+        for name, least in (
+            ("vocab_size", self.task.vocab_size),
+            ("max_len", self.task.seq_len),
+        ):
+            value = getattr(self.model, name)
+            if value is not None and value < least:
+                raise UserError(
+                    f"ModelConfig.{name} = {value} is below the {least} of "
+                    f"{self.task.name!r}; leave it out, or give at least as much"
                 )
-                kernel.check_length(self.task.seq_len)
-                width = self.model.key_width(kernel)
-                kernel.check_head(width, self.model.head_width)
+        asked = ("key_padding",) if self.task.padded else ()
+        for layer in self.resolved_model.layers:
+            layer.check(self.mask, self.task.seq_len, asked)
+
+    @cached_property
+    def resolved_model(self) -> ModelConfig:
+        """The model with what the task decides: vocabulary, length, causality."""
+        return replace(
+            self.model,
+            vocab_size=self.model.vocab_size or self.task.vocab_size,
+            max_len=self.model.max_len or self.task.seq_len,
+            causal=self.model.causal or self.task.objective.causal,
+        )
+
+    @property
+    def head(self) -> Head:
+        """The model's head, as the objective needs it."""
+        return self.task.objective.head(self.task.num_classes)
 
     @property
     def mask(self) -> Mask:
-        """What a query may see before the kernel has its say."""
-        causal = self.task.kind == "decoder" or self.model.causal
-        return Causal() if causal else FULL
+        """What a query may see before the mechanism has its say."""
+        return self.resolved_model.mask
+
+    def check_mesh(self, shape: MeshShape) -> None:
+        """Raises `UserError` where the mesh cannot divide the batch or a layer."""
+        shape.check_divides("data", {"batch_size": self.train.batch_size})
+        for layer in self.resolved_model.layers:
+            layer.check_mesh(shape)

@@ -1,27 +1,45 @@
 """A transformer as plain data: its width, its layers and how they are repeated."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 
+from attn.config.attention import Attention, HeadPositions, LatentAttention
+from attn.config.layers import MLP, Layer, ShortConv
 from attn.errors import UserError, require_positive, unknown
 from attn.kernels import KERNELS, Kernel, Softmax
+from attn.masks import FULL, Causal, Mask
 
-LAYERS = ("attention", "short_conv", "mlp")
-Positions = Literal["none", "learned", "sinusoidal", "rotary"]
+Positions = Literal["none", "learned", "sinusoidal", "rotary", "alibi", "t5"]
 Dtype = Literal["float32", "bfloat16"]
+LAYERS: dict[str, type[Layer]] = {
+    layer.name: layer for layer in (Attention, LatentAttention, ShortConv, MLP)
+}
+"""Every kind of layer by its name."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A transformer: a pattern of residual layers, repeated."""
+    """A transformer: a block of residual layers, repeated.
 
+    Layers are written as names in `pattern`, or as specs in `block`, where each may have
+    sizes and a mechanism of its own. What a spec leaves open is the model's.
+    """
+
+    vocab_size: int | None = None
+    """Different tokens, V; an experiment's task knows, unless given."""
+    max_len: int | None = None
+    """Longest sequence that learned positions and learned projections are made for, L;
+    an experiment's task knows, unless given."""
     d_model: int = 64
     """Width of the residual stream, D."""
     pattern: tuple[str, ...] = ("attention", "mlp")
-    """Layers in order: `attention` (which runs `kernel`), `short_conv`, `mlp`, or the
-    name of a kernel, which then runs with its defaults."""
+    """Layers of the block by name: `attention` (which runs `kernel`), `short_conv`,
+    `mlp`, or the name of a kernel, which then runs with its defaults."""
+    block: tuple[Layer, ...] = ()
+    """Layers of the block as specs (`attn.config`), in place of `pattern`."""
     repeats: int = 2
-    """How many times the pattern stands on itself."""
+    """How many times the block stands on itself."""
     num_heads: int = 4
     """Query heads, N."""
     num_kv_heads: int | None = None
@@ -32,30 +50,32 @@ class ModelConfig:
     """Width of the latent that keys and values are made from, R (multi-head latent
     attention); made from the layer's input unless given."""
     rope_dim: int | None = None
-    """Width of what rotary positions turn beside a head, where keys come from a latent;
+    """Width of what rotary positions rotate beside a head, where keys come from a latent;
     H / 2, made even, unless given."""
+    rope_base: float = 10_000.0
+    """Base of the rotary frequencies."""
     d_ff: int | None = None
     """Hidden width of `mlp`, F; 4 `d_model` unless given."""
     kernel: Kernel = field(default_factory=Softmax)
-    """What `attention` layers run."""
+    """The mechanism of `attention` layers."""
     positions: Positions = "rotary"
-    """How a token knows its place."""
+    """How a token knows its position: a vector added to it (learned, sinusoidal), a
+    rotation of its heads (rotary) or a bias of its scores (alibi, t5)."""
     causal: bool = False
-    """Whether an encoder's tokens see only those before them, as recurrences must."""
+    """Whether a token sees only those before it; a decoder's always does."""
     attention_impl: str = "auto"
-    """Of the kernel's implementations; a named one never falls back."""
+    """One of the kernel's implementations; a named one never falls back."""
     conv_width: int = 3
     """Tokens that a `short_conv` sees, its own included."""
     dtype: Dtype = "float32"
-    """Of activations; parameters, softmax and loss are float32."""
+    """Dtype of activations; parameters, softmax and loss are float32."""
     dropout: float = 0.0
     """Share of each residual update that is dropped in training."""
 
     def __post_init__(self):
-        require_positive(
-            self, "d_model", "repeats", "num_heads", "num_kv_heads", "head_dim"
-        )
-        require_positive(self, "kv_rank", "rope_dim", "d_ff", "conv_width")
+        sizes = "vocab_size max_len d_model repeats num_heads num_kv_heads head_dim"
+        require_positive(self, *sizes.split())
+        require_positive(self, "kv_rank", "rope_dim", "rope_base", "d_ff", "conv_width")
         if not 0 <= self.dropout < 1:
             raise UserError(f"ModelConfig.dropout = {self.dropout}; from 0 to below 1")
         for name, names in (("positions", Positions), ("dtype", Dtype)):
@@ -64,110 +84,79 @@ class ModelConfig:
                     f"ModelConfig.{name}", getattr(self, name), get_args(names)
                 )
         self._check_pattern()
-        self._check_heads()
-        self._check_latent()
+        self._check_used()
 
     def _check_pattern(self):
+        if self.block and self.pattern != ("attention", "mlp"):
+            raise UserError(
+                f"ModelConfig.block and pattern = {self.pattern} both say what the "
+                "layers are; give one"
+            )
         if not self.pattern:
             raise UserError("ModelConfig.pattern is empty; it needs a layer")
         for name in self.pattern:
-            if name not in LAYERS and name not in KERNELS:
-                raise unknown("layer in ModelConfig.pattern", name, [*LAYERS, *KERNELS])
-            kernel = self.kernel_of(name)
-            ways = (
-                ()
-                if kernel is None
-                else ("auto", *kernel.implementations, *kernel.backends)
-            )
-            if ways and self.attention_impl not in ways:
-                raise unknown(
-                    f"ModelConfig.attention_impl of {name!r}", self.attention_impl, ways
-                )
-        if "attention" not in self.pattern and self.kernel != Softmax():
+            if name not in SHORTHAND and name not in KERNELS:
+                names = [*SHORTHAND, *KERNELS]
+                raise unknown("layer in ModelConfig.pattern", name, names)
+        own = [one for one in self._unresolved if isinstance(one, Attention)]
+        if self.kernel != Softmax() and all(one.kernel is not None for one in own):
             raise UserError(
                 f"ModelConfig.kernel = {self.kernel} has no 'attention' layer to run it: "
                 f"pattern = {self.pattern}"
             )
 
-    def _check_heads(self):
-        if self.head_dim is None and self.d_model % self.num_heads:
+    def _check_used(self):
+        """Raises `UserError` for layers that do not fit, or a knob that none of them uses."""
+        latent = [x for x in self.layers if isinstance(x, LatentAttention) and x.rotary]
+        if self.rope_dim is not None and not latent:
             raise UserError(
-                f"ModelConfig.num_heads = {self.num_heads} does not divide d_model = "
-                f"{self.d_model}; choose a divisor, or give head_dim"
+                f"ModelConfig.rope_dim = {self.rope_dim} rotates nothing: it needs a "
+                "kv_rank, positions = 'rotary', and a kernel that compares queries with "
+                "keys"
             )
-        if self.num_heads % self.kv_heads:
-            raise UserError(
-                f"ModelConfig.num_kv_heads = {self.kv_heads} does not divide "
-                f"num_heads = {self.num_heads}"
-            )
-        if self.positions == "rotary" and self.kv_rank is None and self.head_width % 2:
-            raise UserError(
-                f"head_dim = {self.head_width} is odd, and rotary positions turn pairs; "
-                "choose an even head_dim, or other positions"
-            )
-
-    def _check_latent(self):
-        rope, rank = self.rope_dim, self.kv_rank
-        kernels = [k for k in map(self.kernel_of, self.pattern) if k is not None]
-        turns = rank is not None and self.positions == "rotary"
-        if rope is not None and not (turns and any(k.rotates for k in kernels)):
-            raise UserError(
-                f"ModelConfig.rope_dim = {rope} turns nothing: it needs a kv_rank, "
-                "positions = 'rotary', and a kernel that compares queries with keys"
-            )
-        if rope is not None and rope % 2:
-            raise UserError(
-                f"ModelConfig.rope_dim = {rope} is odd, and rotary positions turn pairs"
-            )
-        if rank is None:
-            return
-        if self.num_kv_heads is not None:
-            raise UserError(
-                f"ModelConfig.kv_rank = {rank} makes keys and values for every head; "
-                f"leave out num_kv_heads = {self.num_kv_heads}"
-            )
-        for kernel in kernels:
-            if kernel.reads != frozenset("qkv"):
-                raise UserError(
-                    f"ModelConfig.kv_rank = {rank} makes keys and values to compare "
-                    f"with queries; kernel {kernel.name!r} reads "
-                    f"{', '.join(sorted(kernel.reads))} alone"
-                )
-
-    def rope_width(self, kernel: Kernel) -> int:
-        """Channels beside the H that rotary positions turn for this kernel, U."""
-        if self.kv_rank is None or self.positions != "rotary" or not kernel.rotates:
-            return 0
-        return self.rope_dim or max(2, self.head_width // 4 * 2)
-
-    def key_width(self, kernel: Kernel) -> int:
-        """Width of the queries and keys that a layer makes for this kernel."""
-        return self.head_width + self.rope_width(kernel)
 
     @property
-    def kv_heads(self) -> int:
-        """Key and value heads, K."""
-        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+    def _unresolved(self) -> tuple[Layer, ...]:
+        """The layers of the block, before what they leave open is filled in."""
+        return self.block or tuple(map(self._layer_called, self.pattern))
+
+    def _layer_called(self, name: str) -> Layer:
+        attention = Attention if self.kv_rank is None else LatentAttention
+        if name in KERNELS:
+            return attention(kernel=KERNELS[name]())
+        return attention() if name == "attention" else SHORTHAND[name]()
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer of the model, first to last, with all sizes resolved."""
+        return tuple(one.resolve(self) for one in self._unresolved) * self.repeats
 
     @property
-    def head_width(self) -> int:
-        """Width of a head, H."""
-        return (
-            self.d_model // self.num_heads if self.head_dim is None else self.head_dim
-        )
+    def attention_layers(self) -> tuple[Attention, ...]:
+        """The layers that run a mechanism, first to last."""
+        return tuple(one for one in self.layers if isinstance(one, Attention))
 
     @property
-    def hidden_width(self) -> int:
-        """Hidden width of `mlp`, F."""
-        return 4 * self.d_model if self.d_ff is None else self.d_ff
+    def sizes(self) -> dict[str, int | None]:
+        """Sizes of the first attention layer and of the first MLP, as tables show them."""
+        N, K, H = next((one.sizes for one in self.attention_layers), (None,) * 3)
+        d_ff = next((one.d_ff for one in self.layers if isinstance(one, MLP)), None)
+        return {"num_heads": N, "num_kv_heads": K, "head_dim": H, "d_ff": d_ff}
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """Every layer of the model, first to last."""
-        return self.pattern * self.repeats
+    def head_positions(self) -> HeadPositions:
+        """What of `positions` is a layer's business."""
+        if self.positions in ("rotary", "alibi", "t5"):
+            return self.positions
+        return "none"
 
-    def kernel_of(self, layer: str) -> Kernel | None:
-        """The kernel that a layer of this name runs; None where it is no attention."""
-        if layer == "attention":
-            return self.kernel
-        return KERNELS[layer]() if layer in KERNELS else None
+    @property
+    def mask(self) -> Mask:
+        """What a query may see before the mechanism has its say."""
+        return Causal() if self.causal else FULL
+
+
+SHORTHAND: dict[str, type[Layer]] = {
+    name: layer for name, layer in LAYERS.items() if layer is not LatentAttention
+}
+"""Layers by the names that `ModelConfig.pattern` may hold beside those of kernels."""

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from attn.config import Experiment
-from attn.config.cost import Match, match
+from attn.config.match import Match, match
 from attn.errors import UserError, unknown
 from attn.kernels import KERNELS
 
@@ -22,7 +22,7 @@ def sweep(
 ) -> tuple[Experiment, ...]:
     """`base` at every point of the grid, first field slowest.
 
-    With `by`, each is resized to cost what `base` does (`attn.config.cost.match`). Names are
+    With `by`, each is resized to cost what `base` does (`attn.config.match`). Names are
     the prefix, `base.name` unless given, and the last word of each field with its
     value: `pydoc-num_heads=4`.
 

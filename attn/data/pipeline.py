@@ -1,14 +1,13 @@
 """Batches in an order that only seed and step decide, gathered ahead by Grain's threads.
 
 Rows lie in memory, so what Grain is asked for is whole calls: some steps of all replicas
-in one gather. That keeps Python out of the single example, and leaves threads, read
-ahead and state to Grain.
+in one gather. That keeps Python out of the single example, and leaves threads and read
+ahead to Grain. Its state is the step, so nothing of it is saved.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from attn.errors import UserError
 from attn.tasks.base import Rows
 
 READ_AHEAD = 2
-"""BatchSource that wait ready."""
+"""Calls that wait ready."""
 
 
 def cut_steps(
@@ -103,7 +102,7 @@ class Batches:
     ):
         import grain
 
-        self._source = BatchSource(
+        source = BatchSource(
             rows,
             batch_size=batch_size,
             seeds=seeds,
@@ -111,7 +110,7 @@ class Batches:
             start_step=start_step,
         )
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=READ_AHEAD)
-        dataset = grain.MapDataset.source(self._source).to_iter_dataset(options)
+        dataset = grain.MapDataset.source(source).to_iter_dataset(options)
         self._iterator = iter(dataset)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -119,29 +118,6 @@ class Batches:
 
     def __next__(self) -> dict[str, np.ndarray]:
         return next(self._iterator)
-
-    @property
-    def step(self) -> int:
-        """The step that the next item begins with."""
-        return self._source.starts[self._iterator.get_state()["next_index"]]
-
-    def get_state(self) -> dict[str, Any]:
-        """Where the stream stands, as JSON values: Grain's state, and the step."""
-        return {**self._iterator.get_state(), "step": self.step}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to a state's step, also where the calls are now cut differently.
-
-        Raises:
-          UserError: no call begins at that step.
-        """
-        if state["step"] not in self._source.starts:
-            raise UserError(
-                f"no call begins at the saved step {state['step']}; resume with the "
-                "eval_every and save_every of the run that saved it"
-            )
-        index = self._source.starts.index(state["step"])
-        self._iterator.set_state({"next_index": index})
 
     def close(self) -> None:
         """Stops the threads; after it there are no more items."""

@@ -1,4 +1,4 @@
-"""What a query may see: patterns, their algebra, and what follows from them.
+"""Masks say what a query may see: patterns, their algebra, and what follows from them.
 
 A mask is a small frozen object, never a matrix:
 
@@ -15,11 +15,12 @@ whatever T and S are. For queries that end where the keys end, ask for
 `Causal(offset=S - T)`.
 """
 
-from attn.masks.base import FULL, And, Full, Index, Mask, Not, Or, Tile
+from attn.masks.absolute import Chunk, Earlier, Fixed, Global, Prefix
+from attn.masks.base import FULL, And, Full, Mask, Not, Or
 from attn.masks.blocks import BigBird, Blocks
-from attn.masks.diagonals import Causal, Dilated, Strided, Window
+from attn.masks.pattern import Index, Tile
 from attn.masks.per_head import PerHead
-from attn.masks.places import Chunk, Earlier, Fixed, Global, Prefix
+from attn.masks.relative import Causal, Dilated, Strided, Window
 from attn.masks.schedule import Schedule, mask_schedule
 
 __all__ = [

@@ -1,61 +1,25 @@
 """The mask itself, and the three operators that make masks of masks."""
 
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from attn.masks import analysis
 from attn.masks.fields import typed
-from attn.masks.runs import Runs, complement, merge
-
-Index = Any
-"""Integers, or integer arrays of NumPy or JAX that broadcast against each other."""
-
-
-class Tile(IntEnum):
-    """What a rectangle of the map holds; ordered, so that `&` is min and `|` is max."""
-
-    EMPTY = 0
-    PARTIAL = 1
-    FULL = 2
+from attn.masks.intervals import Runs, complement, merge
+from attn.masks.pattern import Pattern, Tile
+from attn.masks.picture import picture
 
 
-class Mask:
-    """What a query may see. A pattern gives `predicate` and `tile`, and `runs` if it can."""
+class Mask(Pattern):
+    """A pattern with operators, and with everything that follows from it.
 
-    diagonal = False
-    """Whether the predicate depends on `k - q` alone."""
+    A subclass gives `predicate` and `tile`, and `runs` if it can.
+    """
 
     elementwise = False
     """Whether the operators go to each of several masks (`PerHead`)."""
-
-    def predicate(self, q: Index, k: Index) -> Any:
-        """Whether query `q` sees key `k`, elementwise.
-
-        For integers, NumPy arrays and JAX arrays (also traced), which broadcast.
-        """
-        raise NotImplementedError
-
-    def tile(self, q0: Index, q1: Index, k0: Index, k1: Index) -> np.ndarray:
-        """The verdicts on queries q0..q1-1 and keys k0..k1-1, as `Tile` values.
-
-        Exact for a single pattern. For a composition EMPTY and FULL are certain, and
-        PARTIAL stands also for what cannot be told from its parts.
-        """
-        raise NotImplementedError
-
-    def runs(self, q: np.ndarray, S: int) -> Runs | None:
-        """The intervals of keys 0..S-1 that each query of `q` [n] sees.
-
-        Starts and ends [n, R], in order and apart; None where a row of one pattern
-        may hold more than `attn.masks.runs.MOST`.
-        """
-        return None
-
-    def check(self, T: int, S: int) -> None:
-        """Raises `UserError` if the mask was made for other lengths than T × S."""
 
     def __and__(self, other: "Mask") -> "Mask":
         if other.elementwise and not self.elementwise:
@@ -86,13 +50,11 @@ class Mask:
         return np.broadcast_to(seen, (T, S))
 
     def count(self, T: int, S: int | None = None) -> int:
-        """How many pairs of a query and a key are visible on T × S; exact, kept."""
-        from attn.masks.intervals import count
-
-        return count(self, T, T if S is None else S)
+        """Counts the visible pairs of a query and a key on T × S; exact, and cached."""
+        return analysis.count(self, T, T if S is None else S)
 
     def density(self, T: int, S: int | None = None) -> float:
-        """The share of the T × S map that is seen."""
+        """The visible share of the T × S map."""
         S = T if S is None else S
         return self.count(T, S) / (T * S)
 
@@ -104,28 +66,22 @@ class Mask:
         Empty rows have start == end. None where some query sees two intervals, or where
         `runs` is None. Whatever the mask is made of: only the map on T × S counts.
         """
-        from attn.masks.intervals import row_interval
-
-        return row_interval(self, T, T if S is None else S)
+        return analysis.row_interval(self, T, T if S is None else S)
 
     def band(
         self, T: int, S: int | None = None
     ) -> tuple[int | None, int | None] | None:
-        """(left, right) if on T × S the mask is `t - left <= s <= t + right`, else None.
+        """The (left, right) of a mask that is `t - left <= s <= t + right` on T × S, else None.
 
         A side that hides nothing is None; a number may be negative.
         """
-        from attn.masks.intervals import band
-
-        return band(self, T, T if S is None else S)
+        return analysis.band(self, T, T if S is None else S)
 
     def picture(self, T: int, S: int | None = None, *, width: int = 32) -> str:
         """The map in characters, one a tile, at most `width` tiles a side.
 
         `·` is hidden, `▒` partly seen, `█` seen; queries go down, keys across.
         """
-        from attn.masks.picture import picture
-
         return picture(self, T, T if S is None else S, width)
 
 
@@ -170,7 +126,7 @@ class Pair(Mask):
 
 @dataclass(frozen=True, repr=False)
 class And(Pair):
-    """What both sides show."""
+    """A pair is visible if both masks show it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) & self.b.predicate(q, k)
@@ -189,7 +145,7 @@ class And(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Or(Pair):
-    """What either side shows."""
+    """A pair is visible if either mask shows it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) | self.b.predicate(q, k)
@@ -207,7 +163,7 @@ class Or(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Not(Mask):
-    """What the other hides."""
+    """A pair is visible if the other mask hides it."""
 
     a: Mask
 

@@ -6,24 +6,24 @@ from functools import cached_property
 import numpy as np
 
 from attn.errors import UserError
-from attn.masks.base import Index, Mask
-from attn.masks.diagonals import verdict
+from attn.masks.base import Mask
 from attn.masks.fields import whole
-from attn.masks.rectangles import SummedArea, WaveletMatrix
-from attn.masks.runs import MOST, Runs, covered, packed
+from attn.masks.intervals import MOST, Runs, covered, packed
+from attn.masks.pattern import Index, verdict
+from attn.masks.range_counting import SummedArea, WaveletMatrix
 
 
-def lookup(table: np.ndarray, *place: Index):
-    """`table[place]`, also where the places are JAX arrays, which are cut to the table."""
-    if all(isinstance(index, (int, np.generic, np.ndarray)) for index in place):
-        return table[place]
+def lookup(table: np.ndarray, *at: Index):
+    """Reads `table[at]`; indices that are JAX arrays are clipped to the table."""
+    if all(isinstance(index, (int, np.generic, np.ndarray)) for index in at):
+        return table[at]
     import jax.numpy as jnp
 
-    return jnp.asarray(table).at[place].get(mode="clip")
+    return jnp.asarray(table).at[at].get(mode="clip")
 
 
 class BlockSparse(Mask):
-    """Whole blocks of `block` × `block` pairs: each is seen or hidden."""
+    """A pattern of whole blocks of `block` × `block` pairs: each is seen or hidden."""
 
     block: int
 
@@ -43,9 +43,9 @@ class Blocks(BlockSparse):
     """A query sees the blocks of `block` keys that `layout` marks for its own block.
 
     `layout` is bool [M, N], one row a block of queries, one column a block of keys.
-    Made for T in (M - 1) block + 1 .. M block and S likewise: the last blocks may be cut
-    short. `block=1` is any dense mask, in O(T S) memory. Two are equal if they hold the
-    same.
+    Made for T in (M - 1) block + 1 .. M block and S likewise: the last blocks need
+    not be whole. `block=1` is any dense mask, in O(T S) memory. Two are equal if they
+    hold the same.
 
     Raises:
         UserError: the layout is not a matrix, or `block` is below 1.
@@ -117,7 +117,7 @@ class BigBird(BlockSparse):
     `num_window` blocks around it, the first `num_global` (which also see everything), and
     `num_random` drawn without repetition from the others. A function of its fields alone:
     the same on every machine, the random blocks from `seed` by PCG64. Made for T = S =
-    `length`; the last block may be cut short.
+    `length`; the last block need not be whole.
 
     Raises:
         UserError: a field is out of range, or `num_window` is even.
@@ -141,7 +141,7 @@ class BigBird(BlockSparse):
 
     @property
     def num_blocks(self) -> int:
-        """Blocks of the text, the last one perhaps cut short."""
+        """The number of blocks, the last of which need not be whole."""
         return -(-self.length // self.block)
 
     @cached_property
@@ -153,9 +153,9 @@ class BigBird(BlockSparse):
         high = np.maximum(rows + half + 1, self.num_global).clip(max=M)
         others = np.maximum(M - self.num_global, 0) - (high - low)
         drawn = draw(others, self.num_random, self.seed)
-        place = drawn + self.num_global
-        place = np.where(place >= low[:, None], place + (high - low)[:, None], place)
-        return np.where(drawn < 0, -1, place).astype(np.int32)
+        block = drawn + self.num_global
+        block = np.where(block >= low[:, None], block + (high - low)[:, None], block)
+        return np.where(drawn < 0, -1, block).astype(np.int32)
 
     @cached_property
     def cells(self) -> WaveletMatrix:
@@ -198,7 +198,7 @@ class BigBird(BlockSparse):
 
 
 def draw(counts: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """`size` different numbers below each count, int64 [n, size]; -1 for what is missing.
+    """Draws `size` different numbers below each count: int64 [n, size], -1 for none left.
 
     Floyd's algorithm (Bentley 1987) on the raw bits of PCG64, which NumPy promises to
     keep; that of `Generator` it may change.

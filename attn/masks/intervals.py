@@ -1,107 +1,63 @@
-"""What follows from the key intervals of each query: counts, one interval, a band."""
+"""Sets of keys as sorted intervals, one set a query, for many queries at once.
 
-from collections.abc import Iterator
-from functools import lru_cache
+`Runs` are starts and ends, int64 [n, R]: row i holds the keys of
+start[i, r] <= s < end[i, r]. In normal form the intervals of a row are in order and
+apart, and empty ones (start == end) stand last.
+"""
 
 import numpy as np
 
-from attn.masks.base import Mask, Tile
-from attn.masks.runs import Runs
-from attn.masks.schedule import refine
+Runs = tuple[np.ndarray, np.ndarray]
 
-ROWS = 1 << 15
-"""Queries at once, so that the intervals stay in cache."""
-LEAF = 64
-"""Side of the smallest tiles that `count` looks into."""
+MOST = 16
+"""Intervals that one pattern may have in a row; more are not worth the sorting."""
 
 
-def _chunks(mask: Mask, T: int, S: int) -> Iterator[Runs] | None:
-    """The runs of queries 0..T-1, some rows at a time; None where the mask has none."""
-    if mask.runs(np.arange(1), S) is None:
-        return None
-    return (mask.runs(np.arange(i, min(i + ROWS, T)), S) for i in range(0, T, ROWS))  # pyright: ignore[reportReturnType]
+def merge(a: Runs, b: Runs, depth: int) -> Runs:
+    """The union (`depth` 1) or intersection (`depth` 2) of two sets of intervals."""
+    if depth == 2 and a[0].shape[1] == b[0].shape[1] == 1:
+        start = np.maximum(a[0], b[0])
+        return start, np.maximum(start, np.minimum(a[1], b[1]))
+    starts, ends = np.hstack([a[0], b[0]]), np.hstack([a[1], b[1]])
+    return covered(starts, ends, depth)
 
 
-@lru_cache(maxsize=1024)
-def count(mask: Mask, T: int, S: int) -> int:
-    """Visible pairs on T × S, exactly.
-
-    By diagonals, O(T + S), where the predicate depends on k - q alone; by intervals,
-    O(T), where each row has few; else by tiles, looking into the partial ones.
-    """
-    mask.check(T, S)
-    if mask.diagonal:
-        return _by_diagonals(mask, T, S)
-    chunks = _chunks(mask, T, S)
-    if chunks is not None:
-        return sum(int((end - start).sum()) for start, end in chunks)
-    return _by_tiles(mask, T, S)
+def covered(starts: np.ndarray, ends: np.ndarray, depth: int = 1) -> Runs:
+    """The keys that at least `depth` of the intervals [n, R] of a row cover."""
+    # Twice the key, plus one for an end: at the same key starts sort first, so
+    # that intervals which touch become one.
+    edges = np.sort(np.hstack([2 * starts, 2 * ends + 1]), axis=1)
+    closing = edges % 2
+    level = np.cumsum(1 - 2 * closing, axis=1)
+    opens = (level == depth) & (closing == 0)
+    closes = (level == depth - 1) & (closing == 1)
+    return packed(np.nonzero(opens)[0], edges[opens] // 2, edges[closes] // 2,
+                  len(starts))  # fmt: skip
 
 
-def _by_diagonals(mask: Mask, T: int, S: int) -> int:
-    away = np.arange(1 - T, S)
-    seen = np.broadcast_to(mask.predicate(0, away), away.shape)
-    pairs = np.minimum(T, S - away) - np.maximum(0, -away)
-    return int(pairs[seen].sum())
+def packed(row: np.ndarray, start: np.ndarray, end: np.ndarray, n: int) -> Runs:
+    """Packs a flat list of intervals, sorted by row, then start, into runs [n, R]."""
+    real = end > start
+    row, start, end = row[real], start[real], end[real]
+    counts = np.bincount(row, minlength=n)
+    slot = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+    out = np.zeros((2, n, max(1, counts.max(initial=0))), np.int64)
+    out[:, row, slot] = start, end
+    return out[0], out[1]
 
 
-def _by_tiles(mask: Mask, T: int, S: int) -> int:
-    total = 0
-    for size, row, column, kind in refine(mask, T, S, LEAF, LEAF):
-        q, k = row * LEAF, column * LEAF
-        if kind is Tile.FULL:
-            side = size * LEAF
-            total += int((np.minimum(side, T - q) * np.minimum(side, S - k)).sum())
-            continue
-        for n in range(0, len(q), 256):
-            total += _inside(mask, q[n : n + 256], k[n : n + 256], T, S)
-    return total
+def complement(runs: Runs, S: int) -> Runs:
+    """The keys 0..S-1 between the intervals."""
+    start, end = runs
+    empty = end <= start
+    n = len(start)
+    before = np.hstack([np.zeros((n, 1), np.int64), np.where(empty, S, end)])
+    after = np.hstack([np.where(empty, S, start), np.full((n, 1), S)])
+    row = np.repeat(np.arange(n), before.shape[1])
+    return packed(row, before.ravel(), after.ravel(), n)
 
 
-def _inside(mask: Mask, q: np.ndarray, k: np.ndarray, T: int, S: int) -> int:
-    """Visible pairs of leaf tiles, by the predicate."""
-    step = np.arange(LEAF)
-    q, k = (q[:, None] + step)[:, :, None], (k[:, None] + step)[:, None, :]
-    # A tile beyond the map is cut; the predicate is asked for places that exist.
-    seen = mask.predicate(np.minimum(q, T - 1), np.minimum(k, S - 1))
-    return int((seen & (q < T) & (k < S)).sum())
-
-
-def row_interval(mask: Mask, T: int, S: int):
-    """`Mask.row_interval`."""
-    mask.check(T, S)
-    chunks = _chunks(mask, T, S)
-    if chunks is None:
-        return None
-    starts, ends = [], []
-    for start, end in chunks:
-        if start.shape[1] > 1:
-            return None
-        starts.append(start[:, 0].astype(np.int32))
-        ends.append(end[:, 0].astype(np.int32))
-    return np.concatenate(starts), np.concatenate(ends)
-
-
-@lru_cache(maxsize=1024)
-def band(mask: Mask, T: int, S: int) -> tuple[int | None, int | None] | None:
-    """`Mask.band`: the widest bounds that give the same map, open before closed."""
-    interval = row_interval(mask, T, S)
-    if interval is None:
-        return None
-    start, end = (x.astype(np.int64) for x in interval)
-    t, some = np.arange(T), end > start
-    # The tightest band around what is seen, or one beyond every key if nothing is.
-    left = int((t - start)[some].max()) if some.any() else -S
-    right = int((end - 1 - t)[some].max()) if some.any() else -T
-    for bounds in ((None, None), (None, right), (left, None), (left, right)):
-        if _is_band(*bounds, start, end, T, S):
-            return bounds
-    return None
-
-
-def _is_band(left, right, start, end, T: int, S: int) -> bool:
-    t = np.arange(T)
-    low = np.zeros(T, np.int64) if left is None else (t - left).clip(0, S)
-    high = np.full(T, S) if right is None else (t + right + 1).clip(0, S)
-    same = (low == start) & (high == end)
-    return bool((same | ((low >= high) & (start >= end))).all())
+def one(start: np.ndarray, end: np.ndarray, S: int) -> Runs:
+    """One interval a query, from [n] starts and ends, clipped to the keys 0..S-1."""
+    start = np.clip(start, 0, S)
+    return start[:, None], np.clip(end, start, S)[:, None]

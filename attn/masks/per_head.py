@@ -78,9 +78,9 @@ class PerHead(Mask):
         return np.stack([mask.dense(T, S) for mask in self.masks])
 
     def count(self, T, S=None):
-        """Visible pairs of all heads together."""
+        """Counts the visible pairs of all heads together."""
         return sum(mask.count(T, S) for mask in self.masks)
 
     def density(self, T, S=None):
-        """The mean over the heads."""
+        """The mean density over the heads."""
         return sum(mask.density(T, S) for mask in self.masks) / len(self.masks)

@@ -1,19 +1,19 @@
-"""Masks in characters."""
+"""The map of a mask in characters, one a tile."""
 
 import numpy as np
 from jaxtyping import Int8
 
 from attn.errors import UserError
-from attn.masks.base import Mask
+from attn.masks.pattern import Pattern
 from attn.masks.schedule import mask_schedule
 
 SHADES = "·▒█"
 
 
 def tile_grid(
-    mask: Mask, T: int, S: int, most: int
+    mask: Pattern, T: int, S: int, most: int
 ) -> tuple[Int8[np.ndarray, "rows columns"], int]:
-    """`Tile` values of square tiles, at most `most` a side, and the side of a tile."""
+    """The values of square tiles, at most `most` a side, and the side of one tile."""
     if most < 1:
         raise UserError(f"picture(width={most}): it must be at least 1")
     block = -(-max(T, S) // most)
@@ -23,7 +23,7 @@ def tile_grid(
     return grid, block
 
 
-def picture(mask: Mask, T: int, S: int, width: int) -> str:
-    """`Mask.picture`."""
+def picture(mask: Pattern, T: int, S: int, width: int) -> str:
+    """Draws `Mask.picture`."""
     grid, _ = tile_grid(mask, T, S, width)
     return "\n".join("".join(SHADES[kind] for kind in row) for row in grid)

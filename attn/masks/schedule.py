@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int8, Int32
 
 from attn.errors import UserError
-from attn.masks.base import Mask, Tile
+from attn.masks.pattern import Pattern, Tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,47 +26,16 @@ class Schedule:
     kind: Int8[np.ndarray, "tiles"]
     """`Tile.PARTIAL` or `Tile.FULL`."""
 
-    def rows(
-        self, kind: Tile | None = None
-    ) -> tuple[Int32[np.ndarray, "pointers"], Int32[np.ndarray, "kept"]]:
-        """Key blocks of each query block: pointers [query blocks + 1], and indices.
-
-        Of one kind, or of both where `kind` is None (CSR).
-        """
-        kept = self._kept(kind)
-        return _compressed(self.row[kept], self.column[kept], self.num_rows)
-
-    def columns(
-        self, kind: Tile | None = None
-    ) -> tuple[Int32[np.ndarray, "pointers"], Int32[np.ndarray, "kept"]]:
-        """Query blocks of each key block, likewise (CSC)."""
-        kept = self._kept(kind)
-        row, column = self.row[kept], self.column[kept]
-        order = np.argsort(column, kind="stable")
-        return _compressed(column[order], row[order], self.num_columns)
-
-    def _kept(self, kind: Tile | None) -> np.ndarray | slice:
-        if kind is Tile.EMPTY:
-            raise UserError(
-                "a Schedule keeps no Tile.EMPTY; ask for PARTIAL, FULL or None"
-            )
-        return slice(None) if kind is None else self.kind == kind
-
-
-def _compressed(major: np.ndarray, minor: np.ndarray, count: int):
-    pointers = np.searchsorted(major, np.arange(count + 1, dtype=np.int32))
-    return pointers.astype(np.int32), minor
-
 
 @lru_cache(maxsize=64)
 def mask_schedule(
-    mask: Mask, T: int, S: int, q_block: int, k_block: int, ragged: bool = True
+    mask: Pattern, T: int, S: int, q_block: int, k_block: int, ragged: bool = True
 ) -> Schedule:
     """The schedule of `mask` on a T × S map in tiles of q_block × k_block.
 
     Args:
-        ragged: tiles of a last block that is cut short count as PARTIAL even where the
-            mask shows all of what exists, since a kernel that pads must mask the rest.
+        ragged: tiles of a last block that is not whole count as PARTIAL even where
+            the mask shows all of what exists, since a kernel that pads must mask the rest.
 
     Raises:
         UserError: the mask was made for other lengths, or a size is below 1.
@@ -77,7 +46,7 @@ def mask_schedule(
         )
     mask.check(T, S)
     num_rows, num_columns = -(-T // q_block), -(-S // k_block)
-    # One number a tile, so that one sort does: place in the grid, then kind.
+    # One number a tile, so that one sort does: position in the grid, then kind.
     parts = [
         (row * num_columns + column) * 4 + kind
         for size, rows, columns, kind in refine(mask, T, S, q_block, k_block)
@@ -85,25 +54,25 @@ def mask_schedule(
     ]
     tiles = np.concatenate(parts) if parts else np.zeros(0, np.int64)
     tiles.sort()
-    place, kind = tiles >> 2, (tiles & 3).astype(np.int8)
-    row = (place // num_columns).astype(np.int32)
-    column = (place % num_columns).astype(np.int32)
+    cell, kind = tiles >> 2, (tiles & 3).astype(np.int8)
+    row = (cell // num_columns).astype(np.int32)
+    column = (cell % num_columns).astype(np.int32)
     if ragged:
-        cut = (row == num_rows - 1) & bool(T % q_block)
-        cut |= (column == num_columns - 1) & bool(S % k_block)
-        kind[cut] = Tile.PARTIAL
+        padded = (row == num_rows - 1) & bool(T % q_block)
+        padded |= (column == num_columns - 1) & bool(S % k_block)
+        kind[padded] = Tile.PARTIAL
     for array in (row, column, kind):
         array.setflags(write=False)
     return Schedule(num_rows, num_columns, row, column, kind)
 
 
 def refine(
-    mask: Mask, T: int, S: int, q_block: int, k_block: int
+    mask: Pattern, T: int, S: int, q_block: int, k_block: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, Tile]]:
-    """Squares of `size` × `size` tiles, by rows and columns of their first tile.
+    """Yields squares of `size` × `size` tiles, by row and column of their first tile.
 
     FULL ones at any size, PARTIAL ones at size 1; the rest of the map is empty. Squares
-    that are neither are cut in four.
+    that are neither are split in four.
     """
     most = max(-(-T // q_block), -(-S // k_block))
     size = 1 << (most - 1).bit_length()
@@ -127,7 +96,7 @@ def refine(
 
 
 def _spread(row, column, size: int, num_rows: int, num_columns: int):
-    """The single tiles of squares, those beyond the map left out."""
+    """Splits squares into single tiles, those beyond the map left out."""
     if size == 1:
         return row, column
     step = np.arange(size)

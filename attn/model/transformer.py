@@ -1,148 +1,167 @@
-"""Embed, a stack of residual layers, read out: encoder or decoder, by its mask."""
+"""Embed, a stack of residual layers, a head: encoder or decoder, by the mask."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import PartitionSpec, reshard
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.config import Experiment, ModelConfig
-from attn.masks import Mask
+from attn import config
+from attn.attention.choose import scope
+from attn.errors import UserError
+from attn.kernels import TokenInfo
+from attn.model.attention import Attention
 from attn.model.latent import LatentAttention
-from attn.model.layers import MLP, Attention, ShortConv, weight
-from attn.parallel import mesh
+from attn.model.layers import MLP, Residual, ShortConv
+from attn.model.weights import weight
+from attn.objectives import ClassHead, Head, TokenHead
+from attn.parallel.rules import layout
 from attn.positions import sinusoidal
 
-
-class Residual(nnx.Module):
-    """x + dropout(layer(norm(x)))."""
-
-    def __init__(self, layer: nnx.Module, config: ModelConfig, rngs: nnx.Rngs):
-        self.norm = nnx.RMSNorm(config.d_model, rngs=rngs)
-        self.layer = layer
-        self.dropout = config.dropout
-
-    def __call__(
-        self, x: Float[Array, "B T D"], kv_mask, key: Array | None
-    ) -> Float[Array, "B T D"]:
-        update = self.layer(self.norm(x).astype(x.dtype), kv_mask)
-        if key is not None and self.dropout:
-            keep = jax.random.bernoulli(key, 1 - self.dropout, x.shape)
-            keep = reshard(keep, mesh.BTD)
-            update = jnp.where(keep, update / (1 - self.dropout), 0)
-        return x + update
+MODULES: dict[type[config.Layer], Any] = {
+    config.Attention: Attention,
+    config.LatentAttention: LatentAttention,
+    config.ShortConv: ShortConv,
+    config.MLP: MLP,
+}
+"""The module of each kind of layer."""
 
 
 class Transformer(nnx.Module):
-    """The model of an experiment. A decoder is an encoder under `Causal()`.
+    """A stack of residual layers over embedded tokens, and a head.
 
-    Output weights are the embedding where the model speaks tokens (Press and Wolf
-    2017), and weights of their own where it names classes.
+    It is a decoder where `model.causal`, else an encoder. On a mesh its weights are laid
+    out by `attn.parallel.rules`.
     """
 
-    def __init__(self, experiment: Experiment, rngs: nnx.Rngs):
-        config, task = experiment.model, experiment.task
-        D = config.d_model
-        self.readout = task.readout
-        self.dtype = jnp.dtype(config.dtype)
-        self.positions = config.positions
-        spec = PartitionSpec(None, None)
-        self.embedding = weight(rngs, spec, task.vocab_size, D, fan_in=D)
-        if config.positions == "learned":
-            self.places = weight(rngs, spec, task.seq_len, D, fan_in=D)
+    def __init__(
+        self, model: config.ModelConfig, head: Head = TokenHead(), *, rngs: nnx.Rngs
+    ):
+        for name in ("vocab_size", "max_len"):
+            if getattr(model, name) is None:
+                raise UserError(f"ModelConfig.{name} is not given; a model needs it")
+        D, V, L = model.d_model, model.vocab_size or 0, model.max_len or 0
+        self.model, self.head = model, head
+        self.embedding = weight(rngs, "V D", V, D, fan_in=D)
+        if model.positions == "learned":
+            self.position_embedding = weight(rngs, "L D", L, D, fan_in=D)
         self.layers = nnx.List(
-            Residual(
-                _make(name, config, experiment.mask, task.seq_len, rngs), config, rngs
-            )
-            for name in config.layers
+            Residual(MODULES[type(spec)](spec, model, rngs), model, rngs)
+            for spec in model.layers
         )
         self.norm = nnx.RMSNorm(D, rngs=rngs)
-        self.tied = task.kind == "decoder"
-        if not self.tied:
-            self.out = weight(rngs, spec, task.num_classes, D, fan_in=D)
+        if isinstance(head, ClassHead):
+            self.out = weight(rngs, "V D", head.num_classes, D, fan_in=D)
 
-    def embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Tokens as vectors of about unit variance, with their places."""
+    def __call__(
+        self,
+        tokens: Int[Array, "B T"],
+        info: TokenInfo = TokenInfo(),
+        *,
+        at: Int[Array, "B P"] | None = None,
+        key: Array | None = None,
+    ) -> Float[Array, "B P V"]:
+        """Computes float32 logits, at every position or as the head says.
+
+        Args:
+            info: padding, segments and positions of the tokens.
+            at: the positions that are read out, of a `TokenHead`; all unless given.
+            key: turns dropout on.
+        """
+        info = of_batch(info, tokens)
+        x = self.hidden(tokens, info, key)
+        table = self.embedding
+        if isinstance(self.head, ClassHead):
+            x, table = mean_state(x, info.mask), self.out
+        elif at is not None:
+            x = jax.vmap(lambda states, at: states[at])(x, at)
+        table = table[...].astype(x.dtype)
+        return jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
+
+    def embed(
+        self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
+    ) -> Float[Array, "B T D"]:
+        """Tokens as vectors of about unit variance, with their positions."""
         D = self.embedding.shape[-1]
-        x = self.embedding[...].at[tokens].get(out_sharding=mesh.BTD) * D**0.5
-        if self.positions == "learned":
-            x = x + self.places[None, : tokens.shape[1]] * D**0.5
-        elif self.positions == "sinusoidal":
-            x = x + sinusoidal(tokens.shape[1], D)[None]
-        return x.astype(self.dtype)
+        x = self.embedding[...].at[tokens].get(out_sharding=layout("B T D")) * D**0.5
+        if self.model.positions == "learned":
+            x = x + self._learned(tokens.shape[1], info) * D**0.5
+        elif self.model.positions == "sinusoidal":
+            at = jnp.arange(tokens.shape[1])[None]
+            x = x + sinusoidal(at if info.positions is None else info.positions, D)
+        return x.astype(self.model.dtype)
+
+    def _learned(self, T: int, info: TokenInfo) -> Float[Array, "#B T D"]:
+        """The learned vectors of the tokens' positions."""
+        if self.position_embedding.shape[0] < T:
+            raise UserError(
+                f"{T} tokens are more than ModelConfig.max_len = {self.model.max_len}, "
+                "for which positions were learned; make the model with a larger max_len"
+            )
+        if info.positions is None:
+            return self.position_embedding[None, :T]
+        table = self.position_embedding[...]
+        return table.at[info.positions].get(out_sharding=layout("B T D"))
 
     def hidden(
         self,
         tokens: Int[Array, "B T"],
-        kv_mask: Bool[Array, "B T"] | None = None,
+        info: TokenInfo = TokenInfo(),
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """States after the last layer. `key` turns dropout on."""
-        x = self.embed(tokens)
+        x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
-            x = layer(x, kv_mask, None if key is None else jax.random.fold_in(key, i))
-        return self.norm(x).astype(self.dtype)
+            own = None if key is None else jax.random.fold_in(key, i)
+            with scope(f"layers/{i}"):
+                x, _ = layer(x, info, key=own)
+        return self.norm(x).astype(self.model.dtype)
 
     def attention_inputs(
-        self, tokens: Int[Array, "B T"], kv_mask: Bool[Array, "B T"] | None = None
+        self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> Iterator[tuple[str, Attention, Float[Array, "B T D"]]]:
-        """Every attention layer by its place in the stack, and what it is given."""
-        x = self.embed(tokens)
+        """Yields every attention layer by its position in the stack, and its input."""
+        x = self.embed(tokens, info)
         for i, block in enumerate(self.layers):
             if isinstance(block.layer, Attention):
                 yield f"layer_{i}", block.layer, block.norm(x).astype(x.dtype)
-            x = block(x, kv_mask, None)
+            x, _ = block(x, info)
 
     def maps(
-        self, tokens: Int[Array, "B T"], kv_mask: Bool[Array, "B T"] | None = None
+        self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> dict[str, Float[Array, "B N T T"]]:
-        """The effective map of every attention layer that has one, by its place."""
+        """The effective map of every attention layer that has one, by its position."""
+        info = of_batch(info, tokens)
         return {
-            name: layer.map(x, kv_mask)
-            for name, layer, x in self.attention_inputs(tokens, kv_mask)
+            name: layer.map(x, info)
+            for name, layer, x in self.attention_inputs(tokens, info)
             if "map" in layer.kernel.can
         }
 
     def heads(self, tokens: Int[Array, "B T"]) -> dict[str, tuple[Array, Array, Array]]:
         """Queries [B, T, N, H], keys and values [B, T, K, H] of every attention layer."""
         inputs = self.attention_inputs(tokens)
-        return {name: layer.project(x) for name, layer, x in inputs}
-
-    def __call__(
-        self, batch: dict[str, Array], key: Array | None = None
-    ) -> Float[Array, "B P V"]:
-        """float32 logits at the scored positions of a batch (see `attn.tasks.base`)."""
-        tokens = batch["tokens"]
-        kv_mask = None
-        if "lengths" in batch:
-            kv_mask = jnp.arange(tokens.shape[1])[None, :] < batch["lengths"][:, None]
-        x = self.hidden(tokens, kv_mask, key)
-        if self.readout == "positions":
-            x = jax.vmap(lambda states, at: states[at])(x, batch["positions"])
-        elif self.readout == "mean":
-            x = _mean(x, kv_mask)
-        table = (self.embedding if self.tied else self.out)[...].astype(x.dtype)
-        return jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
+        return {name: layer.project(x, TokenInfo()) for name, layer, x in inputs}
 
 
-def _mean(
-    x: Float[Array, "B T D"], kv_mask: Bool[Array, "B T"] | None
+def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
+    """`info` as layers read it: for every sequence, and with its lengths as a mask."""
+
+    def whole(x: Array | None) -> Array | None:
+        if x is None or x.shape == tokens.shape:
+            return x
+        return jnp.broadcast_to(x, tokens.shape, out_sharding=layout("B T"))
+
+    return TokenInfo(
+        whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1])
+    )
+
+
+def mean_state(
+    x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None
 ) -> Float[Array, "B 1 D"]:
     """The mean state of the real tokens, summed in float32."""
-    real = None if kv_mask is None else kv_mask[..., None]
+    real = None if mask is None else mask[..., None]
     return x.mean(axis=1, where=real, keepdims=True, dtype=jnp.float32).astype(x.dtype)
-
-
-def _make(
-    name: str, config: ModelConfig, mask: Mask, seq_len: int, rngs: nnx.Rngs
-) -> nnx.Module:
-    kernel = config.kernel_of(name)
-    if kernel is not None:
-        kind = Attention if config.kv_rank is None else LatentAttention
-        return kind(config, kernel, mask, seq_len, rngs)
-    if name == "short_conv":
-        causal = not bool(mask.predicate(0, 1))
-        return ShortConv(config, causal, rngs)
-    return MLP(config, rngs)

@@ -1,35 +1,18 @@
-"""The machine: mesh axes, the few named specs, and what a mesh can divide.
+"""The machine: mesh axes, how many devices lie along each, and the mesh itself.
 
 Axes are Explicit: an array's sharding is part of its type, and an operation that would
-need an unwanted collective fails where it is written. A spec is named by the dimensions
-of its array. One device is a 1 × 1 mesh, so there is one code path.
+need an unwanted collective fails where it is written. One device is a 1 × 1 mesh, so
+there is one code path. Which dimension lies along which axis is in `rules`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from jax.sharding import AxisType, Mesh
-from jax.sharding import PartitionSpec as P
 
 from attn.errors import UserError, unknown
 
-if TYPE_CHECKING:
-    from attn.config import Experiment
-
 AXES = ("data", "heads")
-
-BT = P("data", None)
-BTD = P("data", None, None)
-BTF = P("data", None, "heads")
-BTNH = P("data", None, "heads", None)
-DNH = P(None, "heads", None)
-NHD = P("heads", None, None)
-DF = P(None, "heads")
-FD = P("heads", None)
-N_ = P("heads")
-"""Weights of a kernel, stacked over heads in front."""
-REPLICA_BT = P(None, "data")
-"""A batch of every replica: [R, B, ...]."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +47,16 @@ class MeshShape:
             sizes[name] = int(size)
         return cls(**sizes)
 
-    def check(self, experiment: "Experiment") -> None:
-        """Raises `UserError` where this mesh cannot divide the experiment."""
-        model, train = experiment.model, experiment.train
-        for size, what, value in (
-            (self.heads, "num_heads", model.num_heads),
-            (self.heads, "num_kv_heads", model.kv_heads),
-            (self.data, "batch_size", train.batch_size),
-        ):
-            _check_divides(size, what, value)
-        if "mlp" in model.pattern:
-            _check_divides(self.heads, "d_ff", model.hidden_width)
-
-
-def _check_divides(size: int, what: str, value: int) -> None:
-    if value % size:
-        axis = "data" if what == "batch_size" else "heads"
-        fits = [n for n in range(1, value + 1) if value % n == 0]
-        raise UserError(
-            f"mesh {axis} = {size} does not divide {what} = {value}; it can be "
-            f"{', '.join(map(str, fits[:12]))}"
-        )
+    def check_divides(self, axis: str, sizes: Mapping[str, int]) -> None:
+        """Raises `UserError` where an axis does not divide one of the named sizes."""
+        ways = getattr(self, axis)
+        for name, value in sizes.items():
+            if value % ways:
+                fits = [n for n in range(1, value + 1) if value % n == 0]
+                raise UserError(
+                    f"mesh {axis} = {ways} does not divide {name} = {value}; it can be "
+                    f"{', '.join(map(str, fits[:12]))}"
+                )
 
 
 def use_cpu_devices(count: int) -> None:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from attn.plots.style import DPI, Theme, halo
 from attn.plots.units import metric_scale
 from attn.records.comparison import Group
-from attn.records.run import Estimate, Run
+from attn.records.estimates import Estimate
+from attn.records.run import Run
 
 NAME_INCHES = 0.11
 """Height that the name of a line takes."""
@@ -20,7 +21,10 @@ def scored(group: Group) -> list[tuple[Run, Estimate]]:
 
 
 def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]:
-    """From the worst to the best interval and baseline; accuracy from 0 to 100."""
+    """The limits of an axis, from the worst to the best interval and baseline.
+
+    Accuracy goes from 0 to 100.
+    """
     if group.metric == "accuracy":
         return 0.0, 103.0
     baselines = group.baselines if every_baseline else group.baselines[:1]

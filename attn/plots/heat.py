@@ -1,6 +1,7 @@
 """Attention maps as a grid of layers and heads, on a square-root scale of colour."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -8,12 +9,28 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from attn.errors import UserError
 from attn.plots.style import WIDTH, Theme, new_figure
 from attn.records.comparison import Group
-from attn.records.run import Maps, Run
+from attn.records.maps import Maps
+from attn.records.run import Run, read_maps
 
 COLUMNS = 4
 LABELLED = 64  # tokens; more would be dust
+
+
+def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:
+    """The maps that runs kept; of those that cannot be read, why."""
+    found, problems = [], []
+    for run in runs:
+        try:
+            maps = read_maps(run)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if maps is not None and maps.layers:
+            found.append((run, maps))
+    return found, problems
 
 
 def file_name(group: Group, run: Run) -> str:
@@ -92,9 +109,9 @@ def _edges(
         named = shown and count == len(maps.labels) and count <= LABELLED
         points = min(7.0, max(4.5, 0.9 * side * 72 / count))
         stride = max(1, round(points / (0.9 * side * 72 / count)))
-        places = list(range(0, count, stride)) if named else []
-        texts = [_short(maps.labels[place]) for place in places]
-        axis.set_ticks(places, texts, fontsize=points, parse_math=False)
+        shown = list(range(0, count, stride)) if named else []
+        texts = [_short(maps.labels[position]) for position in shown]
+        axis.set_ticks(shown, texts, fontsize=points, parse_math=False)
         if axis is axes.xaxis:
             axes.tick_params(axis="x", labelrotation=90)
 

@@ -20,7 +20,8 @@ from attn.plots.style import (
 )
 from attn.plots.units import metric_label, metric_scale
 from attn.records.comparison import Group, heads_of
-from attn.records.run import FAMILIES, Estimate, Run
+from attn.records.estimates import Estimate
+from attn.records.run import FAMILIES, Run
 
 Curve = list[tuple[int, Estimate]]
 

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from attn.plots.costs import draw_memory, draw_speed
-from attn.plots.heat import draw_maps, file_name
+from attn.plots.heat import draw_maps, file_name, maps_of
 from attn.plots.lines import draw_curves, draw_heads
 from attn.plots.style import LIGHT, Theme
 from attn.records.comparison import Group, group_runs
-from attn.records.run import Run, read_maps
+from attn.records.run import Run
 
 Draw = Callable[[Group, Theme], Figure | None]
 PICTURES: Mapping[str, tuple[Draw, str, str]] = {
@@ -30,15 +30,15 @@ PICTURES: Mapping[str, tuple[Draw, str, str]] = {
     "speed": (
         draw_speed,
         "Quality against time",
-        "Test split: mean over seeds and 95 % interval, time of one seed. The stair joins "
-        "the runs that no other beats for less. Dotted: predictors without a model.",
+        "Test split: mean over seeds and 95 % interval, time of one seed. The thin line "
+        "is the Pareto front: no other run is better for less. Dotted: predictors without a model.",
     ),
     "memory": (
         draw_memory,
         "Quality against memory",
         "Test split: mean over seeds and 95 % interval. Scratch memory is what a training "
-        "step of all seeds needs beside its arguments. The stair joins the runs that no "
-        "other beats for less.",
+        "step of all seeds needs beside its arguments. The thin line is the "
+        "Pareto front: no other run is better for less.",
     ),
     "heads": (
         draw_heads,
@@ -72,22 +72,24 @@ def to_png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def save_all(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Every picture that `runs` have the numbers for, as PNG, on light."""
+def save_all(runs: Sequence[Run], directory: Path) -> tuple[list[Path], list[str]]:
+    """Every picture that `runs` have the numbers for, as PNG, on light.
+
+    Returns:
+      The files, and of the maps that cannot be read, why.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     saved: list[Path] = []
+    problems: list[str] = []
     for group in group_runs(runs):
-        for kind in PICTURES:
-            figure = draw(kind, group, LIGHT)
+        figures = {kind: draw(kind, group, LIGHT) for kind in PICTURES}
+        found, unread = maps_of(group.runs)
+        problems += unread
+        for run, maps in found:
+            names = (group.label(run), group.title, run.family)
+            figures[file_name(group, run)] = draw_maps(maps, *names, LIGHT)
+        for name, figure in figures.items():
             if figure is not None:
-                saved.append(directory / f"{group.slug}_{kind}.png")
+                saved.append(directory / f"{group.slug}_{name}.png")
                 saved[-1].write_bytes(to_png(figure))
-        for run in group.runs:
-            maps = read_maps(run)
-            if maps is not None and maps.layers:
-                saved.append(directory / f"{group.slug}_{file_name(group, run)}.png")
-                figure = draw_maps(
-                    maps, group.label(run), group.title, run.family, LIGHT
-                )
-                saved[-1].write_bytes(to_png(figure))
-    return saved
+    return saved, problems

@@ -1,210 +1,93 @@
-"""Tables of results: one a task, every run a row, trivial baselines beside them.
+"""Tables as data, and their writers: Markdown, a terminal, HTML, CSV and LaTeX."""
 
-A table is data first (`Table`); Markdown, the terminal and the page each draw it.
-"""
-
-import math
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from html import escape as escape_html
+from typing import Literal
 
 from rich.console import Group as RichGroup
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from attn.errors import UserError
-from attn.plots.units import (
-    NONE,
-    count,
-    memory,
-    metric_label,
-    metric_text,
-    milliseconds,
-    quantity,
-)
-from attn.records.comparison import Group, group_runs
-from attn.records.run import Estimate, Run
-
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+from attn.plots.units import NONE
+from attn.records.run import FAMILIES
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and the number it sorts by."""
+    """What a cell says, and the number behind it."""
 
     text: str
     value: float | int | None = None
+    """As it is stored, before units; what a reader sorts by."""
+    half: float | None = None
+    """Half width of the interval around `value`."""
+    n: int | None = None
+    """How many seeds `value` is the mean of."""
     strong: bool = False
+    family: str = ""
+    """A family of mechanisms, whose colour the page sets before the words."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The name over a column, and what it holds."""
+
+    name: str
+    text: bool = False
+    """Whether it holds words, which go to the left; numbers go to the right."""
+    raw: str = ""
+    """The name of the stored numbers, where what is shown has another unit."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of a table."""
 
-    kind: Literal["run", "failed", "baseline"]
-    family: str
     cells: tuple[Cell, ...]
+    kind: Literal["run", "failed", "baseline"] = "run"
 
 
 @dataclass(frozen=True)
 class Table:
-    """One task: its runs, its trivial baselines, and where the numbers come from."""
+    """A title, columns, rows, and a note under them."""
 
     title: str
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    provenance: str
+    note: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is over the columns."""
+        return tuple(column.name for column in self.columns)
 
 
-def _number(
-    field: str, text: Callable[[float | int | None], str]
-) -> Callable[[Run], Cell]:
-    return lambda run: Cell(text(run.result.get(field)), run.result.get(field))
+def to_markdown(
+    tables: Sequence[Table],
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+    level: int = 3,
+) -> str:
+    """The tables as GitHub Markdown, under headings of a level, between paragraphs."""
+    parts = [_markdown(table, level) for table in tables]
+    return "\n\n".join([*before, *parts, *after]) + "\n"
 
 
-def _exact(run: Run) -> Cell:
-    exact = (run.result.get("kernel") or {}).get("exact")
-    return Cell(NONE) if exact is None else Cell("yes" if exact else "no", float(exact))
-
-
-COSTS: Mapping[str, Callable[[Run], Cell]] = {
-    "parameters": _number("params", count),
-    "train FLOPs a step": _number("train_flops_per_step", quantity),
-    "scratch memory": _number("temp_bytes", memory),
-    "decoding state": _number("state_bytes", memory),
-    "ms a step": _number("step_ms", milliseconds),
-    "exact": _exact,
-}
-
-
-def make_tables(runs: Sequence[Run]) -> list[Table]:
-    """One table for every task of every study among `runs`."""
-    return [make_table(group) for group in group_runs(runs)]
-
-
-def make_table(group: Group) -> Table:
-    """The table of one task: runs by family and mechanism, then baselines, best first."""
-    costs = [name for name in COSTS if _is_shown(name, group)]
-    score = metric_label(group.metric)
-    return Table(
-        title=group.title,
-        columns=("mechanism", "family", *group.varying, score, *costs),
-        rows=(*_run_rows(group, costs), *_baseline_rows(group, len(costs))),
-        provenance=provenance(group.runs),
-    )
-
-
-def _is_shown(cost: str, group: Group) -> bool:
-    """An encoder has no decoding state; a column of dashes says nothing."""
-    known = any(COSTS[cost](run).value is not None for run in group.runs)
-    return known or cost != "decoding state"
-
-
-def _run_rows(group: Group, costs: Sequence[str]) -> list[Row]:
-    best = _best(group)
-    rows = []
-    for run in group.runs:
-        cells = [Cell(group.labels[run.directory]), Cell(run.family)]
-        cells += [_knob_cell(value) for value in group.knobs(run)]
-        cells += [_score_cell(run, strong=run.directory in best)]
-        cells += [COSTS[name](run) for name in costs]
-        rows.append(Row("failed" if run.failed else "run", run.family, tuple(cells)))
-    return rows
-
-
-def _baseline_rows(group: Group, costs: int) -> list[Row]:
-    rows = []
-    for name, value in group.baselines:
-        text = metric_text(group.metric, Estimate(value, None, 1), with_n=False)
-        cells = [Cell(name.replace("_", " ")), Cell("baseline")]
-        cells += [Cell(NONE)] * len(group.varying)
-        cells += [Cell(text, value)] + [Cell(NONE)] * costs
-        rows.append(Row("baseline", "baseline", tuple(cells)))
-    return rows
-
-
-def _knob_cell(value: Any) -> Cell:
-    number = float(value) if isinstance(value, int | float) else None
-    return Cell(NONE if value is None else str(value), number)
-
-
-def _score_cell(run: Run, *, strong: bool) -> Cell:
-    score = run.score
-    if score is None:
-        why = str(run.result.get("error") or "no reason given").strip().splitlines()[0]
-        return Cell(f"failed: {why if len(why) <= 70 else why[:69] + '…'}")
-    value = score.mean if math.isfinite(score.mean) else None
-    return Cell(metric_text(run.metric, score), value, strong)
-
-
-def _best(group: Group) -> set[Path]:
-    """Where the best mean is, and every run whose interval overlaps that one's."""
-    scores = {run.directory: run.score for run in group.done}
-    finite = {at: s for at, s in scores.items() if s and math.isfinite(s.mean)}
-    if len(finite) < 2:
-        return set()
-    pick = max if group.higher_is_better else min
-    best = pick(finite.values(), key=lambda score: score.mean)
-    return {at for at, s in finite.items() if s.low <= best.high and best.low <= s.high}
-
-
-def provenance(runs: Sequence[Run]) -> str:
-    """One line: seeds, machine, versions, commit, data; every value that occurs."""
-    parts = [
-        f"{_all(run.config.get('seeds') for run in runs)} seeds",
-        _all(_machine(run.env) for run in runs),
-        f"jax {_all(run.env.get('jax') for run in runs)}",
-        f"commit {_all(_commit(run.env) for run in runs)}",
-    ]
-    data = _all(
-        (run.result.get("dataset") or {}).get("sha256", "")[:12] for run in runs
-    )
-    return " · ".join([*parts, f"data {data}"] if data != "unknown" else parts)
-
-
-def _all(values) -> str:
-    found = dict.fromkeys(str(value) for value in values if value not in (None, ""))
-    return " / ".join(found) or "unknown"
-
-
-def _machine(env: Mapping[str, Any]) -> str:
-    """`cpu (AMD EPYC 7B13, 2 cores)` or `gpu (NVIDIA H200 x 8 devices)`."""
-    platform, count = env.get("platform", "unknown"), env.get("device_count") or 1
-    if platform == "cpu":
-        what = f"{env.get('cpu') or 'cpu'}, {env.get('cores', '?')} cores"
-    else:
-        what = str(env.get("device_kind", "?"))
-    return f"{platform} ({what}{f' x {count} devices' if count > 1 else ''})"
-
-
-def _commit(env: Mapping[str, Any]) -> str | None:
-    commit = env.get("git_commit")
-    return commit and commit[:10] + (" (dirty)" if env.get("git_dirty") else "")
-
-
-CAPTION = (
-    "Mean over seeds ± half of the 95 % interval (Student t). Bold: the best mean, and "
-    "every mean whose interval overlaps the best one's. FLOPs and time are of one seed; "
-    "scratch memory is what a training step of all seeds needs beside its arguments."
-)
-
-
-def to_markdown(tables: Sequence[Table]) -> str:
-    """All tables as GitHub Markdown, the caption once."""
-    parts = [_markdown(table) for table in tables]
-    return "\n\n".join([*parts, CAPTION]) + "\n"
-
-
-def _markdown(table: Table) -> str:
-    right = ["---" if index < 2 else "---:" for index in range(len(table.columns))]
-    lines = [list(map(_escape, table.columns)), right]
-    for row in table.rows:
-        texts = [_escape(cell.text) for cell in row.cells]
-        bold = [f"**{t}**" if cell.strong else t for t, cell in zip(texts, row.cells)]
-        lines.append([f"*{bold[0]}*", *bold[1:]] if row.kind == "baseline" else bold)
+def _markdown(table: Table, level: int) -> str:
+    rules = ["---" if column.text else "---:" for column in table.columns]
+    lines = [list(map(_escape, table.names)), rules, *map(_markdown_row, table.rows)]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### {_escape(table.title)}\n\n{body}\n\n{_escape(table.provenance)}"
+    heading = f"{'#' * level} {_escape(table.title)}" if table.title else ""
+    return "\n\n".join(part for part in (heading, body, _escape(table.note)) if part)
+
+
+def _markdown_row(row: Row) -> list[str]:
+    texts = [(_escape(cell.text), cell.strong) for cell in row.cells]
+    first, *rest = (f"**{text}**" if strong else text for text, strong in texts)
+    return [f"*{first}*" if row.kind == "baseline" else first, *rest]
 
 
 def _escape(text: str) -> str:
@@ -216,38 +99,112 @@ def _escape(text: str) -> str:
 STYLES = {"failed": "red", "baseline": "dim", "run": ""}
 
 
-def to_rich(tables: Sequence[Table]) -> RichGroup:
-    """All tables for a terminal; `rich.print` it."""
-    return RichGroup(*map(_rich, tables), Text(CAPTION, style="dim"))
+def to_rich(tables: Sequence[Table], after: Sequence[str] = ()) -> RichGroup:
+    """The tables for a terminal, paragraphs after them; `rich.print` it."""
+    return RichGroup(*map(_rich, tables), *(Text(part, style="dim") for part in after))
 
 
 def _rich(table: Table) -> RichTable:
-    drawn = RichTable(title=Text(table.title), caption=Text(table.provenance))
-    for index, column in enumerate(table.columns):
-        drawn.add_column(Text(column), justify="left" if index < 2 else "right")
+    note = Text(table.note) if table.note else None
+    drawn = RichTable(title=Text(table.title), caption=note, title_justify="left")
+    for column in table.columns:
+        side = "left" if column.text else "right"
+        drawn.add_column(Text(column.name), justify=side, overflow="fold")
     for row in table.rows:
         texts = [Text(c.text, style="bold" if c.strong else "") for c in row.cells]
         drawn.add_row(*texts, style=STYLES[row.kind])
     return drawn
 
 
-def update_readme(readme: Path, tables: str) -> None:
-    """Puts `tables` between the two results markers of a Markdown file.
+def to_html(table: Table) -> str:
+    """The table as an element whose headings are buttons, and whose cells sort."""
+    heads = "".join(
+        f'<th scope="col"><button type="button">{escape_html(name)}</button></th>'
+        for name in table.names
+    )
+    rows = "\n".join(
+        f'<tr class="{row.kind}">{"".join(map(_html_cell, row.cells))}</tr>'
+        for row in table.rows
+    )
+    return (
+        f'<div class="scroll"><table data-testid="table">\n<thead><tr>{heads}</tr></thead>'
+        f"\n<tbody>\n{rows}\n</tbody></table></div>\n"
+    )
 
-    Raises `UserError` when the file does not hold each marker once, in order.
+
+def _html_cell(cell: Cell) -> str:
+    text = escape_html(cell.text)
+    if cell.strong:
+        text = f"<strong>{text}</strong>"
+    if cell.family:
+        hue = css_family(cell.family)
+        text = f'<span class="dot" style="background:var(--{hue})"></span>{text}'
+    value = "" if cell.value is None else f' data-value="{cell.value!r}"'
+    why = ' class="score"' if cell.text.startswith("failed: ") else ""
+    return f"<td{why}{value}>{text}</td>"
+
+
+def css_family(family: str) -> str:
+    """The name of a family's colour on the page."""
+    return family if family in FAMILIES else "other"
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Every row of every table as stored numbers, one record a row.
+
+    A mean over seeds is three fields: the mean, its `half width` and its `n`. Words
+    stand where there is no number, and nothing stands for what is not known.
     """
-    if not readme.exists():
-        raise UserError(f"{readme} does not exist; give a Markdown file with markers")
-    text = readme.read_text(encoding="utf-8")
-    if (
-        text.count(BEGIN) != 1
-        or text.count(END) != 1
-        or text.find(BEGIN) > text.find(END)
-    ):
-        raise UserError(
-            f"{readme} needs one {BEGIN} and after it one {END}, on own lines"
-        )
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    text = f"{before}{BEGIN}\n\n{tables.strip()}\n\n{END}{after}"
-    readme.write_text(text, encoding="utf-8")
+    records = [_record(table, row) for table in tables for row in table.rows]
+    names = dict.fromkeys(name for record in records for name in record)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return file.getvalue()
+
+
+def _record(table: Table, row: Row) -> dict[str, object]:
+    found: dict[str, object] = {"table": table.title, "kind": row.kind}
+    for column, cell in zip(table.columns, row.cells):
+        name, words = column.raw or column.name, "" if cell.text == NONE else cell.text
+        found[name] = words if cell.value is None else cell.value
+        if cell.n is not None:
+            found |= {f"{name} half width": cell.half, f"{name} n": cell.n}
+    return found
+
+
+LATEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {char: f"${char}$" for char in "<>|"}
+    | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "\n": " "}
+    | {"^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$", "…": "\\ldots{}"}
+    # After the end of a row a bracket would be read as a length.
+    | {"[": "{[}"}
+)
+"""What LaTeX would read as a command, and characters that its fonts lack."""
+
+
+def to_latex(tables: Sequence[Table]) -> str:
+    """The tables for a paper, each a float; the preamble needs booktabs."""
+    return "\n".join(map(_latex, tables))
+
+
+def _latex(table: Table) -> str:
+    sides = "".join("l" if column.text else "r" for column in table.columns)
+    heads = " & ".join(name.translate(LATEX) for name in table.names)
+    rows = "\n".join(f"{_latex_row(row)} \\\\" for row in table.rows)
+    caption = ". ".join(filter(None, (table.title, table.note))).translate(LATEX)
+    return (
+        f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n"
+        f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{heads} \\\\\n\\midrule\n"
+        f"{rows}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def _latex_row(row: Row) -> str:
+    texts = [(cell.text.translate(LATEX), cell.strong) for cell in row.cells]
+    first, *rest = (f"\\textbf{{{t}}}" if strong else t for t, strong in texts)
+    if row.kind == "baseline":
+        first = f"\\emph{{{first}}}"
+    return " & ".join([first, *rest])

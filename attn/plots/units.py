@@ -2,7 +2,7 @@
 
 import math
 
-from attn.records.run import Estimate
+from attn.records.estimates import Estimate
 
 NONE = "-"
 

@@ -23,7 +23,7 @@ def _size(
 
     def read(run: Run) -> Any:
         model = run.config["model"]
-        for value in (run.result.get(name), model.get(name)):
+        for value in (getattr(run.result, name, None), model.get(name)):
             if value is not None:
                 return value
         return derive(model)

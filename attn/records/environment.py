@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _PACKAGES = {
     "tfds": "tensorflow-datasets",
     "numpy": "numpy",
 }
+UNKNOWN = "unknown"
 
 
 def environment(mesh: dict[str, int]) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def environment(mesh: dict[str, int]) -> dict[str, Any]:
         "process_count": jax.process_count(),
         "mesh": dict(mesh),
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_bytes": _memory_bytes(),
         "os": platform.platform(),
         "xla_flags": _without_paths(os.environ.get("XLA_FLAGS", "")),
@@ -75,7 +77,8 @@ def _cpu_model() -> str | None:
     return found[1] if found else platform.processor() or None
 
 
-def _cores() -> int | None:
+def cores() -> int | None:
+    """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
@@ -109,3 +112,45 @@ def _ask_git(root: Path, *words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def provenance(
+    environments: Sequence[Mapping[str, Any]],
+    packages: Sequence[str] = ("jax",),
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> str:
+    """Machine, versions and commit in one line, every value that occurs among them.
+
+    Args:
+      environments: what `environment` gave, one a run.
+      packages: whose versions are said, where they are known.
+      before, after: what else the line says.
+    """
+    machines = every(map(_machine, environments))
+    named = {name: every(env.get(name) for env in environments) for name in packages}
+    versions = [f"{name} {value}" for name, value in named.items() if value != UNKNOWN]
+    commits = f"commit {every(map(_commit, environments))}"
+    parts = [*before, machines, ", ".join(versions), commits, *after]
+    return " · ".join(filter(None, parts))
+
+
+def every(values: Iterable[Any]) -> str:
+    """The values that occur, each once, in order of appearance: `2 / 3`."""
+    found = dict.fromkeys(str(value) for value in values if value not in (None, ""))
+    return " / ".join(found) or UNKNOWN
+
+
+def _machine(env: Mapping[str, Any]) -> str:
+    """`cpu (AMD EPYC 7B13, 2 cores)` or `gpu (NVIDIA H200 x 8 devices)`."""
+    platform, count = env.get("platform", UNKNOWN), env.get("device_count") or 1
+    if platform == "cpu":
+        what = f"{env.get('cpu') or 'cpu'}, {env.get('cores', '?')} cores"
+    else:
+        what = str(env.get("device_kind", "?"))
+    return f"{platform} ({what}{f' x {count} devices' if count > 1 else ''})"
+
+
+def _commit(env: Mapping[str, Any]) -> str | None:
+    commit = env.get("git_commit")
+    return commit and commit[:10] + (" (dirty)" if env.get("git_dirty") else "")

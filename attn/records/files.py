@@ -9,12 +9,12 @@ from typing import Any
 from attn.errors import UserError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Puts `text` at `path`, whole or not at all."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Puts `content` at `path`, whole or not at all."""
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -33,13 +33,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in `path`; None where there is no file; UserError if damaged."""
     try:
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged; delete it, or choose another --workdir")
+        raise UserError(f"{path} is damaged; run the experiment again")
     return value
+
+
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
+    """The object in `path`; None where there is no file, or it is damaged."""
+    try:
+        return read_json(path)
+    except UserError:
+        return None
 
 
 def disk_reason(error: BaseException | None) -> str | None:

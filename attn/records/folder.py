@@ -3,8 +3,10 @@
     config.json     the experiment and its fingerprint
     env.json        versions, devices, source: `environment`
     metrics.jsonl   one JSON object a line
-    result.json     only when the run has ended
+    maps.npz        attention maps of one example
+    result.json     only when the run has ended; with a checksum of itself and of these
     checkpoints/    see `attn.train.checkpoint.checkpoints`
+    .lock           held by the process that writes
 
 JSON is strict: what is not finite is null. A file appears whole or not at all. Where
 several processes share a run, the first alone writes.
@@ -12,143 +14,200 @@ several processes share a run, the first alone writes.
 
 import contextlib
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
-from attn.config import Experiment, fingerprint, to_json
+import numpy as np
+
+from attn.config import Experiment
 from attn.errors import UserError
-from attn.records.environment import environment
-from attn.records.files import read_json, write_atomically, write_json
+from attn.records import lock, maps
+from attn.records.files import read_json_or_none, write_atomically, write_json
+from attn.records.identity import difference, identity
+from attn.records.result import Line, Result
+from attn.records.run import damaged_files, read_run
+from attn.records.seal import digest, notes_of, signed
+from attn.records.typed import encode
 
-__all__ = ["RunFolder", "environment"]
+SEALED = ("config.json", "env.json", maps.NAME, "metrics.jsonl")
 
-_ABSENT = object()
+
+def _silent(_: str) -> None:
+    """Says nothing."""
 
 
 class RunFolder:
-    """The files of one run under `path`; nothing is touched before `open`."""
+    """The files of one run under `path`; nothing is touched before `open`.
 
-    def __init__(self, path: Path | str):
+    Args:
+      path: the folder.
+      writes: False in all but the first of several processes that share a run.
+      say: hears what was found damaged, and what becomes of it.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        writes: bool = True,
+        say: Callable[[str], None] = _silent,
+    ):
         self.path = Path(path)
+        self.history: list[Line] = []
+        """The lines of `metrics.jsonl`, as they ought to be."""
+        self._writes, self._say = writes, say
+        self._lock: IO[str] | None = None
 
     @property
     def checkpoints(self) -> Path:
         """Where `Checkpoints` keeps its steps."""
         return self.path / "checkpoints"
 
+    def check(self, experiment: Experiment) -> dict[str, Any] | None:
+        """The config that is there, if any; writes nothing.
+
+        Raises:
+          UserError: the folder holds another experiment, or something else.
+        """
+        known = self.config()
+        differs = None if known is None else difference(known, identity(experiment))
+        if differs is not None:
+            raise UserError(
+                f"{self.path} holds another experiment: {differs}; choose another "
+                "--workdir, or delete that folder"
+            )
+        return known
+
     def open(self, experiment: Experiment, env: Mapping[str, Any]) -> None:
-        """Creates the folder for `experiment`, or continues it.
+        """Creates the folder for `experiment`, or continues it; it is ours until `close`.
 
         A run that continues elsewhere keeps its older environments in `env.json`,
-        under `earlier`.
+        under `earlier`. A result that is there is of an end that is now taken back.
 
         Raises:
-          UserError: the folder holds another experiment or something else, or cannot
-            be written; it is then left as it was.
+          UserError: the folder holds another experiment or something else, belongs to
+            another process, or cannot be written; it is then left as it was.
         """
-        with _writing(self.path):
-            known, wanted = self.check(experiment)
+        self.check(experiment)
+        if not self._writes:
+            return
+        with _writing(self.path), contextlib.ExitStack() as failed:
+            failed.callback(self.close)
             self.path.mkdir(parents=True, exist_ok=True)
-            if known != wanted:
+            self._lock = self._lock or lock.lock(self.path)
+            self.check(experiment)  # as another process left it
+            wanted = identity(experiment)
+            if read_json_or_none(self.path / "config.json") != wanted:
                 write_json(self.path / "config.json", wanted)
-            write_json(self.path / "env.json", self._with_earlier(_plain(env)))
+            write_json(self.path / "env.json", self._with_earlier(encode(env)))
+            (self.path / "result.json").unlink(missing_ok=True)
+            failed.pop_all()
 
-    def check(self, experiment: Experiment) -> tuple[dict | None, dict]:
-        """The config that is there, if any, and the one to write; leaves no file.
+    def close(self) -> None:
+        """Lets other processes have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def append(self, line: Line) -> None:
+        """Adds one line to `metrics.jsonl`."""
+        self.history.append(line)
+        if self._writes:
+            with _writing(self.path), self._metrics.open("a", encoding="utf-8") as file:
+                file.write(_text(line))
+
+    def continue_from(self, history: tuple[Line, ...]) -> None:
+        """Makes `metrics.jsonl` what it was when `history` was all of it."""
+        self.history = list(history)
+        if not self._writes:
+            return
+        wanted = "".join(map(_text, history)).encode()
+        there = self._metrics.read_bytes() if self._metrics.exists() else b""
+        if not there.startswith(wanted):
+            self._say(
+                f"{self._metrics} was damaged; its {len(history)} lines come back from "
+                "the checkpoint"
+            )
+        if there != wanted:
+            with _writing(self.path):
+                write_atomically(self._metrics, wanted)
+
+    def write_maps(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes `maps.npz`."""
+        if self._writes:
+            with _writing(self.path):
+                write_atomically(self.path / maps.NAME, maps.pack(arrays))
+
+    def finish(self, result: Result) -> Result:
+        """Writes `result.json`, with the fingerprint and checksums of all other files."""
+        config = read_json_or_none(self.path / "config.json") or {}
+        if not self._writes:
+            return result
+        there = [name for name in SEALED if (self.path / name).exists()]
+        seal = {name: digest(self.path / name) for name in there}
+        ended = replace(result, fingerprint=config.get("fingerprint"), seal=seal)
+        with _writing(self.path):
+            write_json(self.path / "result.json", signed(encode(ended)))
+        return ended
+
+    def finished(self, experiment: Experiment) -> Result | None:
+        """The result, where this very experiment ran to its end and nothing is damaged.
+
+        Without a checkpoint to make them from, damaged maps are let be.
+        """
+        if not (self.path / "result.json").exists():
+            return None
+        try:
+            run = read_run(self.path)
+        except UserError as error:
+            self._say(str(error))
+            return None
+        of_config = run.result.fingerprint == run.config.get("fingerprint")
+        same = difference(run.config, identity(experiment)) is None
+        if run.failed or not (of_config and same):
+            return None
+        lost = damaged_files(self.path, run.result) and self.checkpoints.is_dir()
+        return None if lost else run.result
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def config(self) -> dict[str, Any] | None:
+        """What `config.json` holds, or where it is lost a checkpoint; None where neither.
 
         Raises:
-          UserError: the folder holds another experiment or something else, or the
-            disk takes no file.
+          UserError: this is not the folder of a run.
         """
-        wanted = _plain(to_json(experiment)) | {"fingerprint": fingerprint(experiment)}
-        known = self._known_config()
-        if known is not None:
-            self._refuse_another(known, wanted)
-        there = next(
-            p for p in (self.path, *self.path.absolute().parents) if p.is_dir()
-        )
-        with _writing(self.path), TemporaryFile(dir=there) as probe:
-            probe.write(bytes(4096))
-        return known, wanted
-
-    def append(self, step: int, values: Mapping[str, Any]) -> None:
-        """Adds one line to `metrics.jsonl`; arrays become lists.
-
-        A run that continues calls `truncate` first: a kill may have torn the last line.
-        """
-        line = json.dumps({"step": int(step)} | _plain(values), allow_nan=False)
-        with (
-            _writing(self.path),
-            (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file,
-        ):
-            file.write(line + "\n")
-
-    def truncate(self, step: int) -> None:
-        """Drops the lines after `step`, and a torn last line; -1 drops them all."""
-        lines = [json.dumps(row) for row in self.history() if row["step"] <= step]
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            with _writing(self.path):
-                write_atomically(path, "".join(line + "\n" for line in lines))
-
-    def history(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, without one that a kill tore off at the end."""
-        path = self.path / "metrics.jsonl"
-        # A line without its newline was never finished, even if it reads as JSON.
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            row = _row(line)
-            if row is None:
-                raise UserError(f"{path}, line {number} is damaged; delete that line")
-            rows.append(row)
-        return rows
-
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Writes `result.json`: `result`, status "done" unless given, fingerprint."""
-        config = read_json(self.path / "config.json") or {}
-        ended = {"status": "done", "fingerprint": config.get("fingerprint")}
-        with _writing(self.path):
-            write_json(self.path / "result.json", ended | _plain(result))
-
-    def result(self) -> dict[str, Any] | None:
-        """What `finish` wrote; None before."""
-        return read_json(self.path / "result.json")
-
-    def is_finished(self, experiment: Experiment) -> bool:
-        """Whether this very experiment ran to its end here."""
-        result = self.result() or {}
-        same = result.get("fingerprint") == fingerprint(experiment)
-        return same and result.get("status") == "done"
-
-    def _known_config(self) -> dict[str, Any] | None:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; choose another --workdir")
-        config = read_json(self.path / "config.json")
-        if config is None and self.path.exists():
-            others = [p.name for p in self.path.iterdir() if p.suffix != ".tmp"]
-            if others:
-                raise UserError(
-                    f"{self.path} holds {sorted(others)[0]!r} and no config.json, so it "
-                    "is not the folder of a run; choose another --workdir"
-                )
-        return config
+        path = self.path / "config.json"
+        config = read_json_or_none(path) or self._config_of_checkpoints()
+        if config is not None or not self.path.exists():
+            return config
+        if path.exists():
+            raise UserError(
+                f"{path} is damaged; delete it, or choose another --workdir"
+            )
+        others = {p.name for p in self.path.iterdir() if p.suffix != ".tmp"}
+        if others - {lock.NAME}:
+            raise UserError(
+                f"{self.path} holds {min(others - {lock.NAME})!r} and no config.json, so "
+                "it is not the folder of a run; choose another --workdir"
+            )
+        return None
 
-    def _refuse_another(self, known: Mapping, wanted: Mapping) -> None:
-        for name, there, here in _differences(known, wanted):
-            # A claim is words: rewording it does not make another run.
-            if name not in ("claim", "fingerprint"):
-                raise UserError(
-                    f"{self.path} holds another experiment: {name} is {_show(there)} "
-                    f"there and {_show(here)} here; choose another --workdir, or "
-                    "delete that folder"
-                )
+    def _config_of_checkpoints(self) -> dict[str, Any] | None:
+        """The experiment in the seal of a checkpoint, when `config.json` is lost."""
+        for seal in sorted(self.checkpoints.glob("manifests/*.json")):
+            with contextlib.suppress(UserError):
+                return notes_of(seal).get("experiment")
+        return None
 
     def _with_earlier(self, env: dict[str, Any]) -> dict[str, Any]:
-        before = read_json(self.path / "env.json") or {}
+        before = read_json_or_none(self.path / "env.json") or {}
         earlier = before.pop("earlier", [])
         if before and before != env:
             earlier = [*earlier, before]
@@ -168,40 +227,10 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+def written(line: Line) -> dict[str, Any]:
+    """A line of `metrics.jsonl` as JSON values; what was not measured is left out."""
+    return {key: item for key, item in encode(line).items() if item is not None}
 
 
-def _plain(value: Any) -> Any:
-    """`value` as strict JSON: arrays to lists, non-finite numbers to null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _differences(
-    there: Any, here: Any, name: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """The leaves of two JSON values that differ, as (dotted name, there, here)."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in [*here, *(key for key in there if key not in here)]:
-            path = f"{name}.{key}" if name else key
-            yield from _differences(
-                there.get(key, _ABSENT), here.get(key, _ABSENT), path
-            )
-    elif there != here:
-        yield name, there, here
-
-
-def _show(value: Any) -> str:
-    return "absent" if value is _ABSENT else json.dumps(value)
+def _text(line: Line) -> str:
+    return json.dumps(written(line), allow_nan=False) + "\n"

@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attn.plots.tables import Table
 
 __all__ = ["Report", "write_report"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written, and the tables as text."""
+    """What was written, and the tables as data and as text."""
 
     table: Path
     page: Path
     pictures: Sequence[Path]
+    tables: "Sequence[Table]"
     markdown: str
+    problems: Sequence[str]
+    """What could not be read, and so is not among the pictures."""
 
 
 def write_report(directory: Path, out: Path | None = None) -> Report:
@@ -22,23 +29,27 @@ def write_report(directory: Path, out: Path | None = None) -> Report:
 
     Args:
       directory: holds run folders, at any depth.
-      out: where `table.md`, the PNG files and `report.html` go; `directory` unless given.
+      out: where `table.md`, `table.csv`, `table.tex`, the PNG files and `report.html`
+        go; `directory` unless given.
 
     Raises:
-      UserError: no run folder is there, or a file in one is damaged.
+      UserError: no run folder is there.
     """
     from attn.plots.plots import save_all
-    from attn.plots.tables import make_tables, to_markdown
-    from attn.records.run import load
+    from attn.plots.results import CAPTION, make_tables
+    from attn.plots.tables import to_csv, to_latex, to_markdown
+    from attn.records.run import load_all
     from attn.report.html import write_page
 
-    runs = load(directory)
+    runs = load_all(directory)
     out = Path(out or directory)
     out.mkdir(parents=True, exist_ok=True)
-    markdown = to_markdown(make_tables(runs))
-    table = out / "table.md"
-    table.write_text(markdown, encoding="utf-8")
-    page = write_page(
-        runs, out / "report.html", f"Results: {Path(directory).resolve().name}"
-    )
-    return Report(table, page, tuple(save_all(runs, out)), markdown)
+    tables = make_tables(runs)
+    markdown = to_markdown(tables, after=[CAPTION])
+    written = {"md": markdown, "csv": to_csv(tables), "tex": to_latex(tables)}
+    for kind, text in written.items():
+        (out / f"table.{kind}").write_text(text, encoding="utf-8")
+    title = f"Results: {Path(directory).resolve().name}"
+    page = write_page(runs, out / "report.html", title)
+    pictures, problems = save_all(runs, out)
+    return Report(out / "table.md", page, pictures, tables, markdown, problems)

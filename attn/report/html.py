@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from attn.plots.tables import CAPTION, Row, Table, make_table
+from attn.plots.heat import maps_of
+from attn.plots.results import CAPTION, make_table
+from attn.plots.tables import css_family, to_html
 from attn.records.comparison import Group, group_runs
-from attn.records.run import Run, read_maps
+from attn.records.maps import Maps
+from attn.records.run import Run
 
 LARGEST = 512  # rows of a map on the page; longer ones are pooled
 SCRIPTS = ("tables.js", "decode.js", "maps.js")
@@ -30,14 +33,16 @@ def write_page(runs: Sequence[Run], path: Path, title: str = "Results") -> Path:
     """Writes the report of `runs` to one HTML file, and returns its path."""
     page = files("attn.report").joinpath("page")
     groups = group_runs(runs)
+    maps, problems = _maps(groups)
     text = Template(page.joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(title),
         css=page.joinpath("page.css").read_text("utf-8"),
         script="\n".join(page.joinpath(name).read_text("utf-8") for name in SCRIPTS),
         claims=_claims(runs),
-        tables="\n".join(_group(group) for group in groups) + _note(CAPTION),
+        tables="\n".join(map(_group, groups))
+        + "".join(map(_note, [CAPTION, *problems])),
         provenance=_provenance(runs),
-        data=_json({"runs": [m for group in groups for m in _maps(group)]}),
+        data=_json({"runs": maps}),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -81,33 +86,32 @@ def _pooled(values: np.ndarray) -> tuple[np.ndarray, int]:
     return summed / counts[:, None], pool
 
 
-def _maps(group: Group) -> list[dict[str, Any]]:
-    """The maps of a group's runs, for the page's script."""
-    found = [(run, read_maps(run)) for run in group.runs]
-    return [
-        {
-            "name": f"{group.label(run)} · {group.title}",
-            "family": _css_family(run.family),
-            "labels": list(maps.labels),
-            "layers": [
-                {"name": name.replace("_", " "), **encode_map(values)}
-                for name, values in maps.layers.items()
-            ],
-        }
-        for run, maps in found
-        if maps is not None and maps.layers
-    ]
+def _maps(groups: Sequence[Group]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The maps of all runs, for the page's script; of those that are damaged, why."""
+    encoded, problems = [], []
+    for group in groups:
+        found, unread = maps_of(group.runs)
+        encoded += [_encoded(group, run, maps) for run, maps in found]
+        problems += unread
+    return encoded, problems
+
+
+def _encoded(group: Group, run: Run, maps: Maps) -> dict[str, Any]:
+    return {
+        "name": f"{group.label(run)} · {group.title}",
+        "family": css_family(run.family),
+        "labels": list(maps.labels),
+        "layers": [
+            {"name": name.replace("_", " "), **encode_map(values)}
+            for name, values in maps.layers.items()
+        ],
+    }
 
 
 def _json(values: Any) -> str:
     """JSON that may stand inside a script element whatever its strings hold."""
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _css_family(family: str) -> str:
-    known = ("dense", "sparse", "lowrank", "recurrent", "baseline")
-    return family if family in known else "other"
 
 
 def _claims(runs: Sequence[Run]) -> str:
@@ -128,36 +132,8 @@ def _claims(runs: Sequence[Run]) -> str:
 def _group(group: Group) -> str:
     """One task: its table, then its pictures."""
     table = make_table(group)
-    return f"<h2>{escape(group.title)}</h2>\n{_table(table)}{_pictures(group)}"
-
-
-def _table(table: Table) -> str:
-    heads = "".join(
-        f'<th scope="col"><button type="button">{escape(column)}</button></th>'
-        for column in table.columns
-    )
-    rows = "\n".join(_row(row, table.columns) for row in table.rows)
-    return (
-        f'<div class="scroll"><table data-testid="table">\n<thead><tr>{heads}</tr></thead>'
-        f"\n<tbody>\n{rows}\n</tbody></table></div>\n{_note(table.provenance)}"
-    )
-
-
-def _row(row: Row, columns: Sequence[str]) -> str:
-    cells = []
-    for column, cell in zip(columns, row.cells):
-        text = (
-            f"<strong>{escape(cell.text)}</strong>"
-            if cell.strong
-            else escape(cell.text)
-        )
-        if column == "family" and row.kind != "baseline":
-            hue = _css_family(row.family)
-            text = f'<span class="dot" style="background:var(--{hue})"></span>{text}'
-        value = "" if cell.value is None else f' data-value="{cell.value!r}"'
-        score = ' class="score"' if cell.text.startswith("failed: ") else ""
-        cells.append(f"<td{score}{value}>{text}</td>")
-    return f'<tr class="{row.kind}">{"".join(cells)}</tr>'
+    heading = f"<h2>{escape(group.title)}</h2>\n"
+    return f"{heading}{to_html(table)}{_note(table.note)}{_pictures(group)}"
 
 
 def _note(text: str) -> str:
@@ -188,8 +164,8 @@ def _provenance(runs: Sequence[Run]) -> str:
     """Each environment once, with the runs it made."""
     made: dict[str, list[Run]] = {}
     for run in runs:
-        made.setdefault(json.dumps(run.env, sort_keys=True), []).append(run)
-    return "".join(_environment(same[0].env, same) for same in made.values())
+        made.setdefault(json.dumps(run.environment, sort_keys=True), []).append(run)
+    return "".join(_environment(same[0].environment, same) for same in made.values())
 
 
 def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
@@ -197,7 +173,10 @@ def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"<tr><th>{escape(str(name))}</th><td>{escape(_plain(value))}</td></tr>"
         for name, value in env.items()
     )
-    prints = (f"{run.name} {run.config.get('fingerprint', '')}" for run in runs)
+    prints = (
+        f"{run.name} {run.config.get('fingerprint', '')}{'' if run.sealed else ' (unsealed)'}"
+        for run in runs
+    )
     names = escape(", ".join(dict.fromkeys(prints)))
     return (
         f"<details><summary>{len(runs)} run folder{'s' if len(runs) != 1 else ''}"

@@ -4,11 +4,8 @@ Nothing heavy loads here; `attn.data.build` brings TFDS and `attn.data.pipeline`
 """
 
 from attn.tasks.base import (
-    ACCURACY,
-    BITS_PER_BYTE,
     SPLITS,
     Dataset,
-    Metric,
     Rows,
     Task,
 )
@@ -22,15 +19,12 @@ TASKS: dict[str, type[Task]] = {
 }
 
 __all__ = [
-    "ACCURACY",
-    "BITS_PER_BYTE",
     "MQAR",
     "SPLITS",
     "TASKS",
     "Dataset",
     "Digits",
     "ListOps",
-    "Metric",
     "PyDoc",
     "Rows",
     "Task",

@@ -1,35 +1,24 @@
-"""What a task is: a frozen config, rows of arrays, a metric, trivial baselines.
+"""What a task is: a frozen config, rows of arrays, an objective, trivial baselines.
 
 Rows are dictionaries of equal-length arrays, one entry an example:
 
     tokens     int32 [rows, T]   what the model reads
     targets    int32 [rows, P]   what it must say, at P scored positions
-    positions  int32 [rows, P]   where (only `readout="positions"`)
+    positions  int32 [rows, P]   where (only `scored="positions"`)
     lengths    int32 [rows]      real tokens of each row (only padded tasks)
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from attn.errors import UserError, require_positive, unknown
+from attn.objectives import Metric, Objective
 
 Rows = Mapping[str, np.ndarray]
 SPLITS = ("train", "valid", "test")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure of merit: its name, its unit in tables, and which way is better."""
-
-    name: Literal["accuracy", "bits_per_byte"]
-    higher_is_better: bool
-
-
-ACCURACY = Metric("accuracy", higher_is_better=True)
-BITS_PER_BYTE = Metric("bits_per_byte", higher_is_better=False)
 
 
 @dataclass(frozen=True)
@@ -49,10 +38,8 @@ class Task:
     """A task's config. Subclasses add their knobs, and stay free of heavy imports."""
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["decoder", "encoder"]]
-    readout: ClassVar[Literal["all", "positions", "mean"]]
-    """Which hidden states are scored: every one, those at `positions`, their mean."""
-    metric: ClassVar[Metric]
+    objective: ClassVar[Objective]
+    """What a model of this task is trained for."""
     padded: ClassVar[bool] = False
     version: ClassVar[str] = "1.0.0"
     """Of the generator: changes whenever the same config yields other rows."""
@@ -76,7 +63,12 @@ class Task:
     @property
     def num_scored(self) -> int:
         """Scored positions of a row, P."""
-        return {"all": self.seq_len, "mean": 1}[self.readout]
+        return self.objective.num_scored(self.seq_len)
+
+    @property
+    def metric(self) -> Metric:
+        """The score of a run."""
+        return self.objective.metric
 
     def label(self, token: int) -> str:
         """A token as a person reads it."""

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from attn.errors import UserError, unknown
-from attn.tasks.base import ACCURACY, SPLITS, Dataset, Rows, Task, require_seed
+from attn.objectives import Classify
+from attn.tasks.base import SPLITS, Dataset, Rows, Task, require_seed
 
 PIXELS = 64
 CUTS = {"train": slice(0, 1297), "valid": slice(1297, 1497), "test": slice(1497, 1797)}
@@ -21,9 +22,7 @@ class Digits(Task):
     """Tell ten digits apart; one fixed shuffle cut into 1,297 / 200 / 300."""
 
     name = "digits"
-    kind = "encoder"
-    readout = "mean"
-    metric = ACCURACY
+    objective = Classify()
 
     seq_len: int = PIXELS
     data_seed: int = 0

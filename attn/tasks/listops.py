@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Int, Integer
 
 from attn.errors import UserError, require_positive, unknown
-from attn.tasks.base import ACCURACY, SPLITS, Dataset, Rows, Task, require_seed
+from attn.objectives import Classify
+from attn.tasks.base import SPLITS, Dataset, Rows, Task, require_seed
 from attn.tasks.listops_trees import CLOSE, MIN, TOKENS, fold, grow
 
 ROOTS_AT_ONCE = 4096
@@ -28,9 +29,7 @@ class ListOps(Task):
     """Say which of ten digits an expression is worth."""
 
     name = "listops"
-    kind = "encoder"
-    readout = "mean"
-    metric = ACCURACY
+    objective = Classify()
     padded = True
 
     seq_len: int = 128

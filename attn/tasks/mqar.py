@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Int
 
 from attn.errors import UserError, require_positive
+from attn.objectives import NextToken
 from attn.tasks.base import (
-    ACCURACY,
     Dataset,
     Rows,
     Task,
@@ -34,9 +34,7 @@ class MQAR(Task):
     """Recall the value of each of `num_pairs` keys."""
 
     name = "mqar"
-    kind = "decoder"
-    readout = "positions"
-    metric = ACCURACY
+    objective = NextToken(scored="positions")
 
     seq_len: int = 64
     num_pairs: int = 4

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from attn.errors import UserError, unknown
-from attn.tasks.base import BITS_PER_BYTE, SPLITS, Dataset, Rows, Task
+from attn.objectives import BITS_PER_BYTE, NextToken
+from attn.tasks.base import SPLITS, Dataset, Rows, Task
 from attn.tasks.ngrams import compressed_bits, ngram_bits
 
 SHARED = 64
@@ -33,9 +34,7 @@ class PyDoc(Task):
     """Predict each next byte of English reference prose."""
 
     name = "pydoc"
-    kind = "decoder"
-    readout = "all"
-    metric = BITS_PER_BYTE
+    objective = NextToken(BITS_PER_BYTE)
 
     seq_len: int = 256
 

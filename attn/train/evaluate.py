@@ -23,9 +23,9 @@ class Evaluator:
     def __init__(
         self, experiment: Experiment, model: ModelDef, data: Dataset, mesh: Mesh
     ):
-        self.metric = experiment.task.metric.name
+        self.objective = experiment.task.objective
         self.splits = data.splits
-        self.step = make_eval_step(model)
+        self.step = make_eval_step(self.objective, model)
         self.batch_size = math.lcm(EVAL_BATCH, mesh.shape["data"])
         self.sharding = NamedSharding(mesh, P("data"))
 
@@ -34,8 +34,5 @@ class Evaluator:
         for batch in eval_batches(self.splits[split], self.batch_size):
             sums = self.step(state, jax.device_put(batch, self.sharding))
             totals = {k: totals[k] + np.asarray(sums[k], np.float64) for k in totals}
-        count = totals.pop("count")
-        scores = {name: total / count for name, total in totals.items()}
-        if self.metric == "bits_per_byte":
-            scores["bits_per_byte"] = scores["loss"] / math.log(2)
+        scores = self.objective.metrics(totals)
         return {name: values.tolist() for name, values in scores.items()}

@@ -7,6 +7,8 @@ goes on with the calls, and to the bits, of one that was not.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,17 +17,22 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from attn.attention.choose import recording
 from attn.config import Experiment
 from attn.data.build import prepare
 from attn.data.pipeline import Batches, cut_steps
+from attn.errors import UserError
 from attn.parallel.mesh import MeshShape, make_mesh
-from attn.records.folder import RunFolder, environment
+from attn.records.describe import describe
+from attn.records.environment import environment
+from attn.records.folder import RunFolder, written
+from attn.records.result import Layer, Line, Measured, Result, Scores
+from attn.records.typed import decode, encode
 from attn.tasks.base import Dataset
-from attn.train.checkpoint.checkpoints import Checkpoints
-from attn.train.checkpoint.restore import restore_state
+from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.evaluate import Evaluator
-from attn.train.result import make_result, save_maps
-from attn.train.signals import StopSignal
+from attn.train.maps import make_maps
+from attn.train.signals import Stopped, StopSignal
 from attn.train.state import State, init_state, model_def
 from attn.train.step import Metrics, make_train_step
 from attn.train.timing import Timing
@@ -42,11 +49,14 @@ class Diverged(RuntimeError):
 class Watcher(Protocol):
     """Whoever wants to see a run as it goes."""
 
+    def begin(self, name: str, steps: int) -> None:
+        """A run of `steps` starts; the one before has ended, or failed."""
+
     def note(self, text: str) -> None:
         """Something worth a line."""
 
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
-        """`step` of `steps` are done; `values` as in `metrics.jsonl`."""
+        """`step` of `steps` are done; `values` as a line of `metrics.jsonl`."""
 
 
 def run(
@@ -57,7 +67,7 @@ def run(
     stop: StopSignal,
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Trains all seeds of `experiment` together, and gives what `result.json` holds.
 
     A run that has ended is not repeated; one that was interrupted goes on from its
@@ -66,32 +76,50 @@ def run(
     Raises:
         UserError: the request or the machine does not allow it; nothing was trained.
         Stopped: a signal came; the state is saved.
-        Diverged: a step was not finite; the result says "failed".
+        Diverged: a step was not finite; the result says "failed", as it does after any
+            other error.
     """
-    mesh_shape.check(experiment)
-    folder = RunFolder(workdir)
-    if folder.is_finished(experiment):
-        watcher.note("finished before; nothing to do")
-        return folder.result() or {}
+    experiment.check_mesh(mesh_shape)
     mesh = make_mesh(mesh_shape)
-    folder.check(experiment)
-    data = prepare(experiment.task, say=watcher.note)
-    folder.open(experiment, environment(vars(mesh_shape)))
-    with jax.set_mesh(mesh):
-        training = Training(experiment, folder, data, mesh, watcher, stop)
-        try:
-            training.go()
-        except Diverged as error:
-            failed = {"status": "failed", "error": str(error)}
-            folder.finish(training.result(study) | failed)
-            raise
-        finally:
-            training.close()
-        scores = {s: training.evaluator(training.state, s) for s in ("valid", "test")}
-        result = training.result(study) | scores
-        save_maps(experiment, training.model, training.state, data, workdir)
-    folder.finish(result)
-    return result
+    writes = jax.process_index() == 0
+    folder = RunFolder(workdir, writes=writes, say=watcher.note)
+    finished = folder.finished(experiment)
+    if finished is not None:
+        watcher.note("finished before; nothing to do")
+        return finished
+    with closing(folder):
+        return _run(experiment, folder, mesh, watcher, stop, study)
+
+
+def _run(
+    experiment: Experiment,
+    folder: RunFolder,
+    mesh: Mesh,
+    watcher: Watcher,
+    stop: StopSignal,
+    study: str | None,
+) -> Result:
+    """Trains, and leaves a result in the folder whether it ends well or fails."""
+    result, training = describe(experiment, study=study), None
+    env = environment(dict(mesh.shape))
+    try:
+        data = prepare(experiment.task, say=watcher.note)
+        result = describe(experiment, study=study, data=data)
+        folder.open(experiment, env)
+        with jax.set_mesh(mesh):
+            training = Training(experiment, folder, data, mesh, watcher, stop)
+            with closing(training):
+                training.go()
+            return folder.finish(training.end(result))
+    except (Stopped, UserError):
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
+        reason = f"{kind}{error}".splitlines()[0]
+        measured = result if training is None else training.describe(result)
+        folder.open(experiment, env)  # the data may have failed before
+        folder.finish(replace(measured, error=reason))
+        raise
 
 
 class Training:
@@ -114,33 +142,42 @@ class Training:
         self.evaluator = Evaluator(experiment, self.model, data, mesh)
         self.train_step = make_train_step(experiment, self.model)
         self.compiled: dict[int, jax.stages.Compiled] = {}
-        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.temp_bytes: int | None = None
+        self.layers: dict[str, Layer] = {}
+        self.checkpoints = checkpoints_of(experiment, folder.path)
         self.state, self.step = self._start()
+        self.saved = self.step
 
     def _start(self) -> tuple[State, int]:
         """The newest good checkpoint and its step, or a new state and 0."""
         restored = restore_state(self.experiment, self.checkpoints, self.mesh)
         if restored is None:
-            self.folder.truncate(-1)
+            self.folder.continue_from(())
             return init_state(self.experiment, self.seeds), 0
         for line in restored.skipped:
             self.watcher.note(line)
         self.watcher.note(f"resumed after step {restored.step}")
-        self.folder.truncate(restored.step)
+        where = self.folder.checkpoints / str(restored.step)
+        before = decode(Measured, restored.data, where=where)
+        self.folder.continue_from(before.history)
+        self.timing.continue_from(before.clocks)
+        self.temp_bytes, self.layers = before.temp_bytes, dict(before.layers)
         return State(**restored.state), restored.step
 
     def go(self) -> None:
         """Trains to the last step, or until a signal or a step that is not finite."""
         config = self.experiment.train
-        marks = (config.eval_every, config.save_every)
+        # Not at `save_every`: how often a run is saved must not change its bits.
+        marks = (config.eval_every,)
         calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=marks)
-        with Batches(
+        batches = Batches(
             self.data.splits["train"],
             batch_size=config.batch_size,
             seeds=self.seeds,
             calls=calls,
             start_step=self.step,
-        ) as batches:
+        )
+        with self.stop, batches:
             unread = None
             for length in calls:
                 metrics = self._call(batches, length)
@@ -149,20 +186,31 @@ class Training:
                 unread = (self.step, length, metrics)
                 # Asked once: a signal from here on waits for the next call.
                 stopping = bool(self.stop.requested)
-                if stopping or self._due("eval_every", "save_every"):
+                saving = stopping or self._is_save_due()
+                if saving or self._is_eval_due(self.step):
                     self._read(*unread)
                     unread = None
-                    if stopping or self._due("save_every"):
-                        state = vars(self.state)
-                        self.checkpoints.save(self.step, state, batches.get_state())
-                    if stopping:
-                        self.stop.check()
+                if saving:
+                    self._save()
+                if stopping:
+                    self.stop.check()
+        self.stop.check()
 
-    def _due(self, *fields: str) -> bool:
-        """Whether this step is the last, or a multiple of one of these fields."""
+    def _is_eval_due(self, step: int) -> bool:
         config = self.experiment.train
-        marks = [getattr(config, field) for field in fields]
-        return any(self.step % n == 0 for n in (*marks, config.steps))
+        return step % config.eval_every == 0 or step == config.steps
+
+    def _is_save_due(self) -> bool:
+        """Whether a multiple of `save_every` was passed since the last checkpoint."""
+        config = self.experiment.train
+        passed = self.step // config.save_every > self.saved // config.save_every
+        return passed or self.step == config.steps
+
+    def _save(self) -> None:
+        history = tuple(self.folder.history)
+        measured = Measured(history, self.timing.clocks, self.temp_bytes, self.layers)
+        self.checkpoints.save(self.step, vars(self.state), encode(measured))
+        self.saved = self.step
 
     def _call(self, batches: Batches, length: int) -> Metrics:
         """Starts `length` steps, and does not wait for them."""
@@ -171,9 +219,13 @@ class Training:
             batch = jax.device_put(next(batches), sharding)
             if length in self.compiled:
                 return self._start_steps(batch, length)
-        with self.timing.compiling():
-            lowered = self.train_step.lower(self.state, batch)
-            self.compiled[length] = lowered.compile()
+        with self.stop.at_once(), self.timing.compiling(), recording() as choices:
+            compiled = self.train_step.lower(self.state, batch).compile()
+        self.compiled[length] = compiled
+        self.layers |= {c.scope: Layer(c.kernel, c.implementation) for c in choices}
+        memory = compiled.memory_analysis()
+        if memory is not None:
+            self.temp_bytes = max(self.temp_bytes or 0, memory.temp_size_in_bytes)
         return self._start_steps(batch, length)
 
     def _start_steps(self, batch: dict[str, jax.Array], length: int) -> Metrics:
@@ -186,17 +238,21 @@ class Training:
         values = {name: np.asarray(x) for name, x in metrics.items()}
         self.timing.finished(length)
         self._refuse_non_finite(step - length, values)
-        line: dict[str, Any] = {
-            "train_loss": values["loss"].mean(axis=0).tolist(),
-            "grad_norm": values["grad_norm"].mean(axis=0).tolist(),
-            "step_ms": self.timing.last_step_ms,
-            "seconds": self.timing.seconds,
-        }
-        config = self.experiment.train
-        if step % config.eval_every == 0 or step == config.steps:
-            line["valid"] = self.evaluator(self.state, "valid")
-        self.folder.append(step, line)
-        self.watcher.advance(step, config.steps, line)
+        looks = self._is_eval_due(step)
+        line = Line(
+            step=step,
+            train_loss=tuple(values["loss"].mean(axis=0).tolist()),
+            grad_norm=tuple(values["grad_norm"].mean(axis=0).tolist()),
+            step_ms=self.timing.last_step_ms,
+            seconds=self.timing.seconds,
+            valid=self._scores("valid") if looks else None,
+        )
+        self.folder.append(line)
+        self.watcher.advance(step, self.experiment.train.steps, written(line))
+
+    def _scores(self, split: str) -> Scores:
+        scores = self.evaluator(self.state, split)
+        return {name: tuple(values) for name, values in scores.items()}
 
     def _refuse_non_finite(self, before: int, values: dict[str, np.ndarray]) -> None:
         bad = np.argwhere(values["finite"] == 0)
@@ -210,15 +266,18 @@ class Training:
                 "warm-up"
             )
 
-    def result(self, study: str | None) -> dict[str, Any]:
-        """All of `result.json` but the scores."""
-        longest = self.compiled[max(self.compiled)] if self.compiled else None
-        memory = longest.memory_analysis() if longest else None
-        return make_result(self.experiment, self.data, study=study) | {
-            "steps": self.step,
-            "temp_bytes": memory.temp_size_in_bytes if memory else None,
-            **self.timing.summary(),
-        }
+    def describe(self, result: Result) -> Result:
+        """A result with what was measured until now."""
+        measured = {"temp_bytes": self.temp_bytes, "layers": self.layers}
+        return replace(result, steps=self.step, **measured, **self.timing.summary())
+
+    def end(self, result: Result) -> Result:
+        """The result of a run that has made its last step; keeps its maps."""
+        scores = {split: self._scores(split) for split in ("valid", "test")}
+        self.folder.write_maps(
+            make_maps(self.experiment, self.model, self.state, self.data)
+        )
+        return replace(self.describe(result), status="done", **scores)
 
     def close(self) -> None:
         """Waits for the last checkpoint."""

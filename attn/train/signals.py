@@ -1,10 +1,11 @@
 """A request to stop, from the shell or from a scheduler that takes the machine back."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-EXIT_STOPPED = 75
-"""EX_TEMPFAIL: stopped by a signal, and resumable."""
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
@@ -14,24 +15,43 @@ class Stopped(Exception):
 class StopSignal:
     """Inside `with`, SIGTERM and SIGINT are remembered, and no longer kill.
 
-    A second SIGINT interrupts at once, for whoever cannot wait for the save.
+    A second SIGINT goes to the handler before, for whoever cannot wait for the save.
     """
 
     def __init__(self):
         self.requested: str | None = None
+        self._before: list[dict] = []
 
     def __enter__(self) -> "StopSignal":
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        self._before = {n: signal.signal(n, self._remember) for n in numbers}
+        self._before.append({n: signal.signal(n, self._remember) for n in NUMBERS})
         return self
 
     def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._before.pop().items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside `with`, a signal ends as it did before: there is nothing to save.
+
+        Raises:
+            Stopped: one has come already.
+        """
+        self.check()
+        here = {n: signal.getsignal(n) for n in NUMBERS}
+        outermost = self._before[0] if self._before else here
+        try:
+            for number, handler in outermost.items():
+                signal.signal(number, handler)
+            yield
+        finally:
+            for number, handler in here.items():
+                signal.signal(number, handler)
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        before = self._before[0][number]
+        if self.requested and number == signal.SIGINT and callable(before):
+            before(number, frame)
         self.requested = signal.Signals(number).name
 
     def check(self) -> None:

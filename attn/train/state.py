@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
-from attn.config import Experiment, TrainConfig
+from attn.config import Experiment
 from attn.model import Transformer
-from attn.model.layers import Features
+from attn.model.weights import Features
+from attn.train.optimizer import make_optimizer
 
 Leaf = Any
 """An array, or what stands for one: a tracer, a shape, a sharding."""
@@ -56,44 +56,24 @@ def _named(state: Any) -> Leaves:
     return {_name(path): leaf[...] for path, leaf in nnx.to_flat_state(state)}
 
 
+def new_model(experiment: Experiment, key: Array | int) -> Transformer:
+    """The experiment's model, with new weights. On a mesh, laid out over it."""
+    rngs = nnx.Rngs(params=key)
+    return Transformer(experiment.resolved_model, experiment.head, rngs=rngs)
+
+
 def build(experiment: Experiment, key: Array) -> tuple[Leaves, Leaves]:
     """Parameters and features of a new model. Traceable; needs a mesh."""
-    model = Transformer(experiment, nnx.Rngs(params=key))
+    model = new_model(experiment, key)
     _, params, features = nnx.split(model, nnx.Param, Features)
     return _named(params), _named(features)
 
 
 def model_def(experiment: Experiment) -> ModelDef:
     """The model's structure, without making an array. Needs a mesh."""
-    model = nnx.eval_shape(lambda: Transformer(experiment, nnx.Rngs(params=0)))
+    model = nnx.eval_shape(lambda: new_model(experiment, 0))
     graph, state = nnx.split(model)
     return ModelDef(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
-
-
-def is_matrix(name: str, leaf: Array) -> bool:
-    """Whether a weight mixes channels; scales, taps and a head's own vectors do not."""
-    # What a kernel owns is stacked over heads.
-    own_vector = "/own/" in name and leaf.ndim < 3
-    return not own_vector and not name.endswith(("scale", "taps", "norm"))
-
-
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """AdamW behind a clip of the global norm; vectors and taps are not decayed."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if config.warmup_steps else config.peak_lr,
-        peak_value=config.peak_lr,
-        warmup_steps=config.warmup_steps,
-        decay_steps=config.steps,
-        end_value=0.1 * config.peak_lr,
-    )
-
-    def decayed(params: Leaves) -> dict[str, bool]:
-        return {name: is_matrix(name, leaf) for name, leaf in params.items()}
-
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(schedule, weight_decay=config.weight_decay, mask=decayed),
-    )
 
 
 def init_state(experiment: Experiment, seeds: tuple[int, ...]) -> State:

@@ -6,21 +6,15 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from attn.config import Experiment
-from attn.train.state import ModelDef, State, make_optimizer
+from attn.objectives import Objective
+from attn.train.optimizer import make_optimizer
+from attn.train.state import ModelDef, State
 
 Batch = dict[str, Array]
 Metrics = dict[str, Array]
-
-
-def score(
-    logits: Float[Array, "B P V"], targets: Int[Array, "B P"]
-) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
-    """Loss in nats, and whether the likeliest class is the target, at each position."""
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)
 
 
 def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.Wrapped:
@@ -31,11 +25,10 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
     changes no parameter and no moment.
     """
     optimizer = make_optimizer(experiment.train)
+    objective = experiment.task.objective
 
     def loss_of(params, features, batch, key):
-        model = model_def.merge(params, features)
-        loss, right = score(model(batch, key), batch["targets"])
-        return loss.mean(), right.mean()
+        return objective.loss(model_def.merge(params, features), batch, key)
 
     def one(state: State, batch: Batch) -> tuple[State, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
@@ -66,7 +59,9 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
     return jax.jit(steps, donate_argnums=0)
 
 
-def make_eval_step(model_def: ModelDef) -> Callable[[State, Batch], Metrics]:
+def make_eval_step(
+    objective: Objective, model_def: ModelDef
+) -> Callable[[State, Batch], Metrics]:
     """A jitted function of a state and one batch [B, ...], the same for all replicas.
 
     `weights` in the batch is 1 for a real row and 0 for filling, [B]. Gives sums over
@@ -74,10 +69,7 @@ def make_eval_step(model_def: ModelDef) -> Callable[[State, Batch], Metrics]:
     """
 
     def one(params, features, batch):
-        model = model_def.merge(params, features)
-        loss, right = score(model(batch), batch["targets"])
-        each = {"loss": loss, "accuracy": right, "count": jnp.ones_like(loss)}
-        return {k: (batch["weights"][:, None] * x).sum() for k, x in each.items()}
+        return objective.sums(model_def.merge(params, features), batch)
 
     def evaluate(state: State, batch: Batch) -> Metrics:
         over_replicas = jax.vmap(one, in_axes=(0, 0, None))

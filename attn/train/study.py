@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from attn.cli.progress import Watch
 from attn.config import Experiment
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
-from attn.records.folder import RunFolder
-from attn.train.loop import run
+from attn.train.loop import Watcher, run
 from attn.train.signals import Stopped, StopSignal
 
 
@@ -18,13 +14,13 @@ def run_all(
     experiments: Sequence[Experiment],
     folders: Sequence[Path],
     *,
-    console: Console,
+    watcher: Watcher,
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
 ) -> list[str]:
     """Runs each experiment in its folder; those that are finished are skipped.
 
-    One that fails is recorded as failed and the others go on.
+    One that fails says so in its folder, and the others go on.
 
     Returns:
         One line for each failure.
@@ -34,45 +30,25 @@ def run_all(
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
     failures = []
-    total = sum(experiment.train.steps for experiment in experiments)
-    with StopSignal() as stop, Watch(console, total) as watch:
-        for experiment, folder in zip(experiments, folders):
-            stop.check()
-            watch.begin(experiment.name, experiment.train.steps)
-            try:
-                run(
-                    experiment,
-                    folder,
-                    watcher=watch,
-                    stop=stop,
-                    mesh_shape=mesh_shape,
-                    study=study,
-                )
-            except (Stopped, UserError):
+    stop = StopSignal()  # taken up where there is something to save
+    for experiment, folder in zip(experiments, folders):
+        stop.check()
+        watcher.begin(experiment.name, experiment.train.steps)
+        try:
+            run(
+                experiment,
+                folder,
+                watcher=watcher,
+                stop=stop,
+                mesh_shape=mesh_shape,
+                study=study,
+            )
+        except (Stopped, UserError):
+            raise
+        except Exception as error:
+            if len(experiments) == 1:
                 raise
-            except Exception as error:
-                if len(experiments) == 1:
-                    raise
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                watch.note(f"failed: {reason}")
-                failures.append(f"{experiment.name} failed: {reason}")
-                _record_failure(experiment, folder, study, reason)
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            watcher.note(f"failed: {reason}")
+            failures.append(f"{experiment.name} failed: {reason}")
     return failures
-
-
-def _record_failure(
-    experiment: Experiment, folder: Path, study: str | None, reason: str
-) -> None:
-    """A failed run that left no result of its own still has a row in the table."""
-    known = RunFolder(folder).result() or {}
-    if known.get("status") != "failed":
-        metric, kernel = experiment.task.metric, experiment.model.kernel
-        failed = {
-            "status": "failed",
-            "error": reason,
-            "study": study,
-            "metric": metric.name,
-            "higher_is_better": metric.higher_is_better,
-            "kernel": {"is": kernel.name, "family": kernel.family},
-        }
-        RunFolder(folder).finish(failed)

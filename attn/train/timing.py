@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
-from typing import Any
+
+from attn.records.result import Clocks
 
 
 class Timing:
@@ -22,6 +23,19 @@ class Timing:
         self._step_ms: list[float] = []
         self._host_ms: list[float] = []
         self._compile = 0.0
+
+    def continue_from(self, clocks: Clocks) -> None:
+        """Takes over what an earlier process measured."""
+        self._step_ms = [*clocks.step_ms, *self._step_ms]
+        self._host_ms = [*clocks.host_ms, *self._host_ms]
+        self._compile += clocks.compile_seconds
+        self._begin -= clocks.wall_seconds
+
+    @property
+    def clocks(self) -> Clocks:
+        """All that was measured, for a process that continues."""
+        each = tuple(self._step_ms), tuple(self._host_ms)
+        return Clocks(*each, self._compile, self.seconds)
 
     @contextmanager
     def host(self, steps: int) -> Iterator[None]:
@@ -55,14 +69,11 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """Since the run began in this process."""
+        """Since the run began, without what lies between its processes."""
         return time.perf_counter() - self._begin
 
-    def summary(self) -> dict[str, Any]:
-        """What `result.json` says of time; medians over calls.
-
-        `step_ms` is of one replica: the time of a step of all of them over their number.
-        """
+    def summary(self) -> dict[str, float | None]:
+        """The times of a `Result`; medians over calls."""
         return {
             "step_ms": median(self._step_ms) if self._step_ms else None,
             "host_ms": median(self._host_ms) if self._host_ms else None,

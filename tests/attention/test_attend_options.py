@@ -8,12 +8,13 @@ import naive
 import numpy as np
 import pytest
 from jax.sharding import AxisType
+from meshes import BTNH
 
 from attn.attention import attend, attend_with_lse, explain
 from attn.errors import UserError
 from attn.kernels import Linear, Softmax
 from attn.masks import FULL, Blocks, Causal, Chunk, PerHead, Window
-from attn.parallel.mesh import AXES, BTNH
+from attn.parallel.mesh import AXES
 from attn.positions import Alibi, T5Bias, alibi_slopes
 
 B, T, S, N, K, H, HV = 2, 7, 9, 6, 2, 4, 3

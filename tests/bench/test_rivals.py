@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attn.bench import check, command, rivals
+from attn.bench import check, command, rival
 from attn.bench.cases import MASKS, Case
 from attn.bench.check import (
     TOLERANCE,
@@ -22,11 +22,12 @@ from attn.bench.check import (
     largest_error,
 )
 from attn.bench.command import Benching
-from attn.bench.rivals import Refused, all_rivals, flags, refuse_memory
-from attn.bench.run import prepare
-from attn.bench.suites import SUITES
+from attn.bench.libraries import JaxNN, all_rivals
+from attn.bench.race import prepare
+from attn.bench.rival import Unsupported, require_memory
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Global, Window
+from experiments.benchmarks import RESULTS, SUITES
 
 ROOT = Path(__file__).parents[2]
 SMALL = dict(B=2, N=4, K=2, H=8)
@@ -78,13 +79,13 @@ JAX_RIVALS = [n for n in all_rivals() if not n.startswith("torch") or n == "torc
 @pytest.mark.parametrize("name", JAX_RIVALS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_rival_gives_the_definition_or_a_reason(name, case):
-    rival = all_rivals()[name]
-    reason = rival.why_unsupported(case)
+    one = all_rivals()[name]
+    reason = one.why_unsupported(case)
     if reason is not None:
         assert reason.startswith(("not installed", "attn chose", "takes as many"))
         return
     inputs = Inputs.make(case)
-    built = rival.build(case, inputs)
+    built = one.build(case, inputs)
     assert largest_error(case, built.outputs, definition(case, inputs)) < (
         0.1 * TOLERANCE[case.dtype] if case.dtype == "float32" else 2e-2
     )
@@ -115,14 +116,14 @@ def test_an_error_is_relative_to_the_largest_value_and_never_hidden():
     assert largest_error(case, [], right) == math.inf
 
 
-class Broken(rivals.JaxNN):
+class Broken(JaxNN):
     name = "broken"
 
     def function(self, case):
         return lambda q, k, v, mask=None: q * 0.5
 
 
-class Raising(rivals.JaxNN):
+class Raising(JaxNN):
     name = "raising"
 
     def function(self, case):
@@ -149,7 +150,7 @@ def test_refusals_say_why(monkeypatch):
     assert "1024 tiles" in every["attnax"].why_unsupported(Case(16384))
     assert "key/value heads" in every["attnax"].why_unsupported(Case(8, N=4, K=2))
     assert "attn chose dense" in every["attn dense"].why_unsupported(Case(8))
-    monkeypatch.setattr(rivals, "find_spec", lambda name: None)
+    monkeypatch.setattr(rival, "find_spec", lambda name: None)
     for name in ("torch sdpa", "attnax", "flax"):
         package = every[name].package
         assert (
@@ -161,18 +162,19 @@ def test_refusals_say_why(monkeypatch):
 
 
 def test_a_call_that_memory_cannot_hold_is_refused(monkeypatch):
-    monkeypatch.setattr(rivals, "free_memory", lambda: 2.0 * 2**30)
-    refuse_memory(1.5 * 2**30)
-    with pytest.raises(Refused, match=r"needs 1\.7 GiB of scratch; 2\.0 GiB are free"):
-        refuse_memory(1.7 * 2**30)
+    monkeypatch.setattr(rival, "free_memory", lambda: 2.0 * 2**30)
+    require_memory(1.5 * 2**30)
+    with pytest.raises(
+        Unsupported, match=r"needs 1\.7 GiB of scratch; 2\.0 GiB are free"
+    ):
+        require_memory(1.7 * 2**30)
 
 
 def test_masks_go_by_flags_where_a_library_has_them():
-    assert flags(FULL) == {}
-    assert flags(Causal()) == {"is_causal": True}
-    assert flags(Window(7, 2)) == {"local_window_size": (7, 2)}
-    assert flags(Causal(offset=1)) is None
-    assert flags(Causal() & Window(7, 2)) is None
+    for mask in (FULL, Causal(), Window(7, 0), Causal() & Window(7, 2)):
+        assert not JaxNN().wants_mask(Case(16, mask))
+    for mask in (Window(7, 2), Causal(offset=1), Global(2)):
+        assert JaxNN().wants_mask(Case(16, mask))
 
 
 def test_masks_have_names_of_their_own():
@@ -228,13 +230,13 @@ WRONG = {
 @pytest.mark.parametrize("said", WRONG)
 def test_what_is_typed_wrong_is_said_before_anything_runs(said):
     with pytest.raises(UserError, match=re.escape(said)):
-        command.check(WRONG[said])
+        command.check(WRONG[said], SUITES, RESULTS)
 
 
 def test_a_part_of_a_suite_is_not_written_unless_told_where(tmp_path):
     whole = SUITES["targets"]
-    assert command.check(Benching()) == (whole, command.RESULTS)
-    part, out = command.check(Benching(only="window 256, float32"))
+    assert command.check(Benching(), SUITES, RESULTS) == (whole, RESULTS)
+    part, out = command.check(Benching(only="window 256, float32"), SUITES, RESULTS)
     assert out is None
     assert [race.case for race in part.races] == [
         Case(16384, Window(255, 0), backward=True)
@@ -242,7 +244,9 @@ def test_a_part_of_a_suite_is_not_written_unless_told_where(tmp_path):
     assert [t.title for t in part.targets] == [
         "window 256 forward + backward, 16,384 tokens"
     ]
-    part, out = command.check(Benching(only="compiling", out=tmp_path / "new"))
+    part, out = command.check(
+        Benching(only="compiling", out=tmp_path / "new"), SUITES, RESULTS
+    )
     assert out == tmp_path / "new"
     assert (part.races, part.density, part.lengths) == ((), (), whole.lengths)
     assert [t.kind for t in part.targets] == ["scratch", "growth", "compile"]

@@ -50,42 +50,6 @@ def losses(folder: Path) -> list:
     return [(row["step"], row["train_loss"], row.get("valid")) for row in rows]
 
 
-WRONG = {
-    "lisst": "did you mean 'list'",
-    "run recal_linear": "did you mean 'recall_linear'",
-    "run": "needs a name",
-    "run recall_linear --model.num-headz 2": "did you mean --model.num-heads",
-    "run recall_linear --model.num-heads 3": "num_heads = 3 does not divide d_model = 64",
-    "run recall_linear --model.d-model -8": "d_model = -8; it must be at least 1",
-    "run recall_linear --train.batch-size 0": "batch_size = 0",
-    "run recall_linear --model.num-heads two": "--model.num-heads",
-    "run recall_softmax --kernel linformer": "'linformer' cannot do 'causal'",
-    "run recall_softmax --kernel linea": "did you mean 'linear'",
-    "run recall_window --model.kernel.width 65": "window.width = 65; the sequence has 64 tokens",
-    "run recall_linear --mesh heads=4": "can be 1, 2",
-    "run recall_linear --mesh head=2": "did you mean 'heads'",
-    "run recall_linear --workdir setup.cfg": "setup.cfg is a file",
-    "run recall_linear --workdir experiments": "is not the folder of a run",
-    "sweep recall_linear": "needs --over",
-    "sweep recall_linear --over model.num_heads=1,3": "num_heads = 3 does not divide",
-    "sweep families --over model.num_heads=1": "is a study",
-    "report experiments/results/heads --out setup.cfg": "cannot write to setup.cfg",
-    "report no/such/folder": "no/such/folder is not a folder",
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", WRONG)
-def test_what_is_typed_wrong_is_said_in_one_line(launch, words):
-    before = sorted(p.name for p in ROOT.iterdir())
-    done = launch(*words.split())
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert WRONG[words] in done.stderr
-    assert done.stdout == ""
-    assert sorted(p.name for p in ROOT.iterdir()) == before
-
-
 @pytest.mark.slow
 def test_list_and_show_answer_from_configs_alone(launch):
     items = json.loads(launch("list", "--json").stdout)

@@ -3,10 +3,21 @@
 import json
 from dataclasses import fields, is_dataclass, replace
 
+import naive
 import pytest
 from tiny import TREES, experiment_of
 
-from attn.config import Experiment, ModelConfig, TrainConfig, fingerprint, to_json
+from attn.config import (
+    MLP,
+    Attention,
+    Experiment,
+    ModelConfig,
+    ShortConv,
+    TrainConfig,
+    fingerprint,
+    from_json,
+    to_json,
+)
 from attn.errors import UserError
 from attn.kernels import (
     KERNELS,
@@ -81,7 +92,7 @@ def test_a_word_that_is_no_choice_is_refused_without_a_type_checker(field, value
 
 
 def test_an_odd_head_is_refused_for_rotary_positions_alone():
-    assert ModelConfig(head_dim=7, positions="learned").head_width == 7
+    assert ModelConfig(head_dim=7, positions="learned").sizes["head_dim"] == 7
 
 
 @pytest.mark.parametrize(
@@ -146,6 +157,9 @@ def variants(config):
         "dtype": "bfloat16",
         "attention_impl": "dense",
         "pattern": ("attention",),
+        "block": (Attention(), Attention()),
+        "vocab_size": 600,
+        "max_len": 80,
         "kernel": Linear(),
         "num_kv_heads": 2,
         "head_dim": 6,
@@ -156,7 +170,7 @@ def variants(config):
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name == "rope_dim":
-            # It turns nothing without a latent.
+            # It rotates nothing without a latent.
             yield field.name, replace(config, kv_rank=8, rope_dim=2)
             continue
         if is_dataclass(value) and not isinstance(value, TrainConfig | ModelConfig):
@@ -189,7 +203,8 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
         if name not in ("kernel", "causal"):
             put(name, replace(BASE, model=model))
     for name, train in variants(BASE.train):
-        put(name, replace(BASE, train=train))
+        if name != "save_every":
+            put(name, replace(BASE, train=train))
     for name, task in variants(BASE.task):
         put(f"task.{name}", replace(BASE, task=task))
     put("name", replace(BASE, name="other"))
@@ -202,6 +217,8 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
             label = f"{kernel.name}.{name}"
             put(label, replace(BASE, model=ModelConfig(kernel=changed)))
     assert fingerprint(replace(BASE, claim="It is not so.")) == fingerprint(BASE)
+    often = replace(BASE.train, save_every=7)
+    assert fingerprint(replace(BASE, train=often)) == fingerprint(BASE)
 
 
 def test_an_encoder_may_be_causal_and_a_decoder_is_without_being_told():
@@ -220,19 +237,91 @@ def test_two_kernels_or_tasks_with_equal_fields_differ():
     assert len({json.dumps(to_json(task())) for task in TASKS.values()}) == len(TASKS)
 
 
-def test_a_config_comes_back_from_json_as_it_went():
-    values = to_json(replace(BASE, model=ModelConfig(kernel=Performer(num_features=8))))
-    assert json.loads(json.dumps(values, allow_nan=False)) == values
-    assert values["model"]["kernel"] == {"is": "performer", "num_features": 8}
-    assert values["task"]["is"] == "mqar"
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("task", TASKS.values())
+def test_an_experiment_comes_back_from_json(name, task):
+    kernel = naive.SPECS[name]
+    if ("causal" if task.objective.causal else "bidirectional") in kernel.can:
+        hybrid = (Attention(kernel=kernel, num_heads=4), ShortConv(width=4), MLP())
+        model = ModelConfig(block=hybrid, positions="none", conv_width=2)
+        experiment = replace(BASE, task=task(), model=model)
+        values = json.loads(json.dumps(to_json(experiment), allow_nan=False))
+        assert from_json(values) == experiment
+        assert values["model"]["block"][0]["kernel"]["is"] == name
+
+
+def test_a_field_that_an_older_file_lacks_has_its_default():
+    values = to_json(BASE)
+    del values["model"]["rope_base"], values["train"]["clip_norm"]
+    assert from_json(values) == BASE
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("model.num_heads", "four", 'experiment.model.num_heads = "four"; it must be'),
+        ("model.num_heads", 4.0, "num_heads = 4.0; it must be of type int"),
+        ("model.num_heads", True, "num_heads = true; it must be of type int"),
+        ("model.dtype", "f32", 'experiment.model.dtype = "f32"'),
+        (
+            "model.kernel",
+            {"is": "sofmax"},
+            "kernel.is 'sofmax'; did you mean 'softmax'",
+        ),
+        ("model.kernel", 3, "experiment.model.kernel = 3"),
+        ("model.num_head", 4, "experiment.model.num_head .*did you mean 'num_heads'"),
+        ("model.pattern", ["attention", 3], "experiment.model.pattern.1 = 3"),
+        ("task.is", "mqra", "did you mean 'mqar'"),
+        ("train", [], "experiment.train = "),
+    ],
+)
+def test_a_wrong_value_in_json_is_refused_by_its_path(path, value, words):
+    values = to_json(BASE)
+    *parents, name = path.split(".")
+    inner = values
+    for parent in parents:
+        inner = inner[parent]
+    inner[name] = value
+    with pytest.raises(UserError, match=words) as error:
+        from_json(values)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_field_without_a_default_is_named():
+    values = to_json(BASE)
+    del values["name"]
+    with pytest.raises(UserError, match="experiment has no name"):
+        from_json(values)
+
+
+def test_a_layer_takes_from_the_model_what_it_leaves_open():
+    near = Attention(kernel=WindowAttention(width=8), num_heads=2, positions="none")
+    model = ModelConfig(block=(near, MLP(), Attention(), MLP(d_ff=32)), head_dim=16)
+    first, _, second, last = model.layers[:4]
+    assert (first.sizes, second.sizes) == ((2, 2, 16), (4, 4, 16))
+    assert (first.positions, second.positions) == ("none", "rotary")
+    assert (model.layers[1].d_ff, last.d_ff) == (256, 32)
+    assert len(model.layers) == 8
+
+
+def test_layers_are_said_once():
+    with pytest.raises(UserError, match="block and pattern"):
+        ModelConfig(block=(Attention(),), pattern=("attention",))
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "max_len"])
+def test_a_model_is_not_smaller_than_its_task(name):
+    with pytest.raises(UserError, match=f"ModelConfig.{name} = 8 is below"):
+        replace(BASE, model=ModelConfig(**{name: 8}))
 
 
 def test_sizes_that_are_not_given_are_derived():
     model = ModelConfig(d_model=48, num_heads=6)
-    assert (model.kv_heads, model.head_width, model.hidden_width) == (6, 8, 192)
-    assert ModelConfig(pattern=("mlp", "attention"), repeats=2).layers == (
-        "mlp",
-        "attention",
-        "mlp",
-        "attention",
-    )
+    assert model.sizes == {
+        "num_heads": 6,
+        "num_kv_heads": 6,
+        "head_dim": 8,
+        "d_ff": 192,
+    }
+    stack = ModelConfig(pattern=("mlp", "attention"), repeats=2).layers
+    assert [layer.name for layer in stack] == ["mlp", "attention"] * 2

@@ -29,7 +29,7 @@ def test_a_grid_is_swept_with_its_first_field_slowest():
 )
 def test_a_matched_sweep_costs_what_its_base_does(by, measure):
     points = sweep(BASE, {"model.num_kv_heads": (1, 2, 4)}, by=by)
-    assert len({p.model.hidden_width for p in points}) == 3
+    assert len({p.model.sizes["d_ff"] for p in points}) == 3
     for point in points:
         assert measure(point) == pytest.approx(measure(BASE), rel=0.01)
 

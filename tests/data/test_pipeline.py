@@ -1,6 +1,5 @@
 """Batches as a pure function of seed and step, however they are cut and resumed."""
 
-import json
 import threading
 
 import numpy as np
@@ -67,30 +66,6 @@ def test_a_batch_is_numpys_permutation_of_seed_and_epoch():
     order = np.random.default_rng([9, 1]).permutation(22)
     calls = BatchSource(ROWS, batch_size=4, seeds=[9], calls=[10])
     np.testing.assert_array_equal(calls.batch(9, 6), order[4:8])
-
-
-@pytest.mark.parametrize("taken", [0, 1, 3])
-def test_a_resumed_stream_goes_on_as_if_never_stopped(taken):
-    calls = [2, 3, 1, 4, 2]
-    whole = stream(calls)
-    with Batches(ROWS, batch_size=4, seeds=[0, 1], calls=calls) as batches:
-        for _ in range(taken):
-            next(batches)
-        state = json.loads(json.dumps(batches.get_state()))
-    assert state == {"next_index": taken, "step": sum(calls[:taken])}
-    with Batches(ROWS, batch_size=4, seeds=[0, 1], calls=calls) as batches:
-        batches.set_state(state)
-        np.testing.assert_array_equal(steps_of(list(batches)), steps_of(whole[taken:]))
-
-
-def test_a_state_resumes_under_another_cut_or_is_refused():
-    with Batches(ROWS, batch_size=4, seeds=[0], calls=[5, 1, 4]) as batches:
-        batches.set_state({"next_index": 99, "step": 6})
-        assert batches.step == 6
-        rest = steps_of(list(batches))
-        with pytest.raises(UserError, match="saved step 7"):
-            batches.set_state({"next_index": 2, "step": 7})
-    np.testing.assert_array_equal(rest, steps_of(stream([10], [0]))[6:])
 
 
 def test_closing_ends_the_threads():

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from tiny import RECALL, TREES, experiment_of, quick_compiles
 
+from attn.cli.progress import Watch
 from attn.errors import UserError
 from attn.inspect import command
 from attn.inspect.approximation import CURVES, Curve, measure, relative_error
@@ -103,7 +104,8 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
 def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
     run = tmp_path / "run"
-    assert not run_all([experiment_of()], [run], console=Console(quiet=True))
+    watcher = Watch(Console(quiet=True), 12)
+    assert not run_all([experiment_of()], [run], watcher=watcher)
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
     record = json.loads(written[0].read_text())
     assert record["tokens"] == RECALL.seq_len

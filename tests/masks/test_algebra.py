@@ -105,7 +105,7 @@ def test_a_layout_keeps_what_it_was_given():
         mask.layout[0, 0] = False
 
 
-def test_any_dense_mask_is_a_layout_of_single_places():
+def test_any_dense_mask_is_a_layout_of_single_pairs():
     seen = np.random.default_rng(0).random((7, 5)) < 0.4
     np.testing.assert_array_equal(Blocks(seen, 1).dense(7, 5), seen)
     assert Blocks(seen, 1).count(7, 5) == seen.sum()
@@ -141,7 +141,7 @@ def test_a_mask_made_for_other_lengths_is_refused(wrap, use):
             use(wrap(mask))
 
 
-def test_the_last_block_of_a_layout_may_be_cut_short():
+def test_the_last_block_of_a_layout_need_not_be_whole():
     mask = Blocks(GRID, 4)
     np.testing.assert_array_equal(mask.dense(10, 9), brute(mask, 10, 9))
     for T, S in ((8, 12), (12, 8), (13, 12), (12, 13)):
@@ -195,7 +195,7 @@ def test_masks_of_heads_have_no_single_answer():
         PerHead((Causal(), BigBird(64))).check(32, 32)
 
 
-def test_a_picture_of_single_places_is_the_map():
+def test_a_picture_of_single_pairs_is_the_map():
     for mask in EXAMPLES:
         rows = mask.picture(12).split("\n")
         drawn = np.array([[c == "█" for c in row] for row in rows])
@@ -204,7 +204,7 @@ def test_a_picture_of_single_places_is_the_map():
 
 def test_a_picture_of_tiles_shades_what_is_partly_seen():
     assert Causal().picture(8, width=4) == "▒···\n█▒··\n██▒·\n███▒"
-    assert FULL.picture(5, width=3) == "███\n███\n███"  # the last tile is cut short
+    assert FULL.picture(5, width=3) == "███\n███\n███"  # the last tile is not whole
     assert Causal().picture(4, 8, width=4) == "▒···\n█▒··"
     with pytest.raises(UserError, match="at least 1"):
         Causal().picture(8, width=0)

@@ -18,7 +18,7 @@ from attn.masks import (
     Strided,
     Window,
 )
-from attn.masks.runs import complement, covered
+from attn.masks.intervals import complement, covered
 
 MILLION = 1 << 20
 

@@ -70,7 +70,7 @@ def test_predicate_under_jit_is_the_definition(mask):
 
 
 @pytest.mark.parametrize("mask", EXAMPLES, ids=repr)
-def test_one_traced_place_can_meet_a_plain_one(mask):
+def test_a_traced_position_can_meet_a_plain_one(mask):
     row = jax.jit(lambda k: jnp.asarray(mask.predicate(5, k)))
     column = jax.jit(lambda q: jnp.asarray(mask.predicate(q, 5)))
     for n in range(12):
@@ -78,7 +78,7 @@ def test_one_traced_place_can_meet_a_plain_one(mask):
         assert bool(column(n)) == sees(mask, n, 5)
 
 
-def test_places_beyond_a_layout_do_not_fail_under_jit():
+def test_positions_beyond_a_layout_do_not_fail_under_jit():
     # A kernel pads its last block, and hides the padding by other means.
     mask = Blocks(np.eye(2, dtype=bool), 3)
     seen = jax.jit(lambda q, k: mask.predicate(q, k))(

@@ -16,18 +16,21 @@ from tiny import (
     experiment_for,
     experiment_of,
     largest_gap,
+    logits,
     place,
     quick_compiles,
     random_batch,
 )
 
 from attn.config import ModelConfig
-from attn.config.cost import count_params, decode_state, forward_flops, match
+from attn.config.cost import count_params, decode_state, forward_flops
+from attn.config.match import match
 from attn.errors import UserError
-from attn.kernels import KERNELS, RGLRU, Longformer, Softmax
+from attn.kernels import KERNELS, RGLRU, Longformer, Softmax, TokenInfo
+from attn.objectives.base import score
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.train.state import build, init_state, model_def
-from attn.train.step import make_train_step, score
+from attn.train.step import make_train_step
 
 LATENT = {"num_heads": 2, "head_dim": 6, "kv_rank": 5, "rope_dim": 4}
 MESH = make_mesh()
@@ -59,7 +62,7 @@ def parts(experiment, shape=MeshShape()):
 def logits_of(experiment, batch):
     params, features, model = parts(experiment)
     with jax.set_mesh(MESH):
-        run = jax.jit(lambda p, b: model.merge(p, features)(b))
+        run = jax.jit(lambda p, b: logits(experiment, model.merge(p, features), b))
         return np.asarray(run(params, place(batch, MESH, P("data"))))
 
 
@@ -74,7 +77,8 @@ def layer_run(experiment, how, shape=MeshShape()):
 
     def loss(own, x, real):
         layer = model.merge(params | own, features).layers[0].layer
-        out = layer(x, real) if how == "expanded" else layer.absorbed(x, real)
+        info = TokenInfo(mask=real)
+        out = layer(x, info)[0] if how == "expanded" else layer.absorbed(x, info)
         return jnp.sin(out).sum(), out
 
     with jax.set_mesh(mesh):
@@ -102,7 +106,7 @@ def test_one_absorbed_head_is_all_expanded_heads(kernel, positions):
     experiment = experiment_of(**model)
     expanded, _ = layer_run(experiment, "expanded")
     absorbed, _ = layer_run(experiment, "absorbed")
-    assert largest_gap(expanded, absorbed) < 2e-5
+    assert largest_gap(expanded, absorbed) < 5e-5  # of gradients up to 80
     assert np.abs(expanded[0]).max() > 0.1
 
 
@@ -125,6 +129,7 @@ def test_a_layer_is_its_equations():
         sin, cos = np.sin(angle), np.cos(angle)
         return np.concatenate([a * cos - b * sin, b * cos + a * sin])
 
+    whole = 0.0
     for t, n in np.ndindex(9, 2):
         scores, values = [], []
         q = x[0, t] @ w["q"][:, n]
@@ -132,7 +137,7 @@ def test_a_layer_is_its_equations():
         for s in range(t + 1):
             c = x[0, s] @ w["down"]
             c = c / np.sqrt((c * c).mean() + 1e-6) * w["latent_norm/scale"]
-            turned = turn(x[0, s] @ w["turned_k"], s)
+            turned = turn(x[0, s] @ w["rope_k"], s)
             k = np.concatenate([c @ w["up_k"][:, n], turned])
             scores.append(q @ k / np.sqrt(H + U))
             values.append(c @ w["up_v"][:, n])
@@ -157,8 +162,8 @@ def test_parameters_are_counted_as_they_are_and_a_gradient_reaches_each(name):
         batch = place(random_batch(experiment.task, (8,)), MESH, P("data"))
 
         def loss(p):
-            logits = model.merge(p, features)(batch)
-            return score(logits, batch["targets"])[0].mean()
+            said = logits(experiment, model.merge(p, features), batch)
+            return score(said, batch["targets"])[0].mean()
 
         grads = jax.jit(jax.grad(loss))(params)
     assert not [name for name, g in grads.items() if not np.asarray(g).any()]
@@ -234,13 +239,14 @@ def test_divided_heads_share_the_latent_by_all_reduce_alone(how):
 
 
 @pytest.mark.parametrize("num_heads", [1, 2, 8])
-def test_decoding_keeps_one_latent_and_one_turned_key_a_token(num_heads):
+def test_decoding_keeps_one_latent_and_one_rotated_key_a_token(num_heads):
     experiment = experiment_of(**LATENT | {"num_heads": num_heads})
     assert decode_state(experiment) == 4 * RECALL.seq_len * (5 + 4)
     params, features, model = parts(experiment)
     with jax.set_mesh(MESH):
         layer = model.merge(params, features).layers[0].layer
-        kept = layer.cached(place(np.ones((1, 16, 16), np.float32), MESH, P("data")))
+        x = place(np.ones((1, 16, 16), np.float32), MESH, P("data"))
+        kept = layer.cached(x, TokenInfo())
     assert 4 * sum(x.size for x in kept) == decode_state(experiment)
 
 
@@ -252,7 +258,7 @@ def test_flops_are_about_what_the_compiler_counts(positions):
     params, features, whole = parts(experiment)
     with jax.set_mesh(MESH):
         batch = place(random_batch(task, (1,)), MESH, P("data"))
-        run = jax.jit(lambda p, b: whole.merge(p, features)(b))
+        run = jax.jit(lambda p, b: logits(experiment, whole.merge(p, features), b))
         counted = run.lower(params, batch).compile().cost_analysis()["flops"]
     assert forward_flops(experiment) == pytest.approx(counted, rel=0.2)
 
@@ -270,10 +276,10 @@ def test_matching_the_cache_sets_the_latent():
     ("fields", "words"),
     [
         ({"kv_rank": 8, "num_kv_heads": 2}, "leave out num_kv_heads = 2"),
-        ({"rope_dim": 4}, "rope_dim = 4 turns nothing"),
-        ({"kv_rank": 8, "rope_dim": 4, "positions": "none"}, "turns nothing"),
+        ({"rope_dim": 4}, "rope_dim = 4 rotates nothing"),
+        ({"kv_rank": 8, "rope_dim": 4, "positions": "none"}, "rotates nothing"),
         ({"kv_rank": 8, "rope_dim": 3}, "rope_dim = 3 is odd"),
-        ({"kv_rank": 8, "rope_dim": 4, "kernel": RGLRU()}, "turns nothing"),
+        ({"kv_rank": 8, "rope_dim": 4, "kernel": RGLRU()}, "rotates nothing"),
     ],
 )
 def test_fields_that_mean_nothing_together_are_refused(fields, words):
@@ -288,10 +294,12 @@ def test_a_kernel_that_compares_nothing_has_no_use_for_a_latent(monkeypatch):
         ModelConfig(kv_rank=8)
 
 
-def test_the_turned_part_is_half_a_head_unless_given():
-    for width, turned in ((16, 8), (6, 2), (7, 2), (2, 2)):
-        model = ModelConfig(head_dim=width, kv_rank=8)
-        assert model.rope_width(Softmax()) == turned
-        assert model.key_width(Softmax()) == width + turned
-    assert ModelConfig(kv_rank=8).rope_width(RGLRU()) == 0
-    assert ModelConfig().key_width(Softmax()) == 16
+def test_the_rotated_part_is_half_a_head_unless_given():
+    for width, rotated in ((16, 8), (6, 2), (7, 2), (2, 2)):
+        layer, *_ = ModelConfig(head_dim=width, kv_rank=8).attention_layers
+        assert layer.rope_width == rotated
+        assert layer.key_width == width + rotated
+    layer, *_ = ModelConfig(kv_rank=8, kernel=RGLRU()).attention_layers
+    assert layer.rope_width == 0
+    layer, *_ = ModelConfig().attention_layers
+    assert layer.key_width == 16

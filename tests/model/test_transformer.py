@@ -16,16 +16,17 @@ from tiny import (
     experiment_for,
     experiment_of,
     largest_gap,
+    logits,
     place,
     quick_compiles,
     random_batch,
 )
 
-from attn.kernels import KERNELS, Linear, Performer, Softmax
+from attn.kernels import KERNELS, Linear, Performer, Softmax, TokenInfo
+from attn.objectives.base import score
 from attn.parallel.mesh import make_mesh
 from attn.tasks import PyDoc
 from attn.train.state import build, model_def
-from attn.train.step import score
 
 BLOCKS = ("short_conv", "attention", "mlp")
 MESH = make_mesh()
@@ -48,7 +49,8 @@ def parts(experiment, seed=0):
     """Parameters, features, and a jitted function of them, a batch and a key."""
     params, features = jax.jit(lambda key: build(experiment, key))(jax.random.key(seed))
     model = model_def(experiment)
-    return params, features, jax.jit(lambda p, f, b, k: model.merge(p, f)(b, k))
+    run = jax.jit(lambda p, f, b, k: logits(experiment, model.merge(p, f), b, k))
+    return params, features, run
 
 
 def logits_of(experiment, batch, key=None, seed=0):
@@ -111,7 +113,8 @@ def test_a_gradient_reaches_every_parameter_and_no_feature(name, positions):
     @jax.jit
     def grads(params):
         def loss(p):
-            return score(model.merge(p, features)(batch), batch["targets"])[0].mean()
+            said = logits(experiment, model.merge(p, features), batch)
+            return score(said, batch["targets"])[0].mean()
 
         return jax.grad(loss)(params)
 
@@ -142,9 +145,10 @@ def test_a_map_is_what_mixes_the_values(name):
         seen = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
         whole = model.merge(params, features)
         block = whole.layers[1]
-        x = block.norm(whole.layers[0](whole.embed(tokens), seen, None))
-        values = block.layer.project(x)[2]
-        return whole.maps(tokens, seen)["layer_1"], values, block.layer(x, seen)
+        info = TokenInfo(mask=seen)
+        x = block.norm(whole.layers[0](whole.embed(tokens), info)[0])
+        values = block.layer.project(x, info)[2]
+        return whole.maps(tokens, info)["layer_1"], values, block.layer(x, info)[0]
 
     maps, values, out = map(np.asarray, attention(batch["tokens"], batch["lengths"]))
     mixed = np.einsum("bnts,bsnh->btnh", maps, np.repeat(values, 2, axis=2))
@@ -229,7 +233,7 @@ def test_the_width_of_a_short_convolution_is_how_far_it_sees():
 def test_an_implementation_that_is_named_is_the_one_that_runs(monkeypatch):
     from attn.kernels import softmax
 
-    def why_unsupported(*_, **__):
+    def refuse(*_, **__):
         raise RuntimeError("dense ran")
 
     batch = random_batch(RECALL, (2,))
@@ -263,13 +267,14 @@ def test_an_encoder_is_scored_by_the_mean_of_its_real_states():
     @jax.jit
     def states(tokens, lengths):
         seen = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
-        return model.merge(params, features).hidden(tokens, seen)
+        info = TokenInfo(mask=seen)
+        return model.merge(params, features).hidden(tokens, info)
 
     hidden = np.asarray(states(batch["tokens"], batch["lengths"]))
     means = np.stack([h[:n].mean(axis=0) for h, n in zip(hidden, rows["lengths"])])
-    logits = np.asarray(call(params, features, batch, None))
+    said = np.asarray(call(params, features, batch, None))
     np.testing.assert_allclose(
-        logits[:, 0], means @ np.asarray(params["out"]).T, atol=1e-5
+        said[:, 0], means @ np.asarray(params["out"]).T, atol=1e-5
     )
 
 

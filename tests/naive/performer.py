@@ -20,7 +20,7 @@ ORACLES = (
     Oracle(
         kernels.Performer(num_features=6),
         by_random_features,
-        lambda S, H, Hv: 6 * (Hv + 1),
+        lambda S, H, Hv: 6 * (Hv + 2),
         {"num_features": (7, [0])},
     ),
 )

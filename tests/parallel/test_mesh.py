@@ -60,9 +60,9 @@ def test_a_mesh_that_cannot_be_read_is_refused(text, words):
             "heads = 3 does not divide num_heads = 4; it can be 1, 2, 4",
         ),
         (
-            MeshShape(1, 2),
-            {"num_heads": 4, "num_kv_heads": 1},
-            "num_kv_heads = 1; it can be 1",
+            MeshShape(1, 3),
+            {"num_heads": 6, "head_dim": 4, "num_kv_heads": 2},
+            "heads = 3 and num_kv_heads = 2: one must divide the other",
         ),
         (
             MeshShape(3, 1),
@@ -78,12 +78,13 @@ def test_a_mesh_that_cannot_be_read_is_refused(text, words):
 )
 def test_a_mesh_that_does_not_divide_the_model_is_refused(shape, model, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        shape.check(experiment_of(**model))
+        experiment_of(**model).check_mesh(shape)
 
 
 def test_a_mesh_that_divides_the_model_is_not_refused():
-    MeshShape(8, 2).check(experiment_of())
-    MeshShape(1, 4).check(experiment_of(num_heads=4, d_ff=30, pattern=("attention",)))
+    experiment_of().check_mesh(MeshShape(8, 2))
+    attention = experiment_of(num_heads=4, d_ff=30, pattern=("attention",))
+    attention.check_mesh(MeshShape(1, 4))
 
 
 def test_a_mesh_wants_as_many_devices_as_it_has_places():
@@ -104,7 +105,7 @@ def trained(name, data, heads, kv_heads):
         train=replace(experiment.train, steps=20),
         model=replace(experiment.model, pattern=PATTERN if whole else ("attention",)),
     )
-    MeshShape(data, heads).check(experiment)
+    experiment.check_mesh(MeshShape(data, heads))
     mesh = make_mesh(MeshShape(data, heads))
     with jax.set_mesh(mesh):
         state = init_state(experiment, SEEDS)
@@ -127,6 +128,7 @@ MESHES = [
     pytest.param("softmax", 1, 8, 8, id="softmax-1x8-kv8"),
     pytest.param("softmax", 4, 2, 2, id="softmax-4x2-kv2"),
     pytest.param("softmax", 8, 1, 1, id="softmax-8x1-kv1"),
+    pytest.param("softmax", 2, 4, 1, id="softmax-2x4-kv1"),
 ]
 
 

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from attn.plots.plots import draw, save_all, to_png
 from attn.plots.style import DARK, LIGHT, spread
 from attn.records.comparison import group_runs
-from attn.records.run import load, read_maps
+from attn.records.run import load_all, read_maps
 
 
 @pytest.fixture
@@ -15,11 +15,11 @@ def runs(tmp_path, make_run, soft_maps):
     make_run("softmax", step_ms=12.0, temp=2_000_000, maps=soft_maps())
     make_run("window", step_ms=9.0, temp=1_200_000, score=0.6)
     make_run("gated_delta", status="failed", error="NaN")
-    return load(tmp_path)
+    return load_all(tmp_path)
 
 
 def test_every_picture_is_made_and_is_not_blank(runs, tmp_path):
-    saved = save_all(runs, tmp_path / "out")
+    saved, _ = save_all(runs, tmp_path / "out")
     names = [path.name.removeprefix("mqar-64-tokens_") for path in saved]
     assert names == ["curves.png", "speed.png", "memory.png", "maps_softmax.png"]
     for path in saved:
@@ -32,7 +32,7 @@ def test_every_picture_is_made_and_is_not_blank(runs, tmp_path):
 def test_heads_are_drawn_when_they_vary(tmp_path, make_run):
     for heads in (1, 2, 8):
         make_run("softmax", heads=heads, score=0.5 + heads / 20)
-    (group,) = group_runs(load(tmp_path))
+    (group,) = group_runs(load_all(tmp_path))
     (axes,) = draw("heads", group, LIGHT).axes
     means = next(line for line in axes.lines if line.get_marker() == "o")
     np.testing.assert_allclose(means.get_xdata(), [1, 2, 8])
@@ -70,7 +70,7 @@ def test_the_same_runs_give_the_same_bytes(runs):
 def test_a_name_with_dollars_is_text_not_mathematics(tmp_path, make_run):
     for name in ("cost $x", "other $\\frac$"):
         make_run("softmax", name=name, step_ms=len(name), task="a $b$ $")
-    (group,) = group_runs(load(tmp_path))
+    (group,) = group_runs(load_all(tmp_path))
     for kind in ("curves", "speed"):
         assert to_png(draw(kind, group, DARK))
 
@@ -79,7 +79,7 @@ def test_a_diverged_run_does_not_spoil_the_pictures(tmp_path, make_run):
     make_run("softmax", score=float("nan"))
     make_run("window", step_ms=9.0)
     make_run("linear", step_ms=7.0)
-    (group,) = group_runs(load(tmp_path))
+    (group,) = group_runs(load_all(tmp_path))
     for kind in ("curves", "speed"):
         assert to_png(draw(kind, group, LIGHT))
 
@@ -118,6 +118,7 @@ def luminance(colour):
 
 def test_maps_of_a_thousand_tokens_are_drawn(tmp_path, make_run, soft_maps):
     make_run(maps=soft_maps(layers=1, heads=2, tokens=1000))
-    runs = load(tmp_path)
+    runs = load_all(tmp_path)
     assert read_maps(runs[0]).layers["layer_0"].shape == (2, 1000, 1000)
-    assert any("maps_softmax" in path.name for path in save_all(runs, tmp_path / "out"))
+    saved, _ = save_all(runs, tmp_path / "out")
+    assert any("maps_softmax" in path.name for path in saved)

@@ -1,5 +1,6 @@
 """Tables say everything that ran, beside what needs no model, with its provenance."""
 
+import csv
 import io
 import re
 
@@ -7,27 +8,30 @@ import pytest
 from rich.console import Console
 
 from attn.errors import UserError
+from attn.plots.results import BEGIN, CAPTION, END, make_tables, update_readme
 from attn.plots.tables import (
-    BEGIN,
-    END,
-    make_tables,
+    Cell,
+    Column,
+    Row,
+    Table,
+    to_csv,
+    to_latex,
     to_markdown,
     to_rich,
-    update_readme,
 )
 from attn.plots.units import memory, milliseconds, quantity
-from attn.records.run import load
+from attn.records.run import load_all
 
 
 def cells(table, column):
-    at = table.columns.index(column)
+    at = table.names.index(column)
     return [row.cells[at].text for row in table.rows]
 
 
 def test_rows_go_by_family_then_mechanism_then_baselines_best_first(tmp_path, make_run):
     for kernel in ("linear", "window", "softmax", "based", "retention"):
         make_run(kernel)
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     ran = ["softmax", "window", "based", "linear", "retention"]
     assert cells(table, "mechanism") == [*ran, "copy last", "chance"]
 
@@ -35,7 +39,7 @@ def test_rows_go_by_family_then_mechanism_then_baselines_best_first(tmp_path, ma
 def test_a_score_shows_mean_interval_and_seeds(tmp_path, make_run):
     make_run("softmax", score=0.9, spread=0.02)
     make_run("window", score=0.5, seeds=1)
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     half = 4.303 * 2 / 3**0.5
     assert cells(table, "accuracy, %")[:2] == [f"90.0 ± {half:.1f} (n=3)", "50.0 (n=1)"]
 
@@ -43,7 +47,7 @@ def test_a_score_shows_mean_interval_and_seeds(tmp_path, make_run):
 def test_every_table_has_its_own_baselines(tmp_path, make_run):
     make_run("softmax")
     make_run("softmax", task="pydoc", metric="bits_per_byte", score=2.3)
-    recall, text = make_tables(load(tmp_path))
+    recall, text = make_tables(load_all(tmp_path))
     assert cells(recall, "mechanism")[-2:] == ["copy last", "chance"]
     assert cells(text, "mechanism")[-2:] == ["gzip", "unigram"]
     assert cells(text, "bits per byte")[-2:] == ["2.700", "4.300"]
@@ -52,7 +56,7 @@ def test_every_table_has_its_own_baselines(tmp_path, make_run):
 def test_a_failed_run_is_shown_as_failed(tmp_path, make_run):
     make_run("softmax")
     make_run("gated_delta", status="failed", error="loss is NaN at step 120\nTraceback")
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     assert "failed: loss is NaN at step 120" in cells(table, "accuracy, %")
     for text in (to_markdown([table]), rendered([table])):
         assert "gated_delta" in text
@@ -64,7 +68,7 @@ def test_a_diverged_run_says_so_and_is_never_the_best(tmp_path, make_run):
     make_run("softmax", score=float("nan"))
     make_run("window", score=0.5)
     make_run("linear", score=0.1)
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     assert cells(table, "accuracy, %")[0] == "not finite (n=3)"
     strong = [
         row.cells[0].text for row in table.rows if any(c.strong for c in row.cells)
@@ -93,7 +97,7 @@ def test_bold_is_the_best_and_what_its_interval_meets(
 ):
     for kernel, score in scores.items():
         make_run(kernel, score=score, metric=metric)
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     strong = [
         row.cells[0].text for row in table.rows if any(c.strong for c in row.cells)
     ]
@@ -103,24 +107,24 @@ def test_bold_is_the_best_and_what_its_interval_meets(
 def test_what_varies_is_a_column_and_what_does_not_is_none(tmp_path, make_run):
     for heads in (8, 1, 2):
         make_run("softmax", heads=heads)
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     assert cells(table, "heads")[:3] == ["1", "2", "8"]
     assert cells(table, "head dim")[:3] == ["64", "32", "8"]
-    assert "d_ff" not in table.columns
-    assert "kv heads" not in table.columns
+    assert "d_ff" not in table.names
+    assert "kv heads" not in table.names
 
 
 def test_two_windows_are_told_apart_by_their_width(tmp_path, make_run):
     make_run("window", name="narrow", kernel_knobs={"left": 7})
     make_run("window", name="wide", kernel_knobs={"left": 31})
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     assert cells(table, "mechanism")[:2] == ["window (left 7)", "window (left 31)"]
 
 
 def test_equal_settings_are_told_apart_by_name(tmp_path, make_run):
     make_run("softmax", name="first")
     make_run("softmax", name="second")
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     assert cells(table, "mechanism")[:2] == ["softmax [first]", "softmax [second]"]
 
 
@@ -128,7 +132,7 @@ def test_tasks_and_studies_are_never_mixed(tmp_path, make_run):
     make_run("softmax", study="families")
     make_run("softmax", name="sweep", study="heads")
     make_run("softmax", seq_len=256)
-    titles = [table.title for table in make_tables(load(tmp_path))]
+    titles = [table.title for table in make_tables(load_all(tmp_path))]
     assert titles == [
         "mqar, 64 tokens, families",
         "mqar, 64 tokens, heads",
@@ -138,20 +142,20 @@ def test_tasks_and_studies_are_never_mixed(tmp_path, make_run):
 
 def test_provenance_names_seeds_machine_version_and_dirty_commit(tmp_path, make_run):
     make_run()
-    (table,) = make_tables(load(tmp_path))
+    (table,) = make_tables(load_all(tmp_path))
     for part in (
         "3 seeds",
         "cpu (Example CPU 3 GHz, 2 cores)",
         "jax 0.10.2",
         "0123456789 (dirty)",
     ):
-        assert part in table.provenance
+        assert part in table.note
 
 
 def test_markdown_keeps_its_columns_whatever_a_name_holds(tmp_path, make_run):
     make_run("softmax", name="a|b")
     make_run("softmax", name="<script>*x*")
-    lines = to_markdown(make_tables(load(tmp_path))).splitlines()
+    lines = to_markdown(make_tables(load_all(tmp_path))).splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert "<script>" not in "".join(rows)
@@ -159,14 +163,51 @@ def test_markdown_keeps_its_columns_whatever_a_name_holds(tmp_path, make_run):
 
 def test_the_terminal_table_shows_every_row(tmp_path, make_run):
     make_run("softmax", name="[red]odd")
-    text = rendered(make_tables(load(tmp_path)))
+    text = rendered(make_tables(load_all(tmp_path)))
     for part in ("softmax", "copy last", "chance", "jax 0.10.2", "95 % interval"):
         assert part in text
 
 
+def test_csv_holds_the_stored_numbers_and_nothing_for_what_is_not_known(
+    tmp_path, make_run
+):
+    make_run("softmax", score=0.9, spread=0.02)
+    make_run("window", score=0.5, seeds=1)
+    make_run("linear", status="failed", error="loss is NaN")
+    make_run("softmax", task="pydoc", metric="bits_per_byte", score=2.3)
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_tables(load_all(tmp_path))))))
+    by = {(row["kind"], row["mechanism"], row["table"][:4]): row for row in rows}
+    assert len(by) == len(rows) == 4 + 4
+    softmax, window = by["run", "softmax", "mqar"], by["run", "window", "mqar"]
+    assert float(softmax["accuracy"]) == pytest.approx(0.9)
+    half = 4.303 * 0.02 / 3**0.5
+    assert float(softmax["accuracy half width"]) == pytest.approx(half, rel=1e-3)
+    assert (softmax["accuracy n"], window["accuracy n"]) == ("3", "1")
+    assert window["accuracy half width"] == window["bits_per_byte"] == ""
+    assert int(softmax["scratch bytes"]) == load_all(tmp_path)[0].result.temp_bytes
+    assert by["failed", "linear", "mqar"]["accuracy"] == "failed: loss is NaN"
+    assert by["baseline", "gzip", "pydo"]["bits_per_byte"] == "2.7"
+    assert by["baseline", "chance", "mqar"]["parameters"] == ""
+
+
+def test_latex_sets_what_it_would_read_as_a_command_as_a_character():
+    cells = (Cell("a_b & 50%"), Cell("2 ± 1", 2.0, strong=True), Cell("[x] \\d{2}"))
+    columns = (Column("name", text=True), Column("value"), Column("note"))
+    rows = (Row(cells), Row((Cell("[low"), Cell("1"), Cell("<")), "baseline"))
+    text = to_latex([Table("T #1", columns, rows, note="cpu ~ 2")])
+    assert (
+        r"a\_b \& 50\% & \textbf{2 $\pm$ 1} & {[}x] \textbackslash{}d\{2\} \\" in text
+    )
+    assert r"\emph{{[}low} & 1 & $<$ \\" in text
+    assert r"\caption{T \#1. cpu \textasciitilde{} 2}" in text
+    assert r"\begin{tabular}{lrr}" in text
+    for name in ("table", "tabular"):
+        assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}") == 1
+
+
 def rendered(tables):
     console = Console(file=io.StringIO(), width=220)
-    console.print(to_rich(tables))
+    console.print(to_rich(tables, after=[CAPTION]))
     return console.file.getvalue()
 
 

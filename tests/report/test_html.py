@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from attn.records.run import load, read_maps
+from attn.records.run import load_all, read_maps
 from attn.report import write_report
 from attn.report.html import encode_map, write_page
 
@@ -87,7 +87,7 @@ def page(tmp_path, make_run, soft_maps):
     )
     make_run("window", name=NASTY, claim=f'{NASTY} & "quoted" $x', step_ms=3.0)
     make_run("linear", task=f"copy{NASTY}", status="failed", error=NASTY)
-    return write_page(load(tmp_path), tmp_path / "report.html", f"Results {NASTY}")
+    return write_page(load_all(tmp_path), tmp_path / "report.html", f"Results {NASTY}")
 
 
 def test_the_page_asks_the_network_for_nothing(page):
@@ -131,12 +131,31 @@ def test_the_report_writes_table_page_and_pictures_where_asked(
     assert report.table.read_text() == report.markdown
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {
-        "table.md",
+        *("table.md", "table.csv", "table.tex"),
         "report.html",
         *(path.name for path in report.pictures),
     }
     beside = write_report(tmp_path / "runs")
     assert beside.page == tmp_path / "runs" / "report.html"
+
+
+def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
+    tmp_path, make_run, soft_maps
+):
+    make_run("softmax", maps=soft_maps())
+    make_run("window", maps=soft_maps())
+    broken = next(path for path in tmp_path.rglob("maps.npz") if "window" in str(path))
+    broken.write_bytes(broken.read_bytes()[:100])
+    report = write_report(tmp_path / "runs", tmp_path / "out")
+    (problem,) = report.problems
+    assert str(broken) in problem
+    text = report.page.read_text()
+    assert "maps.npz is damaged" in text
+    data = re.search(r'id="data">(.*?)</script>', text, re.DOTALL).group(1)
+    assert [run["name"][:7] for run in json.loads(data)["runs"]] == ["softmax"]
+    assert [p.name for p in report.pictures if "maps" in p.name] == [
+        "mqar-64-tokens_maps_softmax.png"
+    ]
 
 
 def browse(page, tmp_path, hash_=""):
@@ -183,7 +202,7 @@ def test_in_a_browser_a_wrong_row_fails_the_selftest(page, tmp_path):
 def test_in_a_browser_the_reading_is_the_largest_weight_of_the_last_query(
     page, tmp_path
 ):
-    run = next(run for run in load(tmp_path) if run.mechanism == "softmax")
+    run = next(run for run in load_all(tmp_path) if run.mechanism == "softmax")
     last = read_maps(run).layers["layer_0"][0, -1]
     key = int(last.argmax())
     text = said(browse(page, tmp_path), "reading")

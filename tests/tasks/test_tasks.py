@@ -12,7 +12,7 @@ import attn
 from attn.errors import UserError
 from attn.tasks import TASKS, Task
 
-HEAVY = "jax tensorflow_datasets grain sklearn matplotlib pydoc_data.topics"
+HEAVY = "flax optax tensorflow_datasets grain sklearn matplotlib pydoc_data.topics"
 
 
 @pytest.fixture(params=TASKS.values(), ids=TASKS.keys())
@@ -33,17 +33,17 @@ def test_tokens_and_targets_are_within_the_vocabulary(task):
 
 def test_keys_are_those_of_the_readout(task):
     keys = {"tokens", "targets"}
-    keys |= {"positions"} if task.readout == "positions" else set()
+    scored = getattr(task.objective, "scored", "all")
+    keys |= {"positions"} if scored == "positions" else set()
     keys |= {"lengths"} if task.padded else set()
     assert task.rows("test").keys() == keys
 
 
 def test_scored_positions_are_as_many_as_targets(task):
     rows = task.rows("test")
-    scored = {"all": task.seq_len, "mean": 1}.get(task.readout)
-    if scored is None:
-        scored = rows["positions"].shape[1]
-    assert rows["targets"].shape[1] == scored
+    at = rows.get("positions")
+    scored = task.objective.num_scored(task.seq_len) if at is None else at.shape[1]
+    assert rows["targets"].shape[1] == scored == task.num_scored
 
 
 def test_examples_are_the_rows_one_by_one(task):

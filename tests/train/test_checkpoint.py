@@ -21,7 +21,7 @@ from states import (
 )
 
 from attn.errors import UserError
-from attn.train import checkpoint
+from attn.train.checkpoint import checkpoints as checkpoint
 from attn.train.checkpoint.checkpoints import Checkpoints
 
 

@@ -1,6 +1,5 @@
 """A run is the same bits however it was interrupted, and its result is true."""
 
-import json
 import math
 import os
 import signal
@@ -17,10 +16,12 @@ from jax.sharding import PartitionSpec as P
 from states import assert_same_bits
 from tiny import RECALL, TRAIN, experiment_of, largest_gap, place, quick_compiles
 
+from attn.config import fingerprint
 from attn.config.cost import count_params, decode_state, train_flops
 from attn.data.build import prepare
 from attn.parallel.mesh import MeshShape, make_mesh
-from attn.records.folder import RunFolder
+from attn.records.result import Layer, Mechanism
+from attn.records.run import read_metrics, read_result
 from attn.train import loop
 from attn.train.loop import Diverged, run
 from attn.train.signals import Stopped, StopSignal
@@ -34,6 +35,9 @@ class Watching:
 
     def __init__(self, at=None, then=None):
         self.notes, self.steps, self.at, self.then = [], [], at, then
+
+    def begin(self, name, steps):
+        pass
 
     def note(self, text):
         self.notes.append(text)
@@ -71,10 +75,8 @@ def terminate():
 
 
 def lines_of(folder):
-    rows = RunFolder(folder).history()
-    return [
-        {k: v for k, v in r.items() if k not in ("step_ms", "seconds")} for r in rows
-    ]
+    """The metrics of a run without its times."""
+    return [replace(line, step_ms=None, seconds=None) for line in read_metrics(folder)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,26 +103,24 @@ def whole(tmp_path_factory):
 def test_the_loss_falls_and_every_call_is_told(whole):
     folder, _, _, watcher = whole
     rows = lines_of(folder)
-    assert [row["step"] for row in rows] == watcher.steps == [3, 4, 6, 8, 11, 12]
-    assert [row["step"] for row in rows if "valid" in row] == [6, 12]
-    assert np.less(rows[-1]["train_loss"], rows[0]["train_loss"]).all()
+    assert [row.step for row in rows] == watcher.steps == [3, 6, 9, 12]
+    assert [row.step for row in rows if row.valid] == [6, 12]
+    assert np.less(rows[-1].train_loss, rows[0].train_loss).all()
 
 
 def test_the_result_says_what_was_run(whole):
     folder, result, _, _ = whole
-    assert RunFolder(folder).result() == json.loads(json.dumps(result)) | {
-        "status": "done",
-        "fingerprint": RunFolder(folder).result()["fingerprint"],
-    }
-    assert result["params"] == count_params(EXPERIMENT)
-    assert result["train_flops_per_step"] == train_flops(EXPERIMENT)
-    assert result["state_bytes"] == decode_state(EXPERIMENT)
-    assert result["kernel"]["is"] == "softmax"
-    assert result["kernel"]["impl"] == "dense"
-    assert result["steps"] == 12
-    assert result["baselines"]["chance_of_all_values"] == 1 / 8
-    assert len(result["test"]["accuracy"]) == 2
-    assert min(result["step_ms"], result["compile_seconds"], result["temp_bytes"]) > 0
+    assert result.status == "done"
+    assert result.fingerprint == fingerprint(EXPERIMENT)
+    assert result.params == count_params(EXPERIMENT)
+    assert result.train_flops_per_step == train_flops(EXPERIMENT)
+    assert result.state_bytes == decode_state(EXPERIMENT)
+    assert result.kernel == Mechanism("softmax", "dense", 17 / 32, True)
+    assert set(result.layers.values()) == {Layer("softmax", "dense")}
+    assert result.steps == 12
+    assert result.baselines["chance_of_all_values"] == 1 / 8
+    assert len(result.test["accuracy"]) == 2
+    assert min(result.step_ms, result.compile_seconds, result.temp_bytes) > 0
     with np.load(folder / "maps.npz") as maps:
         assert maps["layer_0"].shape == (2, 16, 16)
         np.testing.assert_allclose(maps["layer_0"].astype(float).sum(-1), 1, atol=1e-2)
@@ -130,19 +130,23 @@ def test_the_result_says_what_was_run(whole):
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_a_score_is_the_mean_over_each_row_once(whole, split):
     _, result, state, _ = whole
+    scores = getattr(result, split)
     rows = prepare(RECALL).splits[split]
     with jax.set_mesh(make_mesh()):
         model = loop.model_def(EXPERIMENT)
         rows = place(dict(rows), make_mesh(), P("data"))
         params = jax.tree.map(lambda x: x[1], state["params"])
-        logits = np.asarray(jax.jit(lambda p, b: model.merge(p, {})(b))(params, rows))
+        logits_of = EXPERIMENT.task.objective.logits
+        logits = np.asarray(
+            jax.jit(lambda p, b: logits_of(model.merge(p, {}), b))(params, rows)
+        )
     rows = {key: np.asarray(array) for key, array in rows.items()}
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     chosen = np.take_along_axis(log_p, rows["targets"][..., None], axis=-1)
-    assert result[split]["loss"][1] == pytest.approx(-chosen.mean(), rel=1e-5)
+    assert scores["loss"][1] == pytest.approx(-chosen.mean(), rel=1e-5)
     hits = (logits.argmax(axis=-1) == rows["targets"]).mean()
-    assert result[split]["accuracy"][1] == pytest.approx(hits, rel=1e-6)
+    assert scores["accuracy"][1] == pytest.approx(hits, rel=1e-6)
 
 
 def test_a_finished_run_is_not_repeated(whole):
@@ -151,29 +155,29 @@ def test_a_finished_run_is_not_repeated(whole):
     again, state = train(folder, watcher)
     assert state is None
     assert watcher.notes == ["finished before; nothing to do"]
-    assert again["test"] == result["test"]
+    assert again == result
 
 
-# A signal comes while step 3 (an ordinary call), 8 (a save) or 11 (the last but one)
+# A signal comes while step 3 (an ordinary call), 6 (a save) or 9 (the last but one)
 # is told, and is obeyed at the end of the call under way or of the next.
-@pytest.mark.parametrize("at", [3, 8, 11])
+@pytest.mark.parametrize("at", [3, 6, 9])
 def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     with pytest.raises(Stopped, match="SIGTERM"):
         train(tmp_path / "run", Watching(at, terminate))
     assert not (tmp_path / "run" / "result.json").exists()
     watcher = Watching()
     result, state = train(tmp_path / "run", watcher)
-    after = {3: 4, 8: 11, 11: 12}[at]
+    after = {3: 6, 6: 9, 9: 12}[at]
     assert f"resumed after step {after}" in watcher.notes
     assert_same_bits(state, whole[2])
     assert lines_of(tmp_path / "run") == lines_of(whole[0])
-    assert result["test"] == whole[1]["test"]
+    assert result.test == whole[1].test
 
 
 @pytest.mark.slow
 def test_a_damaged_newest_checkpoint_costs_steps_and_no_bits(whole, tmp_path):
     with pytest.raises(Stopped):
-        train(tmp_path / "run", Watching(8, terminate))
+        train(tmp_path / "run", Watching(6, terminate))
     newest = max(
         (tmp_path / "run/checkpoints").glob("[0-9]*"), key=lambda p: int(p.name)
     )
@@ -191,7 +195,7 @@ def test_a_run_goes_on_over_another_mesh(tmp_path):
     experiment = replace(EXPERIMENT, model=replace(EXPERIMENT.model, num_heads=4))
     _, alone = train(tmp_path / "alone", experiment=experiment)
     with pytest.raises(Stopped):
-        train(tmp_path / "run", Watching(4, terminate), experiment=experiment)
+        train(tmp_path / "run", Watching(3, terminate), experiment=experiment)
     _, state = train(tmp_path / "run", mesh=MeshShape(2, 4), experiment=experiment)
     assert state["params"]["layers/0/layer/q"].sharding.mesh.size == 8
     assert largest_gap(state["params"], alone["params"]) < 1e-5
@@ -199,15 +203,16 @@ def test_a_run_goes_on_over_another_mesh(tmp_path):
 
 def test_a_run_that_diverges_says_where_and_keeps_no_such_checkpoint(tmp_path):
     experiment = replace(
-        EXPERIMENT, train=replace(TRAIN, peak_lr=1e30, warmup_steps=0, save_every=1)
+        EXPERIMENT,
+        train=replace(TRAIN, peak_lr=1e30, warmup_steps=0, save_every=1, eval_every=1),
     )
     with pytest.raises(
         Diverged, match=r"step 2 of seed 0 was not finite: loss .*1e\+30"
     ):
         train(tmp_path / "run", experiment=experiment)
-    result = RunFolder(tmp_path / "run").result()
-    assert result["status"] == "failed"
-    assert "step 2 of seed 0" in result["error"]
+    result, _ = read_result(tmp_path / "run")
+    assert (result.status, result.steps) == ("failed", 2)
+    assert "step 2 of seed 0" in result.error
     assert [p.name for p in (tmp_path / "run/checkpoints").glob("[0-9]*")] == ["1"]
 
 
@@ -226,7 +231,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(whole, tmp_path):
     paths = [str(tests.parent), str(tests), str(tests / "train")]
     command = [sys.executable, "-c", SCRIPT.format(paths=paths), str(tmp_path / "run")]
     checkpoints, kills = tmp_path / "run/checkpoints", 0
-    for wanted in ("4", "8"):
+    for wanted in ("6", "9"):
         child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while child.poll() is None and not list(checkpoints.glob(f"{wanted}*")):
             time.sleep(0.002)

@@ -15,15 +15,17 @@ from tiny import (
     experiment_for,
     experiment_of,
     largest_gap,
+    logits,
     place,
     quick_compiles,
     random_batch,
 )
 
 from attn.data.pipeline import BatchSource
+from attn.objectives.base import score
 from attn.parallel.mesh import make_mesh
 from attn.train.state import init_state, model_def
-from attn.train.step import make_eval_step, make_train_step, score
+from attn.train.step import make_eval_step, make_train_step
 
 MESH = make_mesh()
 EXPERIMENT = experiment_for("performer", dropout=0.1)
@@ -132,7 +134,7 @@ def test_scores_count_real_rows_alone(three):
     start, *_ = three
     model = model_def(EXPERIMENT)
     batch = random_batch(RECALL, (8,)) | {"weights": np.float32([1] * 5 + [0] * 3)}
-    sums = make_eval_step(model)(start, place(batch, MESH, P("data")))
+    sums = make_eval_step(RECALL.objective, model)(start, place(batch, MESH, P("data")))
     real = {k: v[:5] for k, v in batch.items() if k != "weights"}
     real = place(real, MESH, P("data"))
     assert sums["count"].tolist() == [10, 10, 10]
@@ -140,7 +142,8 @@ def test_scores_count_real_rows_alone(three):
         params, features = jax.tree.map(
             lambda x, r=r: x[r], (start.params, start.features)
         )
-        loss, right = score(model.merge(params, features)(real), real["targets"])
+        said = logits(EXPERIMENT, model.merge(params, features), real)
+        loss, right = score(said, real["targets"])
         np.testing.assert_allclose(sums["loss"][r], loss.sum(), rtol=1e-5)
         assert sums["accuracy"][r] == right.sum()
 

@@ -5,6 +5,7 @@ and `linear_state` holds the forms of the product.
 """
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
@@ -12,14 +13,8 @@ from jaxtyping import Array, Float
 
 from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean
-from attn.kernels.lowrank.linear_state import (
-    chunked,
-    fold,
-    normalise,
-    parallel,
-    recurrent,
-    with_ones,
-)
+from attn.kernels.lowrank import linear_state
+from attn.kernels.lowrank.linear_state import fold, normalise, with_ones
 from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import FULL, Mask
 
@@ -36,6 +31,11 @@ class FeatureAttention(Kernel):
         | {"decoding"}
     )
     implementations = ("parallel", "recurrent", "chunked")
+    forms: ClassVar[ModuleType] = linear_state
+    """What holds these three: `linear_state`, or `log_state` where `features` gives
+    logarithms."""
+    hidden: ClassVar[float] = 0.0
+    """What `features` gives for a key that is padding."""
 
     def rank(self, H: int) -> int:
         """Features of a head of width H, R."""
@@ -46,7 +46,8 @@ class FeatureAttention(Kernel):
     ) -> tuple[Float[Array, "T R"], Float[Array, "S R"]]:
         """phi(q) and phi(k), at least float32; no product of the two is negative.
 
-        Each row depends on its own token alone, so that a step can make it.
+        Their logarithms, where `forms` is `log_state`. Each row depends on its own token
+        alone, so that a step can make it.
         """
         raise NotImplementedError
 
@@ -84,12 +85,12 @@ class FeatureAttention(Kernel):
         k, v = clean(k, kv_ids), clean(v, kv_ids)
         phi_q, phi_k = self.features(q, k, weights or {})
         if kv_ids is not None:
-            phi_k = jnp.where(kv_ids[:, None] < 0, 0.0, phi_k)
+            phi_k = jnp.where(kv_ids[:, None] < 0, self.hidden, phi_k)
         product = phi_q, phi_k, with_ones(v), mask != FULL
         if form == "parallel":
-            sums = parallel(*product)
+            sums = self.forms.parallel(*product)
         elif form == "recurrent":
-            sums = recurrent(*product)
+            sums = self.forms.recurrent(*product)
         else:
-            sums = chunked(*product, CHUNK)
+            sums = self.forms.chunked(*product, CHUNK)
         return normalise(sums).astype(v.dtype)

@@ -53,7 +53,7 @@ def recurrent(
     if not causal:
         return phi_q @ lax.scan(only_fold, empty, (phi_k, values))[0]
     T = phi_q.shape[0]
-    return lax.scan(step, empty, (phi_q, _fit(phi_k, T), _fit(values, T)))[1]
+    return lax.scan(step, empty, (phi_q, fit(phi_k, T), fit(values, T)))[1]
 
 
 def chunked(
@@ -68,7 +68,7 @@ def chunked(
         return phi_q @ (phi_k.T @ values)
     T = phi_q.shape[0]
     C = min(size, T)
-    phi_q, phi_k, values = (in_chunks(_fit(x, T), C) for x in (phi_q, phi_k, values))
+    phi_q, phi_k, values = (in_chunks(fit(x, T), C) for x in (phi_q, phi_k, values))
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)
     # Shifted, since a sum less its last term would let large later keys round it.
     before = jnp.pad(jnp.cumsum(states, axis=0)[:-1], ((1, 0), (0, 0), (0, 0)))
@@ -79,9 +79,13 @@ def chunked(
     return sums.reshape(-1, sums.shape[-1])[:T]
 
 
-def _fit(x: Float[Array, "S U"], T: int) -> Float[Array, "T U"]:
-    """The first T rows; those that lack are 0. Nobody sees keys behind the last query."""
-    return jnp.pad(x[:T], ((0, max(T - x.shape[0], 0)), (0, 0)))
+def fit(x: Float[Array, "S U"], T: int, fill: float = 0.0) -> Float[Array, "T U"]:
+    """The first T rows, and `fill` in those that lack.
+
+    Under a causal mask nobody sees the keys behind the last query.
+    """
+    more = ((0, max(T - x.shape[0], 0)), (0, 0))
+    return jnp.pad(x[:T], more, constant_values=fill)
 
 
 def with_ones(v: Float[Array, "S Hv"]) -> Float[Array, "S U"]:

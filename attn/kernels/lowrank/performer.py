@@ -1,16 +1,16 @@
 """Performer: positive random features for the softmax kernel (FAVOR+)."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from attn.kernels.base import matmul_flops, wide
+from attn.kernels.lowrank import log_state
 from attn.kernels.lowrank.features import FeatureAttention
-
-CEILING = 50.0
-"""exp(50) is 5e21: a million keys of it still add up in float32."""
+from attn.kernels.lowrank.linear_state import normalise, with_ones
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,17 @@ class Performer(FeatureAttention):
     phi(x)_r = exp(w_r . x' - |x'|^2 / 2) with x' = x / H^(1/4) and w_r normal, so the
     expectation of phi(q) . phi(k) is exp(q . k / sqrt(H)). O(T R Hv) time; an unbiased
     estimate of the unnormalised weights, whose error falls as 1 / sqrt(R).
+
+    Features are kept as logarithms, and sums relative to the largest key that they hold
+    (`log_state`), so queries and keys may have any size. The authors' code divides keys
+    by their largest feature over the whole sequence, which a causal output must not see,
+    and adds 1e-6 to every feature, so that weights which underflow become uniform; here
+    nothing is added, and the weights are those of lemma 1.
     """
 
     name = "performer"
+    forms = log_state
+    hidden = -inf
     least: ClassVar = {"num_features": 1}
 
     num_features: int = 64
@@ -46,18 +54,20 @@ class Performer(FeatureAttention):
     def flops(self, T, S, H, Hv, mask):
         return super().flops(T, S, H, Hv, mask) + matmul_flops(T + S, H, self.rank(H))
 
-    def features(self, q, k, weights):
-        """phi(q) and phi(k), each up to a factor that cancels.
+    def state_size(self, S, H, Hv):
+        return self.rank(H) * (Hv + 2)
 
-        Queries are divided by their largest feature. Keys are left as they are, since
-        a maximum over them would look into the future; exp(w . k' - |k'|^2 / 2) is at
-        most exp(|w|^2 / 2), and what of that exceeds `CEILING` moves to the query.
-        """
+    def begin(self, H, Hv):
+        return log_state.begin(self.rank(H), Hv + 1)
+
+    def step(self, state, q, k, v, *, weights=None):
+        log_q, log_k = self.features(q[None], k[None], weights or {})
+        state = log_state.fold(state, log_k[0], with_ones(v[None])[0])
+        sums = log_state.unfold(state, log_q[0])
+        return state, normalise(sums[None])[0].astype(v.dtype)
+
+    def features(self, q, k, weights):
+        """The logarithms of phi(q), up to a term of each query that cancels, and phi(k)."""
         w = wide(weights["directions"])
         q, k = (wide(x) * x.shape[-1] ** -0.25 for x in (q, k))
-        excess = jnp.maximum(0.5 * jnp.square(w).sum(axis=1)[None] - CEILING, 0.0)
-        of_q = q @ w.T + excess
-        of_k = k @ w.T - excess - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)
-        # A factor of one query cancels in its normalisation; the gradient with it.
-        top = jax.lax.stop_gradient(of_q.max(axis=1, keepdims=True))
-        return jnp.exp(of_q - top), jnp.exp(of_k)
+        return q @ w.T, k @ w.T - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)

@@ -35,7 +35,9 @@ class RGLRU(Kernel):
     The paper makes both gates from x itself, by block-diagonal maps with biases; ours
     are linear maps of what the layer is given, like x, and have no bias. What surrounds
     it there, a convolution before and a branch of GeLU that multiplies the output, is
-    the business of a block, and is not here.
+    the business of a block, and is not here. The authors' code (recurrentgemma) puts 1
+    in place of the root at position 0 of a sequence, whose gated input then enters whole;
+    ours has the root of equation 4 at every position.
     """
 
     name = "rglru"

@@ -6,14 +6,16 @@ sealed with the SHA-256 of its files *before* the rename. A kill at any moment l
 a step that is absent, or sealed:
 
     <step>/state/...         the arrays, as Orbax lays them out
-    <step>/data/metadata     the data position, JSON
-    manifests/<step>.json    the seal: hash of each file; dtype and shape of each array
+    <step>/data/metadata     what was measured so far, JSON
+    manifests/<step>.json    the seal: hash of each file; dtype and shape of each array;
+                             the experiment
 """
 
 import contextlib
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from jaxtyping import PyTree
 
 from attn.errors import UserError
 from attn.records.files import disk_reason
-from attn.train.checkpoint.seal import broken_seal, extend_seal, notes_of, write_seal
+from attn.records.identity import difference
+from attn.records.seal import broken_seal, extend_seal, notes_of, write_seal
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class Restored:
     step: int
     state: PyTree
     data: dict[str, Any]
-    """The data position, as saved."""
+    """What was saved beside the state."""
     skipped: tuple[str, ...]
     """One line for each newer checkpoint that was passed over, newest first."""
 
@@ -47,16 +50,24 @@ class Restored:
 class Checkpoints:
     """The newest `keep` checkpoints of a run, in `directory`.
 
+    Each carries `experiment`, the JSON values of `identity`, in its seal.
     A state is a tree of jax arrays (typed PRNG keys too) in dictionaries with string
     keys, tuples and named tuples. Orbax would turn other keys into strings. Where several
     processes share a run they share `directory`, and call each method together.
     """
 
-    def __init__(self, directory: Path | str, *, keep: int = 2):
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        keep: int = 2,
+        experiment: Mapping[str, Any] | None = None,
+    ):
         if keep < 1:
             raise UserError(f"keep = {keep}; at least 1 checkpoint must be kept")
         self.directory = Path(directory).absolute()
         self._keep = keep
+        self._experiment = dict(experiment or {})
         self._manager: ocp.CheckpointManager | None = None
         self._pending: tuple[int, dict[str, str]] | None = None
         self._failures = 0
@@ -64,7 +75,7 @@ class Checkpoints:
         _silence_orbax()
 
     def save(self, step: int, state: PyTree, data: dict[str, Any]) -> None:
-        """Starts to save `state` and the data position `data` as `step`.
+        """Starts to save `state`, and the JSON values `data` beside it, as `step`.
 
         Returns when the arrays are copied; the rest is done in the background, and a
         step that is already there is left alone. One failed save is a warning, and
@@ -75,11 +86,11 @@ class Checkpoints:
           TypeError: a dictionary in `state` has a key that is not a string.
         """
         described = _describe(state)
-        position = json.loads(json.dumps(data, allow_nan=False))
+        values = json.loads(json.dumps(data, allow_nan=False))
         self._settle()
         for attempt in range(2):
             try:
-                self._start(step, state, position, described)
+                self._start(step, state, values, described)
                 return
             except Exception as error:
                 self._failed(step, error, last=attempt == 1)
@@ -96,8 +107,8 @@ class Checkpoints:
           by the next `save`, not here.
 
         Raises:
-          UserError: there are checkpoints and none is good, or the good one holds
-            other arrays than `abstract` asks for.
+          UserError: there are checkpoints and none is good, or the good one is of
+            another experiment, or holds other arrays than `abstract` asks for.
         """
         self._settle()
         skipped, passed_over = [], []
@@ -198,7 +209,7 @@ class Checkpoints:
             return
         step, arrays = self._pending
         (draft,) = self.directory.glob(f"{step}.orbax-checkpoint-tmp*")
-        notes = {"step": step, "arrays": arrays}
+        notes = {"step": step, "arrays": arrays, "experiment": self._experiment}
         write_seal(self._manifest(step), draft, without=_STAMPS, notes=notes)
 
     def _seal_stamps(self, step: int) -> None:
@@ -212,7 +223,14 @@ class Checkpoints:
         return broken_seal(seal, folder, optional=_STAMPS)
 
     def _require_same(self, step: int, wanted: dict[str, str]) -> None:
-        saved = notes_of(self._manifest(step))["arrays"]
+        notes = notes_of(self._manifest(step))
+        differs = difference(notes.get("experiment", {}), self._experiment)
+        if differs is not None:
+            raise UserError(
+                f"checkpoint {step} in {self.directory} is of another experiment: "
+                f"{differs}; use the config that wrote it, or another --workdir"
+            )
+        saved = notes["arrays"]
         for path in sorted(saved.keys() | wanted.keys()):
             if saved.get(path) != wanted.get(path):
                 raise UserError(

@@ -1,12 +1,25 @@
-"""The newest good state of a run, on the devices there are."""
+"""The newest good state of a run, on the devices there are; and its model."""
+
+from pathlib import Path
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
+from attn.errors import UserError
+from attn.model import Transformer
+from attn.parallel.mesh import make_mesh
+from attn.records.folder import RunFolder
+from attn.records.identity import experiment_of, identity
+from attn.records.run import read_result
 from attn.train.checkpoint.checkpoints import Checkpoints, Restored
-from attn.train.state import init_state
+from attn.train.state import init_state, model_def
+
+
+def checkpoints_of(experiment: Experiment, folder: Path) -> Checkpoints:
+    """The checkpoints of an experiment in its run folder."""
+    return Checkpoints(folder / "checkpoints", experiment=identity(experiment))
 
 
 def restore_state(
@@ -28,3 +41,47 @@ def restore_state(
     seeds = tuple(range(experiment.seeds))
     fresh = jax.eval_shape(lambda: init_state(experiment, seeds))
     return checkpoints.restore(jax.tree.map(on_mesh, vars(fresh)))
+
+
+def restore_model(folder: Path, seed: int) -> Transformer:
+    """The model of the run in `folder` with the newest weights of a seed.
+
+    Raises:
+        UserError: there is no such seed, no good checkpoint, or only one from before the
+            end of a finished run.
+    """
+    config = RunFolder(folder).config()
+    if config is None:
+        raise UserError(f"{folder} is not the folder of a run: it has no config.json")
+    experiment = experiment_of(config)
+    if seed not in range(experiment.seeds):
+        raise UserError(
+            f"seed = {seed}; {folder} trained seeds 0 to {experiment.seeds - 1}"
+        )
+    mesh = make_mesh()
+    with jax.set_mesh(mesh):
+        checkpoints = checkpoints_of(experiment, folder)
+        restored = restore_state(experiment, checkpoints, mesh)
+        if restored is None:
+            raise UserError(
+                f"{folder} holds no checkpoint; run {experiment.name} again"
+            )
+        _require_end(folder, restored)
+        params, features = (
+            jax.tree.map(lambda leaf: leaf[seed], restored.state[name])
+            for name in ("params", "features")
+        )
+        return model_def(experiment).merge(params, features)
+
+
+def _require_end(folder: Path, restored: Restored) -> None:
+    """Raises `UserError` where a finished run's newest good weights are not its last."""
+    if not (folder / "result.json").exists():
+        return
+    result, _ = read_result(folder)
+    if result.status == "done" and restored.step != result.steps:
+        reasons = "".join(f"; {line}" for line in restored.skipped)
+        raise UserError(
+            f"{folder} ended at step {result.steps}, and its newest good checkpoint is of "
+            f"step {restored.step}{reasons}; run the experiment again"
+        )

@@ -14,13 +14,14 @@ import oracle
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from meshes import BTNH
 from packages import need
 
 from attn.attention import attend
 from attn.attention.backends import BACKENDS, CallShape, device_kind
 from attn.kernels import Softmax
 from attn.masks import FULL, Causal, Chunk, Global, Window
-from attn.parallel.mesh import AXES, BTNH
+from attn.parallel.mesh import AXES
 
 # Or libtpu looks for a TPU's metadata, and refuses a second process.
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}

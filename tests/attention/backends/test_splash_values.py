@@ -9,13 +9,14 @@ import oracle
 import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from meshes import BTNH
 
 from attn.attention.backends import Splash
 from attn.attention.backends.splash import Predicate
 from attn.attention.backends.splash_call import FUSED_BLOCKS, LazyMask, block_sizes
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Chunk, Global, Prefix, Window
-from attn.parallel.mesh import AXES, BTNH
+from attn.parallel.mesh import AXES
 
 
 def splash(q, k, v, *, mask, **asked):

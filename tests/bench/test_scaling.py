@@ -1,33 +1,33 @@
-"""Exponents and crossings with answers known by hand, and a small ladder climbed."""
+"""Exponents and crossings with answers known by hand, and a small suite run."""
 
 import json
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import ClassVar, get_args, get_type_hints
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
 
 from attn.attention.choose import DENSE_SCORES
 from attn.bench import command
 from attn.bench.cases import Case
 from attn.bench.command import Benching
-from attn.bench.entrants import KNOBS, Mechanism, entrants, spec_for
-from attn.bench.growth import crossover, fit
-from attn.bench.measure import Samples, Spread, Warm, measure, rounds_within
-from attn.bench.progress import Progress, plan
+from attn.bench.measure import Spread, Warm, measure, rounds_within
+from attn.bench.ours import Mechanism, runners
+from attn.bench.race import timed
 from attn.bench.record import Crossover, Fit, GrowthRecord, Record, Row
-from attn.bench.run import run_suite, timed
-from attn.bench.sheets import exponent, overtaken
-from attn.bench.suites import GROWTH, SUITES, Ladder, Suite, Target
-from attn.bench.table import write
+from attn.bench.run import run_suite, total_work
+from attn.bench.scaling import crossover, fit
+from attn.bench.suite import Scaling, Suite, Target
+from attn.bench.table import exponent, overtaken, write
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.kernels import KERNELS, Kernel
+from experiments.benchmarks import RESULTS, SUITES
+from experiments.benchmarks.mechanisms import KNOBS, TARGETS
 
 LENGTHS = (1024, 2048, 4096, 8192)
 
@@ -95,54 +95,59 @@ def test_numbers_are_written_for_a_reader():
 
 WRONG = {
     "two or more, rising": {"lengths": (64,)},
-    "a ladder is two": {"lengths": (128, 64), "mark": 64},
+    "scaling needs two": {"lengths": (128, 64), "mark": 64},
     "mark = 96": {"mark": 96},
     "fit_from = 128; a line needs two": {"fit_from": 128},
 }
 
 
 @pytest.mark.parametrize("said", WRONG)
-def test_a_ladder_that_tells_nothing_is_refused(said):
+def test_a_scaling_that_tells_nothing_is_refused(said):
     with pytest.raises(UserError, match=said):
-        Ladder(**{"lengths": (64, 128), "fit_from": 64, "mark": 128, **WRONG[said]})
+        Scaling(**{"lengths": (64, 128), "fit_from": 64, "mark": 128, **WRONG[said]})
 
 
 def test_a_mechanism_that_there_is_not_is_refused():
-    ladder = Ladder((64, 128), 64, 128, mechanisms=("windw",))
+    scaling = Scaling((64, 128), 64, 128, mechanisms=("windw",))
     with pytest.raises(UserError, match="did you mean 'window'"):
-        entrants(ladder)
+        runners(scaling)
     with pytest.raises(UserError, match="a part of a mechanism's name"):
-        command.check(Benching(suite="mechanisms", only="no such"))
+        command.check(Benching(suite="mechanisms", only="no such"), SUITES, RESULTS)
 
 
-def test_a_part_of_the_ladder_is_by_name():
-    part, out = command.check(Benching(suite="mechanisms", only="linear"))
-    assert part.ladder is not None
-    assert set(part.ladder.mechanisms) == {name for name in KERNELS if "linear" in name}
-    assert (out, part.targets) == (None, GROWTH)
-    assert command.check(Benching(suite="mechanisms")) == (
+def test_a_part_of_the_scaling_is_by_name():
+    part, out = command.check(
+        Benching(suite="mechanisms", only="linear"), SUITES, RESULTS
+    )
+    assert part.scaling is not None
+    assert set(part.scaling.mechanisms) == {
+        name for name in KERNELS if "linear" in name
+    }
+    assert (out, part.targets) == (None, TARGETS)
+    assert command.check(Benching(suite="mechanisms"), SUITES, RESULTS) == (
         SUITES["mechanisms"],
-        command.RESULTS,
+        RESULTS,
     )
 
 
-def test_every_suite_can_be_asked_for():
-    assert set(get_args(get_type_hints(Benching)["suite"])) == set(SUITES)
+def test_a_suite_that_there_is_not_is_refused_with_the_nearest_name():
+    with pytest.raises(UserError, match="did you mean 'mechanisms'"):
+        command.check(Benching(suite="mechanism"), SUITES, RESULTS)
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_mechanism_has_a_meaning_at_every_length_of_the_suite(name):
-    ladder = SUITES["mechanisms"].ladder
-    assert ladder is not None
-    for case in ladder.cases:
-        assert Mechanism(name).why_unsupported(case) is None
+    scaling = SUITES["mechanisms"].scaling
+    assert scaling is not None
+    for case in scaling.cases:
+        assert Mechanism(name, KNOBS.get(name, {})).why_unsupported(case) is None
 
 
 def test_knobs_stay_but_where_the_paper_lets_them_grow():
     for name in KNOBS.keys() & KERNELS.keys():
-        same = spec_for(name, 1024) == spec_for(name, 16384)
-        assert same == (name not in ("strided", "fixed"))
-    assert spec_for("strided", 4096) == KERNELS["strided"](stride=64)  # pyright: ignore
+        spec = Mechanism(name, KNOBS[name]).spec
+        assert (spec(1024) == spec(16384)) == (name not in ("strided", "fixed"))
+    assert Mechanism("strided", KNOBS["strided"]).spec(4096).stride == 64  # pyright: ignore
 
 
 def test_who_is_slow_sits_out_and_is_paired_within_its_own_rounds():
@@ -153,9 +158,9 @@ def test_who_is_slow_sits_out_and_is_paired_within_its_own_rounds():
         for name, once in {"a": 0.1, "b": 2.0}.items()
     }
     found = measure(calls, rounds=5, budget=6.0)
-    assert [len(found[name].seconds) for name in "ab"] == [5, 3]
+    assert [len(found[name]) for name in "ab"] == [5, 3]
     assert "".join(heard) == "abbaabaa"
-    slow, fast = Samples((4.0, 6.0, 8.0), 0.0), Samples((1.0, 2.0, 4.0, 9.0, 9.0), 0.0)
+    slow, fast = (4.0, 6.0, 8.0), (1.0, 2.0, 4.0, 9.0, 9.0)
     row = timed(Row("x", "ok"), slow, fast, None, 80.0)
     assert (row.ratio, row.gflops, row.share) == (Spread(3.0, 2.0, 4.0), None, None)
     assert timed(Row("x", "ok"), fast, slow, None, 80.0).ratio == Spread(
@@ -229,32 +234,56 @@ class Late(Odd):
         return jax.pure_callback(wait, shape, v, vmap_method="expand_dims")
 
 
-TINY = Ladder(
-    (256, 512), 256, 512, ("window", "linformer", "odd", "wild", "late"), 2, 8, 1.0
+TINY = Scaling(
+    (256, 512),
+    256,
+    512,
+    ("window", "linformer", "odd", "wild", "late"),
+    KNOBS,
+    2,
+    8,
+    1.0,
 )
 
 
+class Silent:
+    """A display that shows nothing, and counts."""
+
+    def __init__(self):
+        self.work = 0.0
+
+    def begin(self, name, steps, work=None):
+        self.work += work or steps
+
+    def note(self, text):
+        pass
+
+    def advance(self, step, steps, values):
+        assert 0 <= step <= steps
+
+
 @pytest.fixture(scope="module")
-def climbed() -> Record:
-    suite = Suite((), targets=GROWTH, ladder=TINY)
+def measured() -> Record:
+    suite = Suite((), targets=TARGETS, scaling=TINY)
     with pytest.MonkeyPatch.context() as patch:
         for kernel in (Odd, Wild, Late):
             patch.setitem(KERNELS, kernel.name, kernel)
         # So that softmax takes the tiles, and its definition is another rival.
         patch.setitem(DENSE_SCORES, "cpu", 0)
-        parts = plan(suite, 5, 1)
-        assert [samples for _, samples in parts] == [7 * 5] * 4
-        with Progress(Console(quiet=True), parts) as watch:
-            return run_suite("mechanisms", suite, 5, watch)
+        watch = Silent()
+        record = run_suite("mechanisms", suite, 5, watch)
+        # Who was slow is not run at the other lengths.
+        assert 0.8 < watch.work / total_work(suite, 5) <= 1.0
+        return record
 
 
 @pytest.mark.slow
-def test_everyone_climbs_and_who_cannot_says_why(climbed):
-    assert [(case.tokens, case.backward) for case in climbed.cases] == [
+def test_everyone_is_run_and_who_cannot_says_why(measured):
+    assert [(case.tokens, case.backward) for case in measured.cases] == [
         *((256, False), (256, True), (512, False), (512, True))
     ]
-    first, second, *_, last = climbed.cases
-    for case in climbed.cases:
+    first, second, *_, last = measured.cases
+    for case in measured.cases:
         for name in ("attn", "attn dense", "window", "linformer"):
             row = case.row(name)
             assert (row.status, len(row.samples_ms)) == ("ok", 5)
@@ -266,17 +295,17 @@ def test_everyone_climbs_and_who_cannot_says_why(climbed):
         assert case.row("odd").reason == "RuntimeError: no such kernel"
         assert case.row("wild").status == "wrong"
     assert first.row("late").status == "slow"
-    assert second.row("late").status == last.row("late").status == "refused"
+    assert second.row("late").status == last.row("late").status == "unsupported"
     assert last.row("late").reason == "one call took 1 s at 256 tokens, forward"
 
 
 @pytest.mark.slow
-def test_growth_has_a_line_for_everyone_in_both_directions(climbed):
-    assert [one.mechanism for one in climbed.growth[::2]] == [
+def test_growth_has_a_line_for_everyone_in_both_directions(measured):
+    assert [one.mechanism for one in measured.growth[::2]] == [
         *("softmax", "softmax by definition", "window", "linformer"),
         *("odd", "wild", "late"),
     ]
-    by_name = {(one.mechanism, one.backward): one for one in climbed.growth}
+    by_name = {(one.mechanism, one.backward): one for one in measured.growth}
     dense = by_name["softmax by definition", True]
     assert dense.time.tokens == dense.scratch.tokens == (256, 512)
     assert dense.scratch.exponent == pytest.approx(2.0, abs=0.2)
@@ -285,16 +314,16 @@ def test_growth_has_a_line_for_everyone_in_both_directions(climbed):
     assert (odd.time, odd.scratch, odd.ratio, odd.crossover) == (None,) * 4
     assert odd.note == "256 tokens: failed: RuntimeError: no such kernel"
     assert by_name["late", False].note.startswith("256 tokens: slow: one call took")
-    verdicts = {target.title: target.verdict for target in climbed.targets}
+    verdicts = {target.title: target.verdict for target in measured.targets}
     assert verdicts["scratch exponent, softmax by definition"] == "aim met"
     # The recurrent ones here gave no numbers.
     assert list(verdicts.values()).count("not measured") == 4
 
 
 @pytest.mark.slow
-def test_a_ladder_is_written_as_data_page_and_picture(climbed, tmp_path):
-    data, page, picture = write(climbed, tmp_path)
-    assert Record.from_json(json.loads(data.read_text())) == climbed
+def test_a_scaling_is_written_as_data_page_and_picture(measured, tmp_path):
+    data, page, picture = write(measured, tmp_path)
+    assert json.loads(data.read_text())["growth"][0]["mechanism"] == "softmax"
     text = page.read_text()
     assert "exponents fitted to 256, 512 tokens" in text
     assert "| time over softmax at 512, forward | forward + backward |" in text
@@ -305,8 +334,8 @@ def test_a_ladder_is_written_as_data_page_and_picture(climbed, tmp_path):
 
 def test_weights_that_are_trained_get_gradients_too():
     case = Case(256, N=2, K=2, H=8, backward=True)
-    one = Mechanism("linformer")
-    assert one.moves(case)
-    assert not Mechanism("performer").moves(case)
+    one = Mechanism("linformer", KNOBS["linformer"])
+    assert one.trains_extras(case)
+    assert not Mechanism("performer", {}).trains_extras(case)
     (weights,) = one.extras(case)
     assert jax.tree.map(jnp.shape, weights) == {"E": (2, 256, 256), "F": (2, 256, 256)}

@@ -1,19 +1,19 @@
-"""Patterns of places in the text: first tokens, chunks, summary columns."""
+"""Patterns of absolute positions: first tokens, chunks, summary columns."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from attn.errors import UserError
-from attn.masks.base import Index, Mask, Tile
+from attn.masks.base import Mask
 from attn.masks.fields import whole
-from attn.masks.runs import MOST, covered, one
+from attn.masks.intervals import MOST, covered, one
+from attn.masks.pattern import Index, Tile, verdict
 
 
 def first(start: Index, stop: Index, count: int) -> np.ndarray:
-    """The verdict on places start..stop-1 where the first `count` are visible."""
-    some = np.where(start < count, Tile.PARTIAL, Tile.EMPTY)
-    return np.where(stop <= count, Tile.FULL, some)
+    """The verdict on positions start..stop-1 of which the first `count` are visible."""
+    return verdict(np.clip(count - start, 0, stop - start), stop - start)
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,10 +95,10 @@ class Chunk(Mask):
 
 @dataclass(frozen=True, repr=False)
 class Earlier(Mask):
-    """A query sees the blocks of `k_block` keys before the one that answers its own block
-    of `q_block` queries: floor(s / k_block) < floor(t / q_block).
+    """A query sees the key blocks before its own: floor(s / k_block) < floor(t / q_block).
 
-    Of keys that are `k_block` summaries of each `q_block` tokens, those of earlier tokens.
+    Blocks hold `q_block` queries and `k_block` keys. If the keys are `k_block` summaries
+    of each `q_block` tokens, these are the summaries of earlier tokens.
     """
 
     q_block: int
@@ -121,10 +121,9 @@ class Earlier(Mask):
 
 @dataclass(frozen=True, repr=False)
 class Fixed(Mask):
-    """A query sees its own block of `stride` tokens and the last `columns` keys of every
-    block, which stand for a summary of it.
+    """A query sees its own block of `stride` tokens, and the last keys of every block.
 
-    The fixed factorisation of Child et al. 2019, section 4.3 (their l and c), both
+    The last `columns` keys of a block stand for a summary of it: the fixed factorisation of Child et al. 2019, section 4.3 (their l and c), both
     parts together; theirs is `Causal() & Fixed(stride, columns)`.
     """
 

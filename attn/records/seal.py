@@ -1,4 +1,4 @@
-"""Seals: a JSON file beside a folder that tells whether a byte of it has changed."""
+"""Seals: JSON that tells whether a byte of a folder, or of itself, has changed."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def write_seal(seal: Path, folder: Path, *, without: Collection[str], notes: Map
       notes: JSON values to keep in the seal, under `notes`.
     """
     files = {
-        name: _sha256(path)
+        name: digest(path)
         for name, path in _files(folder).items()
         if name not in without
     }
@@ -30,7 +30,7 @@ def write_seal(seal: Path, folder: Path, *, without: Collection[str], notes: Map
 def extend_seal(seal: Path, folder: Path, names: Collection[str]) -> None:
     """Adds the files `names` of `folder` to a seal."""
     values = _read(seal)
-    values["files"] |= {name: _sha256(folder / name) for name in names}
+    values["files"] |= {name: digest(folder / name) for name in names}
     _write(seal, values)
 
 
@@ -48,8 +48,8 @@ def broken_seal(seal: Path, folder: Path, *, optional: Collection[str]) -> str |
             return f"{name} is missing"
         for name in sorted(found.keys() - sealed.keys() - set(optional)):
             return f"{name} does not belong to it"
-        for name, digest in sealed.items():
-            if _sha256(found[name]) != digest:
+        for name, known in sealed.items():
+            if digest(found[name]) != known:
                 return f"{name} is damaged"
     except UserError:
         return f"its seal {seal.name} is damaged"
@@ -65,14 +65,14 @@ def notes_of(seal: Path) -> dict[str, Any]:
 
 def _read(seal: Path) -> dict[str, Any]:
     values = read_json(seal) or {}
-    if values.pop("sha256", None) != _sha256_of(values):
+    if not is_signed(values):
         raise UserError(f"{seal} is damaged")
     return values
 
 
 def _write(seal: Path, values: dict[str, Any]) -> None:
     seal.parent.mkdir(parents=True, exist_ok=True)
-    write_json(seal, values | {"sha256": _sha256_of(values)})
+    write_json(seal, signed(values))
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -80,10 +80,19 @@ def _files(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def _sha256(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sha256_of(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+def signed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values with the SHA-256 of their text beside them."""
+    values = {key: value for key, value in values.items() if key != "sha256"}
+    text = json.dumps(values, sort_keys=True)
+    return values | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def is_signed(values: Mapping[str, Any]) -> bool:
+    """Whether values are as `signed` left them."""
+    return signed(values) == values

@@ -1,32 +1,27 @@
-"""Patterns of the distance between query and key: causal, windows, strides."""
+"""Patterns of the relative position k - q: causal, windows, strides."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from attn.masks.base import Index, Mask, Tile
+from attn.masks.base import Mask
 from attn.masks.fields import whole
-from attn.masks.runs import MOST, Runs, one, packed
-
-
-def verdict(shown: Index, pairs: Index) -> np.ndarray:
-    """The verdict on tiles of which `shown` out of `pairs` places are visible."""
-    some = np.where(np.asarray(shown) > 0, Tile.PARTIAL, Tile.EMPTY)
-    return np.where(np.asarray(shown) >= pairs, Tile.FULL, some)
+from attn.masks.intervals import MOST, Runs, one, packed
+from attn.masks.pattern import Index, verdict
 
 
 def multiples(low: Index, high: Index, step: int) -> Index:
-    """How many multiples of `step` lie in low..high; 0 where high < low."""
+    """Counts the multiples of `step` in low..high; 0 where high < low."""
     return np.maximum(np.floor_divide(high, step) - np.floor_divide(low - 1, step), 0)
 
 
 class Diagonal(Mask):
-    """Which differences `k - q` are visible: each diagonal of the map is all or nothing."""
+    """A pattern of the differences `k - q`: each diagonal of the map is all or nothing."""
 
     diagonal = True
 
     def distances(self, low: Index, high: Index) -> Index:
-        """How many of the differences low..high are visible."""
+        """Counts the visible differences among low..high."""
         raise NotImplementedError
 
     def tile(self, q0, q1, k0, k1):
@@ -37,7 +32,7 @@ class Diagonal(Mask):
 
 @dataclass(frozen=True, repr=False)
 class Causal(Diagonal):
-    """A query sees the keys up to its own place plus `offset`: s <= t + offset.
+    """A query sees the keys up to its own position plus `offset`: s <= t + offset.
 
     Query 0 stands at key 0. With T != S, `Causal(offset=S - T)` lets the last query
     stand at the last key.
@@ -84,10 +79,9 @@ class Window(Diagonal):
 
 @dataclass(frozen=True, repr=False)
 class Dilated(Diagonal):
-    """A window with gaps: `left` keys before the query and `right` after it, each
-    `dilation` apart, and the query's own place.
+    """A window with gaps: keys `dilation` apart, around the query and itself included.
 
-    s = t + j dilation for -left <= j <= right (Beltagy et al. 2020, section 3.1);
+    `left` keys before it and `right` after it: s = t + j dilation for -left <= j <= right (Beltagy et al. 2020, section 3.1);
     `Dilated(left, right, 1)` shows what `Window(left, right)` shows.
     """
 
@@ -148,7 +142,7 @@ class Strided(Diagonal):
 
 
 def singles(keys: np.ndarray, S: int) -> Runs:
-    """Runs of single keys [n, R], in order; those outside 0..S-1 are left out."""
+    """Makes runs of single keys [n, R], in order; those outside 0..S-1 are left out."""
     inside = (keys >= 0) & (keys < S)
     row = np.repeat(np.arange(len(keys)), keys.shape[1])
     start, end = np.where(inside, keys, 0), np.where(inside, keys + 1, 0)

@@ -1,4 +1,4 @@
-"""How many marked cells a rectangle holds, for many rectangles at once."""
+"""Orthogonal range counting: the visible cells of a rectangle, many at once."""
 
 import numpy as np
 
@@ -12,13 +12,13 @@ class SummedArea:
         np.cumsum(self.sums[1:, 1:], axis=1, out=self.sums[1:, 1:])
 
     def count(self, i0, i1, j0, j1):
-        """Marked cells of rows i0..i1-1 and columns j0..j1-1."""
+        """Counts the visible cells of rows i0..i1-1 and columns j0..j1-1."""
         s = self.sums
         return s[i1, j1] - s[i0, j1] - s[i1, j0] + s[i0, j0]
 
 
 class WaveletMatrix:
-    """Counts in a sparse grid: O(log N) a rectangle, memory for the marked cells only.
+    """Counts in a sparse grid: O(log N) a rectangle, memory for the visible cells only.
 
     Claude and Navarro 2012. Cells are sorted by row; each level holds one bit of the
     columns, from the highest down, after a stable sort by the bits above it.
@@ -36,11 +36,11 @@ class WaveletMatrix:
             column = np.concatenate([column[high == 0], column[high == 1]])
 
     def count(self, i0, i1, j0, j1):
-        """Marked cells of rows i0..i1-1 and columns j0..j1-1."""
+        """Counts the visible cells of rows i0..i1-1 and columns j0..j1-1."""
         return self._below(i0, i1, j1) - self._below(i0, i1, j0)
 
     def _below(self, i0, i1, limit):
-        """Marked cells of rows i0..i1-1 in columns below `limit`."""
+        """Counts the visible cells of rows i0..i1-1 in columns below `limit`."""
         low, high, limit = np.broadcast_arrays(self.ends[i0], self.ends[i1], limit)
         total = np.zeros(low.shape, np.int64)
         for bit, zeros in self.levels:

@@ -1,0 +1,137 @@
+"""A rival: a library's attention, made ready for a case."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attn.bench.cases import Case
+from attn.bench.check import Inputs
+from attn.bench.measure import free_memory
+
+
+class Unsupported(Exception):
+    """A rival cannot run a case; the message says why."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A rival made ready for a case, and what its first call gave."""
+
+    call: Callable[[], Sequence[Any]]
+    """Runs once and returns when the outputs are there."""
+    outputs: list[np.ndarray]
+    """The output, and dq, dk, dv of a backward case, [B, T or S, N or K, H]."""
+    compile_seconds: float
+    """Time to compile; for torch, which compiles when it is called, of the first call."""
+    temp_bytes: int | None = None
+    """Scratch memory, where the library tells it."""
+    note: str = ""
+
+
+class Rival:
+    """A library's attention; subclasses say what they cannot do, and build the rest."""
+
+    name: str
+    package: ClassVar[str] = "jax"
+    promises: ClassVar[bool] = True
+    """Whether it gives the definition of a case, and not only something finite."""
+
+    def why_unsupported(self, case: Case) -> str | None:
+        """Why it cannot run `case`, as far as known before building; None if it can."""
+        if find_spec(self.package) is None:
+            return f"not installed: pip install {self.package}"
+        return None
+
+    def note(self, case: Case) -> str:
+        """What a reader should know about how it runs `case`."""
+        return ""
+
+    def function(self, case: Case) -> Callable[..., Any]:
+        """The call as a function of q, k, v in the library's own arrays and layout."""
+        raise NotImplementedError
+
+    def build(self, case: Case, inputs: Inputs) -> Built:
+        """Compiles, and puts the inputs where they are wanted; raises `Unsupported`."""
+        raise NotImplementedError
+
+
+class JaxRival(Rival):
+    """A function of JAX arrays, compiled ahead of time."""
+
+    heads_first: ClassVar[bool] = False
+    """Whether it takes [B, N, T, H] in place of [B, T, N, H]."""
+
+    def wants_mask(self, case: Case) -> bool:
+        """Whether the mask has to be handed over as an array [1, 1, T, S]."""
+        return False
+
+    def extras(self, case: Case) -> list[Any]:
+        """What `function` takes beside q, k and v: the dense mask if it `wants_mask`."""
+        if not self.wants_mask(case):
+            return []
+        return [jnp.asarray(case.mask.dense(case.T, case.S)[None, None])]
+
+    def trains_extras(self, case: Case) -> bool:
+        """Whether the gradients of its extras are asked for too."""
+        return False
+
+    def note(self, case: Case) -> str:
+        return "dense mask" if self.wants_mask(case) else ""
+
+    def _swap(self, x):
+        return x.swapaxes(1, 2) if self.heads_first else x
+
+    def build(self, case: Case, inputs: Inputs) -> Built:
+        dtype = jnp.dtype(case.dtype)
+        arrays = [jnp.array(self._swap(x), dtype) for x in inputs.arrays]
+        args = (arrays if case.backward else arrays[:3], self.extras(case))
+        start = time.perf_counter()
+        run = program(self.function(case), case, self.trains_extras(case))
+        compiled = jax.jit(run).lower(*args).compile()
+        took = time.perf_counter() - start
+        memory = compiled.memory_analysis()
+        temp = memory.temp_size_in_bytes if memory else None
+        require_memory(temp or 0)
+
+        def call():
+            return jax.block_until_ready(compiled(*args))
+
+        outputs = call()[: len(args[0]) if case.backward else 1]
+        found = [self._swap(np.asarray(x.astype(jnp.float32))) for x in outputs]
+        return Built(call, found, took, temp, self.note(case))
+
+
+def program(
+    function: Callable[..., jax.Array], case: Case, trains_extras: bool = False
+) -> Callable[..., Any]:
+    """The outputs, and gradients, as a function of ([q, k, v], extras) or ([q, k, v, g], extras).
+
+    Args:
+        trains_extras: whether the gradients of the extras come too, after q, k and v's.
+    """
+
+    def forward(arrays, extras):
+        return [function(*arrays, *extras)]
+
+    def backward(arrays, extras):
+        *qkv, g = arrays
+        trained, fixed = (extras, []) if trains_extras else ([], extras)
+        out, pull = jax.vjp(lambda *x: function(*x, *fixed), *qkv, *trained)
+        return [out, *pull(g)]
+
+    return backward if case.backward else forward
+
+
+def require_memory(needed: float | int) -> None:
+    """Raises `Unsupported` where a call would need most of the memory that is free."""
+    free = free_memory()
+    if needed > 0.8 * free:
+        raise Unsupported(
+            f"needs {needed / 2**30:.1f} GiB of scratch; {free / 2**30:.1f} GiB are free"
+        )

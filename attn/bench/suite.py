@@ -1,0 +1,144 @@
+"""A suite as data: who meets whom, what is measured of ours alone, and the targets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Literal
+
+from attn.bench.cases import Case, Race
+from attn.errors import UserError
+from attn.kernels import KERNELS
+
+Kind = Literal[
+    "speed",
+    "density",
+    "scratch",
+    "growth",
+    "compile",
+    "time exponent",
+    "scratch exponent",
+    "time ratio",
+    "compile each",
+]
+Knob = int | Callable[[int], int]
+"""The value of a mechanism's field, or the value at a length of T tokens."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on a number that a suite measures, and what we aim for."""
+
+    title: str
+    kind: Kind
+    bound: float
+    """At least this much for `speed`, at most this much for the other kinds."""
+    aim: float
+    against: str = ""
+    """For `speed`: the rival whose time over ours counts; for `time ratio`: under ours."""
+    cases: tuple[Case, ...] = ()
+    """For `speed`: the worst of them counts."""
+    who: tuple[str, ...] = ()
+    """For a scaling suite: mechanisms and families, of which the worst counts; else all."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.kind == "speed"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Every mechanism at rising lengths, beside softmax: how its cost grows."""
+
+    lengths: tuple[int, ...]
+    """Tokens, rising."""
+    fit_from: int
+    """The shortest length from which exponents are fitted; fixed costs weigh below."""
+    mark: int
+    """The length at which ratios and compile times are reported."""
+    mechanisms: tuple[str, ...] = ()
+    """Names in `attn.kernels.KERNELS`; all unless given."""
+    knobs: Mapping[str, Mapping[str, Knob]] = field(default_factory=dict)
+    """Fields of a mechanism that differ from their defaults."""
+    heads: int = 4
+    head_dim: int = 64
+    patience: float = 10.0
+    """Seconds of a call beyond which it is timed once, and not tried at longer lengths."""
+    budget: float = 6.0
+    """Seconds of samples of one mechanism, after which it sits out the rounds left."""
+
+    def __post_init__(self):
+        if len(self.lengths) < 2 or list(self.lengths) != sorted(set(self.lengths)):
+            raise UserError(
+                f"lengths {self.lengths}; scaling needs two or more, rising"
+            )
+        if self.mark not in self.lengths:
+            raise UserError(f"mark = {self.mark}; it must be one of {self.lengths}")
+        if sum(self.fit_from <= T for T in self.lengths) < 2:
+            raise UserError(
+                f"fit_from = {self.fit_from}; a line needs two lengths of {self.lengths}"
+            )
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Length by length, forward and then with gradients."""
+        N = self.heads
+        return tuple(
+            Case(T, backward=backward, N=N, K=N, H=self.head_dim)
+            for T, backward in product(self.lengths, (False, True))
+        )
+
+    def part(self, only: str) -> "Scaling | None":
+        """The mechanisms whose names hold `only`; None if there are none."""
+        names = tuple(name for name in self.mechanisms or KERNELS if only in name)
+        return replace(self, mechanisms=names) if names else None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Races, and what is measured of our blockwise kernel alone."""
+
+    races: tuple[Race, ...]
+    targets: tuple[Target, ...] = ()
+    density: tuple[Case, ...] = ()
+    """Cases whose time is held against their density and the dense time."""
+    lengths: tuple[int, ...] = ()
+    """Tokens at which compile time and scratch memory are taken, rising fourfold."""
+    scaling: Scaling | None = None
+
+    def part(self, only: str) -> "Suite":
+        """What has `only` in its name; a target stays if its cases do.
+
+        `masks` and `compiling` name what is measured of our kernel alone.
+
+        Raises:
+            UserError: nothing is called so.
+        """
+        if not only:
+            return self
+        races = tuple(race for race in self.races if only in race.case.name)
+        density = self.density if only in "masks" else ()
+        lengths = self.lengths if only in "compiling" else ()
+        scaling = self.scaling and self.scaling.part(only)
+        if not (races or density or lengths or scaling):
+            names = "a mechanism's name, as in 'window'"
+            if self.races:
+                example = self.races[0].case.name
+                names = f"a case's name, as in {example!r}, or 'masks', or 'compiling'"
+            raise UserError(
+                f"--only {only!r} is in no name of the suite; a part of {names}"
+            )
+        cases = {race.case for race in races}
+        alone = {
+            "density": density,
+            **dict.fromkeys(("scratch", "growth", "compile"), lengths),
+        }
+        targets = tuple(
+            target
+            for target in self.targets
+            if (
+                cases.issuperset(target.cases)
+                if target.cases
+                else alone.get(target.kind, scaling)
+            )
+        )
+        return Suite(races, targets, density, lengths, scaling)

@@ -1,0 +1,165 @@
+"""The commands that train nothing: list, show, report, inspect, bench."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attn.errors import UserError
+
+if TYPE_CHECKING:
+    from attn.cli.options import Where
+    from attn.config import Experiment
+
+
+class Registry(Protocol):
+    """What can be run, by name."""
+
+    def get(self, name: str) -> Any:
+        """The experiment or the study of that name."""
+        ...
+
+    def everything(self) -> Sequence[Any]:
+        """All of them, in order."""
+        ...
+
+
+Source = Callable[[], Registry]
+"""Gives the registry to a command that needs it."""
+
+
+def list_(words: Sequence[str], registry: Source) -> int:
+    """Prints names, claims, families and minutes."""
+    from attn.cli.listing import as_json, as_lines
+
+    as_values = list(words) == ["--json"]
+    if words and not as_values:
+        from attn.cli.options import Listing, parse
+
+        as_values = parse(Listing, words, prog="launch.py list").json
+    items = registry().everything()
+    if as_values:
+        print(json.dumps(as_json(items), indent=2))
+    else:
+        print("\n".join(as_lines(items)))
+    return 0
+
+
+def show(words: Sequence[str], registry: Source) -> int:
+    """Prints the resolved config and what it costs; nothing is compiled."""
+    from attn.cli.listing import details
+
+    chosen, _, _ = choose(words, "show", registry)
+    print(json.dumps([details(experiment) for experiment in chosen], indent=2))
+    return 0
+
+
+def report(words: Sequence[str], registry: Source) -> int:
+    """Writes tables, plots and one offline page from run folders."""
+    from attn.cli.folders import folder
+    from attn.cli.options import Reporting, parse
+
+    asked = parse(Reporting, words, prog="launch.py report")
+    directory = folder("directory", asked.directory)
+    out = None if asked.out is None else folder("--out", asked.out)
+    readme = asked.readme
+    readme = None if readme is None else folder("--readme", readme, file=True)
+    return write_report(directory, out, readme)
+
+
+def write_report(
+    directory: Path, out: Path | None = None, readme: Path | None = None
+) -> int:
+    """Writes the report of the runs in a folder and prints its tables."""
+    from attn.records.run import load_all
+
+    load_all(directory)  # before matplotlib, which takes longer than a refusal may
+
+    from attn.plots.results import CAPTION, update_readme
+    from attn.plots.tables import to_rich
+    from attn.report import write_report as write
+
+    try:
+        written = write(directory, out)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {out or directory}: {error.strerror}; choose another --out"
+        ) from error
+    printer = console()
+    printer.print(to_rich(written.tables, after=[CAPTION, *written.problems]))
+    if readme is not None:
+        update_readme(readme, written.markdown)
+    print_paths(printer, written.table, written.page)
+    return 0
+
+
+def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
+    """Races our kernels with what a user would pick instead: in turn, by ratio."""
+    from functools import partial
+
+    from attn.bench import command
+    from attn.cli.options import parse
+    from attn.cli.progress import Watch
+
+    asked = parse(command.Benching, words, prog="launch.py bench")
+    quiet = partial(Watch, live=False)  # nothing is drawn while a call is timed
+    command.bench(asked, benchmarks().SUITES, benchmarks().RESULTS, quiet)
+    return 0
+
+
+def inspect(words: Sequence[str], registry: Source) -> int:
+    """Measures how far cheaper attention is from a trained softmax, by its knobs."""
+    from attn.cli.folders import workdir
+
+    experiments, where, study = choose(words, "inspect", registry)
+    if study is not None:
+        raise UserError(f"{study!r} is a study; inspect one of its experiments")
+    root = workdir(where.workdir, experiments[0].name)
+
+    from attn.inspect import command
+
+    printer = console()
+    print_paths(printer, *command.inspect(experiments[0], root, root, printer.print))
+    return 0
+
+
+def choose(
+    words: Sequence[str], command: str, registry: Source
+) -> "tuple[Sequence[Experiment], Where, str | None]":
+    """The experiments that a command line names, with its overrides, and the study."""
+    from attn.cli.options import override
+    from attn.config import Experiment
+
+    name, rest = take_name(words, command)
+    item = registry().get(name)
+    prog = f"launch.py {command}" + (f" {name}" if command != "compare" else "")
+    alone = isinstance(item, Experiment)
+    chosen = [override(e, rest, prog) for e in ([item] if alone else item.experiments)]
+    experiments = [experiment for experiment, _ in chosen]
+    return experiments, chosen[0][1], None if alone else name
+
+
+def take_name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:
+    """The name that a command line begins with, and the rest."""
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: launch.py {command} NAME [--help | options]; NAME as in `list`")
+        raise SystemExit(0)
+    if not words or words[0].startswith("-"):
+        raise UserError(
+            f"launch.py {command} needs a name; `launch.py list` shows them"
+        )
+    return words[0], words[1:]
+
+
+def console():
+    """The terminal, or a page wide enough for a table where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def print_paths(console, *paths: Path) -> None:
+    """Prints where something was written, whatever the names hold."""
+    for path in paths:
+        console.print(str(path), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""The folders that a command line names, refused before anything is written."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from attn.config import Experiment
+from attn.errors import UserError
+from attn.records.files import read_json_or_none
+from attn.records.folder import RunFolder
+
+
+def workdir(text: str | None, name: str) -> Path:
+    """The folder that --workdir names; `runs/NAME` unless given."""
+    return Path("runs", name) if text is None else folder("--workdir", text)
+
+
+def folder(option: str, text: str, *, file: bool = False) -> Path:
+    """The path that an option names, which can be, or become, a folder (or a file).
+
+    Raises:
+        UserError: no folder can be there.
+    """
+    if not text.strip():
+        raise UserError(f"{option} is empty; name a folder, as in runs/mine")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{option} {text!a} is not UTF-8; choose another") from None
+    path = Path(text)
+    for place in (path, *path.parents):
+        try:
+            mode = os.stat(place).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            if place.is_symlink():
+                raise UserError(
+                    f"{option} {path}: {place} is a link to nothing; choose another"
+                ) from None
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{option} {path}: {error.strerror}; choose another"
+            ) from None
+        if not (stat.S_ISDIR(mode) or (file and place == path)):
+            raise UserError(f"{option} {path}: {place} is a file; choose another")
+        break
+    return path
+
+
+def run_folders(
+    root: Path, experiments: Sequence[Experiment], study: str | None
+) -> list[Path]:
+    """The folder of each run: `root`, or for a study one beside the other in it.
+
+    Raises:
+        UserError: a folder holds something else, or a name is not that of a folder.
+    """
+    names = [experiment.name for experiment in experiments]
+    for i, name in enumerate(names):
+        if not name or name in (".", "..") or set(name) & set("/\\\0"):
+            raise UserError(
+                f"experiment {name!r}: the name is that of its folder; rename it "
+                "without slashes"
+            )
+        if name in names[:i]:
+            raise UserError(f"two runs are called {name!r}; sweep other fields")
+    if study is not None:
+        _check_study(root, study, names)
+    folders = [root / name if study else root for name in names]
+    for experiment, place in zip(experiments, folders):
+        RunFolder(place).check(experiment)
+    return folders
+
+
+def _check_study(root: Path, study: str, names: Sequence[str]) -> None:
+    """Raises `UserError` where `root` holds another study, one run, or other files."""
+    if not root.is_dir():
+        return
+    if (root / "config.json").exists():
+        raise UserError(
+            f"{root} is the folder of one run, and {study!r} makes several; choose "
+            "another --workdir"
+        )
+    ours, others = False, []
+    for place in sorted(p for p in root.iterdir() if not p.name.startswith(".")):
+        result = read_json_or_none(place / "result.json") if place.is_dir() else None
+        there = (result or {}).get("study", study)
+        if there != study:
+            raise UserError(
+                f"{root} holds {place.name!r} of {there or 'no study'!r}, and not of "
+                f"{study!r}; choose another --workdir"
+            )
+        run = place.name in names or (place / "config.json").is_file()
+        ours, others = ours or run, others if run else [*others, place.name]
+    if others and not ours:
+        raise UserError(
+            f"{root} holds {others[0]!r} and no run of {study!r}; choose another "
+            "--workdir"
+        )

@@ -1,0 +1,88 @@
+"""The process that a command runs in: its signals, its allocator, its compiler's flag.
+
+Imported before anything heavy, so that a signal finds its handler from the first moment.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from io import TextIOWrapper
+from threading import Lock, Thread
+from types import FrameType
+
+from attn.errors import EXIT_STOPPED
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_ending = Lock()
+
+
+def prepare(heavy: bool) -> None:
+    """Sets up the compiler and the output; a heavy command starts the process again."""
+    from attn import compiler
+
+    os.environ["XLA_FLAGS"] = compiler.flags()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal has no plus-minus
+    if heavy:
+        _use_huge_pages()
+
+
+def watch_signals() -> None:
+    """Ends this process at once at a signal, also while the main thread compiles.
+
+    A handler in Python waits for the main thread to come back from C++. The number of
+    each signal is written to a pipe as it comes, and a thread that reads it calls the
+    handler instead, unless a training has put in its own.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    for number in NUMBERS:
+        signal.signal(number, end_at_once)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    Thread(target=_read_signals, args=(reader,), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+
+
+def _read_signals(reader: int) -> None:
+    while byte := os.read(reader, 1):
+        if signal.getsignal(byte[0]) is end_at_once:
+            end_at_once(byte[0], None)
+
+
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """The handler of a signal that finds nothing to save: one line, and out."""
+    if not _ending.acquire(blocking=False):
+        return
+    said = (
+        f"stopped by {signal.Signals(number).name}; the same command goes on from here"
+    )
+    shown = "\x1b[?25h" * os.isatty(2)  # a progress bar hides the cursor
+    with contextlib.suppress(OSError):
+        os.write(2, f"{shown}{said}\n".encode())
+    # Whoever holds the stream's lock may never give it back.
+    flush = Thread(target=_flush, daemon=True)
+    flush.start()
+    flush.join(0.5)
+    os._exit(EXIT_STOPPED)
+
+
+def _flush() -> None:
+    if sys.stdout:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+
+
+def _use_huge_pages() -> None:
+    """Starts this process again with an allocator that asks for huge pages.
+
+    XLA on a CPU takes its scratch memory anew for each call, and small pages cost it up
+    to a quarter of a training step in faults. glibc reads the setting once, at start.
+    """
+    name, value = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+    if sys.platform == "linux" and name not in os.environ:
+        # Held back until the handlers are there again.
+        signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+        environment = os.environ | {name: value}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)

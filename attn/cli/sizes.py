@@ -1,0 +1,91 @@
+"""What a run needs at the very least, against what the machine has, from configs alone.
+
+Bounds from below: what they refuse could not have ended well, and what they let pass
+may still be too much.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from attn.config import Experiment, cost
+from attn.errors import UserError
+from attn.parallel.mesh import MeshShape
+
+CORE_FLOPS, CHIP_FLOPS = 10**11, 10**15
+"""FLOP/s that a core of a CPU, or an accelerator, does not exceed."""
+STEP_SECONDS = 1e-4
+"""The shortest step."""
+YEAR = 365 * 24 * 3600
+LARGEST = 10**300
+"""Where a number is too large to be shown."""
+
+
+def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
+    """Raises `UserError` where a run is beyond the memory, cores or years there are."""
+    accelerated, cores = has_accelerator(), os.cpu_count() or 1
+    if not accelerated and mesh.size > max(16, 8 * cores):
+        raise UserError(
+            f"mesh data={mesh.data},heads={mesh.heads} divides the CPU into "
+            f"{mesh.size:,} devices, and it has {cores} cores; choose at most "
+            f"{max(16, 8 * cores)}"
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory *= mesh.size if accelerated else 1
+    rate = CHIP_FLOPS * mesh.size if accelerated else CORE_FLOPS * cores
+    for experiment in experiments:
+        _check_memory(experiment, memory)
+        _check_time(experiment, rate)
+
+
+def has_accelerator() -> bool:
+    """Whether jax could find one, as far as the system shows without starting it."""
+    if os.environ.get("JAX_PLATFORMS", "") == "cpu":
+        return False
+    names = ("nvidiactl", "accel0", "accel/accel0", "kfd", "vfio/0")
+    return any(Path("/dev", name).exists() for name in names)
+
+
+def needed_bytes(experiment: Experiment) -> dict[str, int]:
+    """Bytes that a run holds at once, of all seeds, by what they are for."""
+    model, task = experiment.model, experiment.task
+    rows = experiment.seeds * experiment.train.batch_size
+    params = 4 * experiment.seeds * cost.count_params(experiment)
+    stream = 2 if model.dtype == "bfloat16" else 4
+    layers = len(model.pattern) * model.repeats
+    splits = ("num_train", "num_valid", "num_test")
+    examples = sum(getattr(task, split, 0) for split in splits)
+    return {
+        "data": 2 * examples * task.seq_len,
+        "parameters and gradients": 2 * params,
+        "optimizer state": 2 * params,
+        "activations": rows * task.seq_len * model.d_model * layers * stream
+        + rows * task.num_scored * task.num_classes * 4,
+    }
+
+
+def _check_memory(experiment: Experiment, memory: int) -> None:
+    need = needed_bytes(experiment)
+    if sum(need.values()) > memory:
+        parts = ", ".join(f"{_gib(n)} {what}" for what, n in need.items())
+        raise UserError(
+            f"{experiment.name!r} needs at least {_gib(sum(need.values()))} ({parts}) "
+            f"and there are {_gib(memory)}; lower what is largest: "
+            "model.d_model, train.batch_size, seeds, or the sizes of the task"
+        )
+
+
+def _check_time(experiment: Experiment, rate: int) -> None:
+    flops = min(experiment.seeds * int(cost.train_flops(experiment)), LARGEST)
+    steps = min(experiment.train.steps, LARGEST)
+    years = steps / YEAR * max(flops / rate, STEP_SECONDS)
+    if years > 1:
+        raise UserError(
+            f"{experiment.name!r} needs at least {years:,.0f} years: train.steps = "
+            f"{steps:.3g} of {flops:.3g} FLOPs, at {rate:.1g} FLOP/s; lower "
+            "train.steps"
+        )
+
+
+def _gib(count: int) -> str:
+    return f"{min(count, LARGEST) / 2**30:,.1f} GiB"

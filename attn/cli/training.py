@@ -1,0 +1,97 @@
+"""The commands that train: run, compare, sweep."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from attn.cli.commands import Source, choose, console, take_name, write_report
+from attn.errors import EXIT_FAILED, UserError
+
+if TYPE_CHECKING:
+    from attn.cli.options import Where
+    from attn.config import Experiment
+
+
+def run(words: Sequence[str], registry: Source) -> int:
+    """Trains an experiment or a study, goes on with it, or reports what is finished."""
+    experiments, where, study = choose(words, "run", registry)
+    return _train(experiments, where, study)
+
+
+def compare(words: Sequence[str], registry: Source) -> int:
+    """Compares dense, sparse and low-rank attention in one table; or --all there is."""
+    named = "mechanisms" if "--all" in words else "families"
+    rest = [word for word in words if word != "--all"]
+    experiments, where, study = choose([named, *rest], "compare", registry)
+    return _train(experiments, where, study)
+
+
+def sweep(words: Sequence[str], registry: Source) -> int:
+    """Varies one experiment along some of its fields, at equal cost."""
+    from attn.cli.options import Sweep, parse
+    from attn.config import Experiment
+    from attn.config.sweep import sweep as points
+
+    name, rest = take_name(words, "sweep")
+    base = registry().get(name)
+    asked = parse(Sweep, rest, prog=f"launch.py sweep {name}")
+    if not isinstance(base, Experiment):
+        raise UserError(f"{name!r} is a study; sweep one of its experiments")
+    if asked.seeds is not None:
+        base = replace(base, seeds=asked.seeds)
+    grid = _grid(base, asked.over)
+    return _train(points(base, grid, by=asked.match), asked, study=f"sweep-{name}")
+
+
+def _grid(base: "Experiment", over: Sequence[str]) -> dict[str, tuple]:
+    """The values of each field of --over, every one of them once."""
+    from attn.config.sweep import parse_axis
+
+    if not over:
+        raise UserError("sweep needs --over, as in --over model.num_heads=1,2,4")
+    grid = {}
+    for text in over:
+        path, values = parse_axis(base, text)
+        if path in ("name", "claim"):
+            raise UserError(
+                f"--over {text!r}: {path} is no field to sweep; choose one of task, "
+                "model or train"
+            )
+        if path in grid:
+            raise UserError(f"--over names {path} twice; give all its values at once")
+        twice = next((v for i, v in enumerate(values) if v in values[:i]), None)
+        if twice is not None:
+            raise UserError(f"--over {text!r} has {twice} twice; leave one out")
+        grid[path] = values
+    return grid
+
+
+def _train(
+    experiments: "Sequence[Experiment]", where: "Where", study: str | None
+) -> int:
+    """Runs each in its folder, prints the table, and writes the report."""
+    from attn.cli.folders import run_folders, workdir
+    from attn.cli.sizes import check_size
+    from attn.parallel.mesh import MeshShape, use_cpu_devices
+
+    mesh_shape = MeshShape.parse(where.mesh)
+    check_size(experiments, mesh_shape)
+    root = workdir(where.workdir, study or experiments[0].name)
+    for experiment in experiments:
+        experiment.check_mesh(mesh_shape)
+    folders = run_folders(root, experiments, study)
+    use_cpu_devices(mesh_shape.size)
+
+    from attn.cli.progress import Watch
+    from attn.train.study import run_all
+
+    steps = sum(experiment.train.steps for experiment in experiments)
+    with Watch(console(), steps) as watch:
+        failures = run_all(
+            experiments, folders, watcher=watch, mesh_shape=mesh_shape, study=study
+        )
+    write_report(root)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return EXIT_FAILED if failures else 0

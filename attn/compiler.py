@@ -1,0 +1,42 @@
+"""The faults of the compiler that is installed, and the flag that turns them off."""
+
+import os
+import warnings
+
+FLAG = "--xla_cpu_experimental_ynn_fusion_type="
+"""Empty, it keeps XLA from handing fusions to YNNPACK; XLA reads it once, at its start."""
+
+FAULTS = {
+    "0.10.2": "returns wrong numbers for some CPU programs (jax issue 39103)",
+    "0.11.0": "crashes or hangs on some CPU programs (jax issue 39257)",
+}
+"""The fault of each affected jaxlib, unless `FLAG` is set."""
+
+
+def fault() -> str | None:
+    """The fault that programs for a CPU are exposed to; None where there is none."""
+    from jaxlib import __version__ as version
+
+    if FLAG in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return FAULTS.get(version) and f"jaxlib {version} {FAULTS[version]}"
+
+
+def flags() -> str:
+    """The user's `XLA_FLAGS`, with `FLAG` where it is needed; to be set before jax starts."""
+    mine = os.environ.get("XLA_FLAGS", "")
+    return f"{mine} {FLAG}".strip() if fault() else mine
+
+
+def warn_if_exposed() -> None:
+    """Warns whoever computes on a CPU with a faulty jaxlib and without the flag."""
+    import jax
+
+    found = fault()
+    platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    if found and "cpu" in (platforms or "cpu"):
+        warnings.warn(
+            f"{found}; before jax starts, set XLA_FLAGS='{flags()}'",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,170 @@
+"""`linear_state` for positive features that are given by their logarithms.
+
+Row t is the sum of exp(log_q[t, r] + log_k[s, r]) values[s] over r and s, times a factor
+of its own that normalising cancels. Each sum over keys of one feature is kept relative
+to the largest of those keys, m_r, which moves to the query as exp(log_q + m_r): so no
+factor is above 1, the largest term of a row is 1, and what underflows is below the
+rounding of the row. Where all keys are seen m_r is over all keys. Under a causal mask
+no later key may enter it: it runs along the tokens (`recurrent`), or belongs to a block
+of keys that every query behind the block sees whole.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from attn.kernels.lowrank import linear_state
+from attn.kernels.lowrank.linear_state import fit
+
+State = tuple[Float[Array, "R"], Float[Array, "R U"]]
+"""The largest logarithm of each feature so far, and sums relative to it."""
+
+
+def begin(R: int, U: int) -> State:
+    """The state before the first key, float32."""
+    return jnp.full(R, jnp.finfo("float32").min, "float32"), jnp.zeros((R, U))
+
+
+def fold(
+    state: State, log_k: Float[Array, "R"], value: Float[Array, "U"]
+) -> tuple[Float[Array, "R"], Float[Array, "R U"]]:
+    """The state with one key more."""
+    top, sums = state
+    new = lax.stop_gradient(jnp.maximum(top, log_k))
+    fade, share = jnp.exp(top - new)[:, None], jnp.exp(log_k - new)[:, None]
+    return new, sums * fade + share * value[None, :]
+
+
+def unfold(state: State, log_q: Float[Array, "R"]) -> Float[Array, "U"]:
+    """The row of one query over the keys that the state holds."""
+    top, sums = state
+    return _over_largest(log_q + top) @ sums
+
+
+def parallel(
+    log_q: Float[Array, "T R"],
+    log_k: Float[Array, "S R"],
+    values: Float[Array, "S U"],
+    causal: bool,
+) -> Float[Array, "T U"]:
+    """By the map, or its blocks below the diagonal. O(T S) time and memory."""
+    if not causal:
+        return linear_state.parallel(*_all_seen(log_q, log_k), values, False)
+    log_q, log_k, values = _fit_causal(log_q, log_k, values)
+    return _inside(log_q[None], log_k[None], values[None])[0]
+
+
+def recurrent(
+    log_q: Float[Array, "T R"],
+    log_k: Float[Array, "S R"],
+    values: Float[Array, "S U"],
+    causal: bool,
+) -> Float[Array, "T U"]:
+    """Token by token. Memory does not grow with T, but the gradient keeps every state."""
+    if not causal:
+        return linear_state.recurrent(*_all_seen(log_q, log_k), values, False)
+
+    def step(state, token):
+        log_q, log_k, value = token
+        state = fold(state, log_k, value)
+        return state, unfold(state, log_q)
+
+    (T, R), U = log_q.shape, values.shape[1]
+    top = jnp.full_like(log_q[0], _lowest(log_q))
+    empty = top, jnp.zeros((R, U), values.dtype)
+    return lax.scan(step, empty, (log_q, fit(log_k, T, -jnp.inf), fit(values, T)))[1]
+
+
+def chunked(
+    log_q: Float[Array, "T R"],
+    log_k: Float[Array, "S R"],
+    values: Float[Array, "S U"],
+    causal: bool,
+    size: int,
+) -> Float[Array, "T U"]:
+    """Chunk by chunk; what came before a chunk arrives in one state."""
+    if not causal:
+        return linear_state.chunked(*_all_seen(log_q, log_k), values, False, size)
+    log_q, log_k, values = _fit_causal(log_q, log_k, values)
+    T = log_q.shape[0]
+    C = min(size, T)
+    M = -(-T // C)
+    log_q, log_k, values = (
+        fit(x, M * C, fill).reshape(M, C, x.shape[1])
+        for x, fill in ((log_q, -jnp.inf), (log_k, -jnp.inf), (values, 0.0))
+    )
+    top, states = _before(log_k, values)
+    sums = jnp.einsum("mcr,mru->mcu", jnp.exp(log_q + top), states)
+    sums = sums + _inside(log_q, log_k, values)
+    return sums.reshape(M * C, -1)[:T]
+
+
+def _before(log_k, values):
+    """What came before each chunk: largest logarithms [M, 1, R], and sums [M, R, U]."""
+    own = _largest(log_k)
+    sums = jnp.einsum("mcr,mcu->mru", jnp.exp(log_k - own), values)
+    top = lax.cummax(own)
+    before = jnp.concatenate([jnp.full_like(own[:1], _lowest(own)), top[:-1]])
+    kept, gain = (jnp.swapaxes(jnp.exp(x - top), 1, 2) for x in (before, own))
+
+    def then(first, second):
+        (a, x), (b, y) = first, second
+        return a * b, b * x + y
+
+    sums = lax.associative_scan(then, (kept, gain * sums))[1]
+    return before, jnp.pad(sums[:-1], ((1, 0), (0, 0), (0, 0)))
+
+
+def _inside(
+    log_q: Float[Array, "M C R"],
+    log_k: Float[Array, "M C R"],
+    values: Float[Array, "M C U"],
+) -> Float[Array, "M C U"]:
+    """Sums over s <= t in each block: its second half on its first, then each half."""
+    M, C, _ = log_k.shape
+    if C == 1:
+        return jnp.exp(log_q + log_k).sum(axis=2, keepdims=True) * values
+    half, whole = (C + 1) // 2, ((0, 0), (0, C % 2), (0, 0))
+    # Blocks of halves, all first ones before all second: a reshape would have to say how
+    # a mesh divides what `vmap` puts before it.
+    log_q, log_k, values = (
+        jnp.concatenate(
+            [x[:, :half], jnp.pad(x, whole, constant_values=fill)[:, half:]]
+        )
+        for x, fill in ((log_q, -jnp.inf), (log_k, -jnp.inf), (values, 0.0))
+    )
+    first = log_k[:M]
+    top = _largest(first)
+    scores = jnp.einsum("mcr,mdr->mcd", jnp.exp(log_q[M:] + top), jnp.exp(first - top))
+    gain = jnp.einsum("mcd,mdu->mcu", scores, values[:M])
+    own = _inside(log_q, log_k, values)
+    return jnp.concatenate([own[:M], own[M:] + gain], axis=1)[:, :C]
+
+
+def _all_seen(log_q, log_k):
+    """Features where every query sees every key."""
+    top = _largest(log_k)
+    return _over_largest(log_q + top), jnp.exp(log_k - top)
+
+
+def _fit_causal(log_q, log_k, values):
+    """T of each; each query over the largest of its products with keys it sees."""
+    T = log_q.shape[0]
+    log_k, values = fit(log_k, T, -jnp.inf), fit(values, T)
+    seen = jnp.maximum(lax.cummax(lax.stop_gradient(log_k)), _lowest(log_k))
+    top = lax.stop_gradient((log_q + seen).max(axis=1, keepdims=True))
+    return log_q - top, log_k, values
+
+
+def _largest(log_k: Float[Array, "*M C R"]) -> Float[Array, "*M 1 R"]:
+    """Of each feature over the keys; finite where all of them are padding."""
+    largest = log_k.max(axis=-2, keepdims=True, initial=_lowest(log_k))
+    return lax.stop_gradient(largest)
+
+
+def _over_largest(x: Float[Array, "*T R"]) -> Float[Array, "*T R"]:
+    return jnp.exp(x - lax.stop_gradient(x.max(axis=-1, keepdims=True)))
+
+
+def _lowest(x: Array) -> float:
+    return float(jnp.finfo(x.dtype).min)

@@ -1,0 +1,25 @@
+"""What a model is trained for: mask, head, weighted loss and metrics, one file each."""
+
+from attn.objectives.base import (
+    ACCURACY,
+    BITS_PER_BYTE,
+    Batch,
+    Metric,
+    Objective,
+)
+from attn.objectives.classify import Classify
+from attn.objectives.heads import ClassHead, Head, TokenHead
+from attn.objectives.next_token import NextToken
+
+__all__ = [
+    "ACCURACY",
+    "BITS_PER_BYTE",
+    "Batch",
+    "ClassHead",
+    "Classify",
+    "Head",
+    "Metric",
+    "NextToken",
+    "Objective",
+    "TokenHead",
+]

@@ -1,0 +1,108 @@
+"""What an objective is: a mask, a head, a weighted loss and metrics.
+
+A batch is a dictionary of arrays (`attn.tasks.base`). `weights`, [B] or [B, P], say how
+much a row or a scored position counts; 1 unless given.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from attn.kernels.tokens import TokenInfo
+from attn.objectives.heads import Head
+
+Batch = Mapping[str, Array]
+Model = Callable[..., Array]
+"""A model as `attn.model.Transformer` is called."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of merit: its name, its unit in tables, and which way is better."""
+
+    name: Literal["accuracy", "bits_per_byte"]
+    higher_is_better: bool
+
+
+ACCURACY = Metric("accuracy", higher_is_better=True)
+BITS_PER_BYTE = Metric("bits_per_byte", higher_is_better=False)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The base of objectives: cross-entropy at the scored positions of a batch."""
+
+    name: ClassVar[str]
+    causal: ClassVar[bool]
+    """Whether a token may see only those before it."""
+
+    metric: Metric = ACCURACY
+    """The score of a run."""
+
+    def head(self, num_classes: int) -> Head:
+        """The head that a model needs for this."""
+        raise NotImplementedError
+
+    def num_scored(self, T: int) -> int:
+        """Scored positions of a row of T tokens, P, where the task does not say."""
+        raise NotImplementedError
+
+    def logits(self, model: Model, batch: Batch, key: Array | None = None) -> Array:
+        """The model's float32 logits [B, P, V] at the scored positions of a batch.
+
+        Args:
+            key: turns dropout on.
+        """
+        return model(batch["tokens"], TokenInfo(lengths=batch.get("lengths")), key=key)
+
+    def loss(
+        self, model: Model, batch: Batch, key: Array | None = None
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Weighted means over a batch: the loss in nats, and the accuracy."""
+        loss, right = score(self.logits(model, batch, key), batch["targets"])
+        weights = weights_of(batch, loss)
+        if weights is None:
+            return loss.mean(), right.mean()
+        total = jnp.maximum(weights.sum(), 1e-9)
+        return (weights * loss).sum() / total, (weights * right).sum() / total
+
+    def sums(self, model: Model, batch: Batch) -> dict[str, Array]:
+        """Weighted sums over a batch: `loss` in nats, `accuracy`, and their `count`."""
+        loss, right = score(self.logits(model, batch), batch["targets"])
+        weights = weights_of(batch, loss)
+        each = {"loss": loss, "accuracy": right, "count": jnp.ones_like(loss)}
+        return {
+            k: (x if weights is None else weights * x).sum() for k, x in each.items()
+        }
+
+    def metrics(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+        """Metrics by name, of `sums` added up over batches; the objective's own among
+        them."""
+        scores = {name: sums[name] / sums["count"] for name in ("loss", "accuracy")}
+        if self.metric == BITS_PER_BYTE:
+            scores["bits_per_byte"] = scores["loss"] / math.log(2)
+        return scores
+
+
+def score(
+    logits: Float[Array, "B P V"], targets: Int[Array, "B P"]
+) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
+    """Loss in nats, and whether the likeliest class is the target, at each position."""
+    import optax  # not above, since whoever lists tasks needs no optimizer
+
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)
+
+
+def weights_of(batch: Batch, loss: Float[Array, "B P"]) -> Float[Array, "B P"] | None:
+    """How much each scored position counts; None where all count 1."""
+    weights = batch.get("weights")
+    if weights is None:
+        return None
+    return jnp.broadcast_to(
+        weights[:, None] if weights.ndim == 1 else weights, loss.shape
+    )

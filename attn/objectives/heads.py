@@ -1,0 +1,45 @@
+"""What turns the last states of a model into logits, as plain data."""
+
+from dataclasses import dataclass
+
+from attn.kernels.base import matmul_flops
+
+
+@dataclass(frozen=True)
+class Head:
+    """The base of heads; V is the model's vocabulary, D its width."""
+
+    def num_params(self, D: int, V: int) -> int:
+        """Trained numbers of the head itself."""
+        raise NotImplementedError
+
+    def flops(self, num_scored: int, D: int, V: int) -> float:
+        """Multiplications and additions of one sequence with so many scored positions."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TokenHead(Head):
+    """Logits over the vocabulary at every position.
+
+    The output weights are the embedding (Press and Wolf 2017).
+    """
+
+    def num_params(self, D, V):
+        return 0
+
+    def flops(self, num_scored, D, V):
+        return matmul_flops(num_scored, D, V)
+
+
+@dataclass(frozen=True)
+class ClassHead(Head):
+    """Logits over classes, from the mean state of the real tokens."""
+
+    num_classes: int
+
+    def num_params(self, D, V):
+        return self.num_classes * D
+
+    def flops(self, num_scored, D, V):
+        return matmul_flops(num_scored, D, self.num_classes)

@@ -1,0 +1,53 @@
+"""Which dimension of an array lies along which axis of the mesh.
+
+Dimensions have the letters of this package (`attn`'s docstring). Everything that lays
+out an array names its dimensions, as in `spec("B T N H")`; the rules below are all that
+a new mesh axis has to change.
+"""
+
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, reshard
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array
+
+RULES = {"B": "data", "N": "heads", "K": "heads", "F": "heads"}
+"""Mesh axis of a dimension; every other dimension lies whole on each device."""
+
+
+def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:
+    """The layout of an array with these dimensions, as in `spec("B T N H")`.
+
+    Args:
+        dims: a letter a dimension, by spaces. A letter in brackets, as in "D (N) H",
+            lies whole whatever the rules say.
+        shape: key/value heads that the mesh cannot divide lie whole (multi-query
+            attention); without a shape they are taken to be divisible.
+    """
+    axes = [RULES.get(letter) for letter in dims.split()]
+    if shape is not None and "K" in dims.split():
+        at = dims.split().index("K")
+        if shape[at] % axis_size(RULES["K"]):
+            axes[at] = None
+    return P(*axes)
+
+
+def axis_size(axis: str) -> int:
+    """Devices along an axis of the mesh in force; 1 where there is none."""
+    return dict(jax.sharding.get_abstract_mesh().shape).get(axis, 1)
+
+
+def on_mesh() -> bool:
+    """Whether a mesh with Explicit axes is in force."""
+    return AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+
+
+def layout(dims: str, shape: tuple[int, ...] | None = None) -> Any:
+    """`spec` for an `out_sharding` argument; None where no mesh is in force."""
+    return spec(dims, shape) if on_mesh() else None
+
+
+def lay(x: Array, dims: str) -> Array:
+    """`x` laid out by the rules; as it is where no mesh is in force."""
+    return reshard(x, spec(dims, x.shape)) if on_mesh() else x

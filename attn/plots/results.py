@@ -1,0 +1,155 @@
+"""Tables of results: one a task, every run a row, trivial baselines beside them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attn.errors import UserError
+from attn.plots.tables import Cell, Column, Row, Table
+from attn.plots.units import (
+    NONE,
+    count,
+    memory,
+    metric_label,
+    metric_text,
+    milliseconds,
+    quantity,
+)
+from attn.records.comparison import Group, group_runs
+from attn.records.environment import every, provenance
+from attn.records.estimates import Estimate
+from attn.records.run import Run
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+CAPTION = (
+    "Mean over seeds ± half of the 95 % interval (Student t). Bold: the best mean, and "
+    "every mean whose interval overlaps the best one's. FLOPs and time are of one seed; "
+    "scratch memory is what a training step of all seeds needs beside its arguments."
+)
+
+
+def _number(
+    field: str, text: Callable[[float | int | None], str]
+) -> Callable[[Run], Cell]:
+    def cell(run: Run) -> Cell:
+        value = getattr(run.result, field)
+        return Cell(text(value), value)
+
+    return cell
+
+
+def _exact(run: Run) -> Cell:
+    exact = run.result.kernel and run.result.kernel.exact
+    return Cell(NONE) if exact is None else Cell("yes" if exact else "no", int(exact))
+
+
+COSTS: Mapping[Column, Callable[[Run], Cell]] = {
+    Column("parameters"): _number("params", count),
+    Column("train FLOPs a step"): _number("train_flops_per_step", quantity),
+    Column("scratch memory", raw="scratch bytes"): _number("temp_bytes", memory),
+    Column("decoding state", raw="decoding state bytes"): _number(
+        "state_bytes", memory
+    ),
+    Column("ms a step"): _number("step_ms", milliseconds),
+    Column("exact"): _exact,
+}
+
+
+def make_tables(runs: Sequence[Run]) -> list[Table]:
+    """One table for every task of every study among `runs`."""
+    return [make_table(group) for group in group_runs(runs)]
+
+
+def make_table(group: Group) -> Table:
+    """The table of one task: runs by family and mechanism, then baselines, best first."""
+    costs = [column for column in COSTS if _is_shown(column, group)]
+    columns = (
+        *(Column("mechanism", text=True), Column("family", text=True)),
+        *map(Column, group.varying),
+        Column(metric_label(group.metric), raw=group.metric),
+        *costs,
+    )
+    rows = (*_run_rows(group, costs), *_baseline_rows(group, len(costs)))
+    return Table(group.title, columns, rows, note=_made_by(group.runs))
+
+
+def _is_shown(cost: Column, group: Group) -> bool:
+    """An encoder has no decoding state; a column of dashes says nothing."""
+    known = any(COSTS[cost](run).value is not None for run in group.runs)
+    return known or cost.name != "decoding state"
+
+
+def _run_rows(group: Group, costs: Sequence[Column]) -> list[Row]:
+    best = _best(group)
+    rows = []
+    for run in group.runs:
+        cells = [Cell(group.labels[run.directory]), Cell(run.family, family=run.family)]
+        cells += [_knob_cell(value) for value in group.knobs(run)]
+        cells += [_score_cell(run, strong=run.directory in best)]
+        cells += [COSTS[column](run) for column in costs]
+        rows.append(Row(tuple(cells), "failed" if run.failed else "run"))
+    return rows
+
+
+def _baseline_rows(group: Group, costs: int) -> list[Row]:
+    rows = []
+    for name, value in group.baselines:
+        text = metric_text(group.metric, Estimate(value, None, 1), with_n=False)
+        cells = [Cell(name.replace("_", " ")), Cell("baseline")]
+        cells += [Cell(NONE)] * len(group.varying)
+        cells += [Cell(text, value)] + [Cell(NONE)] * costs
+        rows.append(Row(tuple(cells), "baseline"))
+    return rows
+
+
+def _knob_cell(value: Any) -> Cell:
+    number = value if isinstance(value, int | float) else None
+    return Cell(NONE if value is None else str(value), number)
+
+
+def _score_cell(run: Run, *, strong: bool) -> Cell:
+    score = run.score
+    if score is None:
+        why = (run.result.error or "no reason given").strip().splitlines()[0]
+        return Cell(f"failed: {why if len(why) <= 70 else why[:69] + '…'}")
+    value = score.mean if math.isfinite(score.mean) else None
+    return Cell(metric_text(run.metric, score), value, score.half, score.n, strong)
+
+
+def _best(group: Group) -> set[Path]:
+    """Where the best mean is, and every run whose interval overlaps that one's."""
+    scores = {run.directory: run.score for run in group.done}
+    finite = {at: s for at, s in scores.items() if s and math.isfinite(s.mean)}
+    if len(finite) < 2:
+        return set()
+    pick = max if group.higher_is_better else min
+    best = pick(finite.values(), key=lambda score: score.mean)
+    return {at for at, s in finite.items() if s.low <= best.high and best.low <= s.high}
+
+
+def _made_by(runs: Sequence[Run]) -> str:
+    """Seeds, machine, versions, commit and data, in one line."""
+    hashes = [run.result.dataset and run.result.dataset.sha256 for run in runs]
+    data = [f"data {every(h and h[:12] for h in hashes)}"] if any(hashes) else []
+    seeds = f"{every(run.config.get('seeds') for run in runs)} seeds"
+    return provenance([run.environment for run in runs], before=[seeds], after=data)
+
+
+def update_readme(readme: Path, tables: str) -> None:
+    """Puts `tables` between the two results markers of a Markdown file.
+
+    Raises `UserError` when the file does not hold each marker once, in order.
+    """
+    if not readme.exists():
+        raise UserError(f"{readme} does not exist; give a Markdown file with markers")
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in before + after:
+        raise UserError(
+            f"{readme} needs one {BEGIN} and after it one {END}, on own lines"
+        )
+    text = f"{before}{BEGIN}\n\n{tables.strip()}\n\n{END}{after}"
+    readme.write_text(text, encoding="utf-8")

@@ -1,0 +1,34 @@
+"""What can be said of a run before it is measured: its costs, baselines and sizes."""
+
+from attn.config import Experiment, cost
+from attn.records.result import Data, Mechanism, Result
+from attn.tasks.base import Dataset
+
+
+def describe(
+    experiment: Experiment, *, study: str | None, data: Dataset | None = None
+) -> Result:
+    """The result of a run that has failed, until what it measured is put in its place."""
+    model, task = experiment.resolved_model, experiment.task
+    return Result(
+        status="failed",
+        study=study,
+        metric=task.metric.name,
+        higher_is_better=task.metric.higher_is_better,
+        baselines={} if data is None else task.baselines(data),
+        kernel=_mechanism(experiment),
+        dataset=None if data is None else Data(data.builder, data.sha256),
+        params=cost.count_params(experiment),
+        train_flops_per_step=cost.train_flops(experiment),
+        state_bytes=cost.decode_state(experiment),
+        **model.sizes,
+    )
+
+
+def _mechanism(experiment: Experiment) -> Mechanism | None:
+    layer = next(iter(experiment.resolved_model.attention_layers), None)
+    if layer is None:
+        return None
+    kernel, T = layer.mechanism, experiment.task.seq_len
+    density = kernel.pattern(experiment.mask, T, T).density(T)
+    return Mechanism(kernel.name, kernel.family, density, "exact" in kernel.can)

@@ -1,0 +1,47 @@
+"""Means over seeds and their intervals: the one definition of +- in every table."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, and how far the truth may be from it."""
+
+    mean: float
+    half: float | None
+    """Half width of the 95 % interval (Student t, n - 1 degrees); None when n = 1."""
+    n: int
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval; the mean itself when n = 1."""
+        return self.mean - (self.half or 0.0)
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval; the mean itself when n = 1."""
+        return self.mean + (self.half or 0.0)
+
+
+def t_quantile(degrees: int) -> float:
+    """Student's t at 97.5 %: the half width of a 95 % interval, in standard errors."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.975))
+
+
+def estimate(values: Sequence[float | int]) -> Estimate:
+    """The mean of one number a seed and its 95 % interval.
+
+    A seed that is not finite makes the mean NaN: a diverged seed is never dropped.
+    """
+    n = len(values)
+    if not all(math.isfinite(value) for value in values):
+        return Estimate(math.nan, None, n)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Estimate(mean, None, 1)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return Estimate(mean, t_quantile(n - 1) * spread / math.sqrt(n), n)

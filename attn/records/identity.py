@@ -1,0 +1,58 @@
+"""Whether two experiments are one: their configs as JSON, and the field that differs."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attn.config import Experiment, fingerprint, from_json, to_json
+from attn.errors import UserError
+from attn.records.typed import encode
+
+NO_PART = ("claim", "fingerprint", "train.save_every")
+"""Fields that may differ: words, and how often a run is saved, make no other run."""
+
+_ABSENT = object()
+
+
+def identity(experiment: Experiment) -> dict[str, Any]:
+    """What `config.json` holds: the experiment, and its fingerprint."""
+    return encode(to_json(experiment)) | {"fingerprint": fingerprint(experiment)}
+
+
+def experiment_of(config: Mapping[str, Any]) -> Experiment:
+    """The experiment that the values of a `config.json` stand for.
+
+    Raises:
+      UserError: a field is unknown, missing, or of another type.
+    """
+    return from_json({k: v for k, v in config.items() if k != "fingerprint"})
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """The first field that makes two experiments, in words; None where they are one.
+
+    A field that `there` does not have yet counts with its default.
+    """
+    with contextlib.suppress(UserError):
+        there = identity(experiment_of(there))
+    for name, old, new in _differences(there, here, ""):
+        if name not in NO_PART:
+            return f"{name} is {_show(old)} there and {_show(new)} here"
+    return None
+
+
+def _differences(there: Any, here: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the leaves that differ, as (dotted name, there, here)."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in [*here, *(key for key in there if key not in here)]:
+            path = f"{name}.{key}" if name else key
+            yield from _differences(
+                there.get(key, _ABSENT), here.get(key, _ABSENT), path
+            )
+    elif there != here:
+        yield name, there, here
+
+
+def _show(value: Any) -> str:
+    return "absent" if value is _ABSENT else json.dumps(value)

@@ -1,0 +1,40 @@
+"""A folder that belongs to one process: the lock of the system, which ends with its holder."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from attn.errors import UserError
+
+NAME = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What a file system says that has no locks, such as Lustre without `flock`."""
+
+
+def lock(folder: Path) -> IO[str]:
+    """The open lock file of `folder`; closing it, or any end of this process, unlocks.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    file = (folder / NAME).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise UserError(
+            f"another process ({holder}) is writing to {folder}; wait for it, stop it, "
+            "or choose another --workdir"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            file.close()
+            raise
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

@@ -1,0 +1,66 @@
+"""Attention maps on disk: read within the memory that their shapes say, or not at all."""
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+NAME = "maps.npz"
+LARGEST_BYTES = 2**28
+"""What the arrays of one file may hold in all."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Attention of one seed on one test example."""
+
+    layers: Mapping[str, np.ndarray]
+    """float32 [N, T, S] by layer, first to last."""
+    labels: tuple[str, ...]
+    """What to write beside each of the T tokens."""
+
+
+def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of an npz file of these arrays."""
+    raw = io.BytesIO()
+    np.savez_compressed(raw, **arrays)
+    return raw.getvalue()
+
+
+def unpack(path: Path, *, largest: int = LARGEST_BYTES) -> Maps:
+    """The maps in a file.
+
+    Raises:
+      ValueError: the file is damaged, or holds more than its shapes say.
+    """
+    try:
+        _check_sizes(path, largest)
+        with np.load(path, allow_pickle=False) as file:
+            names = [name for name in file.files if name.startswith("layer_")]
+            names.sort(key=lambda name: int(name.removeprefix("layer_")))
+            layers = {name: file[name].astype(np.float32) for name in names}
+            labels = tuple(str(label) for label in file["labels"])
+    except Exception as error:  # zip, zlib, pickle and key errors, all one to a reader
+        raise ValueError(str(error)) from error
+    return Maps(layers, labels)
+
+
+def _check_sizes(path: Path, largest: int) -> None:
+    """Raises ValueError unless each array is as long as its shape, and all are few bytes."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > largest:
+            raise ValueError(f"it would unpack to more than {largest:,} bytes")
+        for member in members:
+            with archive.open(member) as file:
+                version = npy.read_magic(file)
+                read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0  # fmt: skip
+                shape, _, dtype = read(file)
+                size = file.tell() + math.prod(shape) * dtype.itemsize
+            if size != member.file_size or dtype.hasobject:
+                raise ValueError(f"{member.filename} is not of the size of its shape")

@@ -1,0 +1,32 @@
+"""The optimizer: AdamW behind a clip, on a warm-up and cosine schedule."""
+
+import optax
+from jaxtyping import Array
+
+from attn.config import TrainConfig
+
+
+def is_matrix(name: str, leaf: Array) -> bool:
+    """Whether a weight mixes channels; scales, taps and a head's own vectors do not."""
+    # What a kernel owns is stacked over heads.
+    own_vector = "/own/" in name and leaf.ndim < 3
+    return not own_vector and not name.endswith(("scale", "taps", "norm"))
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """AdamW behind a clip of the global norm; vectors and taps are not decayed."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if config.warmup_steps else config.peak_lr,
+        peak_value=config.peak_lr,
+        warmup_steps=config.warmup_steps,
+        decay_steps=config.steps,
+        end_value=0.1 * config.peak_lr,
+    )
+
+    def decayed(params: dict) -> dict[str, bool]:
+        return {name: is_matrix(name, leaf) for name, leaf in params.items()}
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(schedule, weight_decay=config.weight_decay, mask=decayed),
+    )

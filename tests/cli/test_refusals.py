@@ -1,0 +1,131 @@
+"""What is typed wrong is said in one line, with the way out, and nothing is written."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+import launch
+from attn.cli import folders
+from attn.config import Experiment
+from attn.errors import UserError
+from attn.tasks import TASKS
+
+ROOT = Path(__file__).parents[2]
+LONG = "x" * 300
+
+NAMES = {
+    "lisst": "did you mean 'list'",
+    "run recal_linear": "did you mean 'recall_linear'",
+    "run ../x": "unknown experiment '../x'",
+    "run": "needs a name",
+    "run recall_linear --model.num-headz 2": "did you mean --model.num-heads",
+    "run recall_linear --model.num-heads two": "--model.num-heads",
+    "run recall_linear --seeds": "Missing value for argument '--seeds'",
+    "list --jsn": "did you mean --json",
+    "run recall_softmax --kernel linea": "did you mean 'linear'",
+}
+VALUES = {
+    "run recall_linear --model.num-heads 3": "num_heads = 3 does not divide d_model = 64",
+    "run recall_linear --model.d-model -8": "d_model = -8; it must be at least 1",
+    "run recall_linear --train.batch-size 0": "batch_size = 0",
+    "run recall_softmax --kernel linformer": "'linformer' cannot do 'causal'",
+    "run recall_window --model.kernel.width 65": "window.width = 65",
+    "run recall_linear --mesh heads=4": "can be 1, 2",
+    "run recall_linear --mesh head=2": "did you mean 'heads'",
+}
+FOLDERS = {
+    "run recall_linear --workdir ''": "--workdir is empty",
+    "run recall_linear --workdir file": "file is a file",
+    "run recall_linear --workdir file/under": "file is a file",
+    "run recall_linear --workdir loop/under": "Too many levels of symbolic links",
+    "run recall_linear --workdir nowhere": "nowhere is a link to nothing",
+    f"run recall_linear --workdir {LONG}": "File name too long",
+    "run recall_linear --workdir \udcff": r"'\udcff' is not UTF-8",
+    "run recall_linear --workdir foreign": "is not the folder of a run",
+    "run recall_linear --workdir [/red]foreign": "is not the folder of a run",
+    "run heads --workdir foreign": "holds 'notes.txt' and no run of 'heads'",
+    "compare --workdir foreign": "holds 'notes.txt' and no run of 'families'",
+    "compare --workdir single": "is the folder of one run",
+    "compare --workdir study": "holds 'heads-1' of 'heads', and not of 'families'",
+    "sweep recall_linear --over train.steps=30 --workdir foreign": "holds 'notes.txt'",
+    "sweep recall_linear --over train.steps=30 --workdir study": "of 'heads'",
+    "report ''": "directory is empty",
+    "report nothing": "nothing is not a folder",
+    "report file": "file is a file",
+    "report study --out file": "--out file: file is a file",
+    "report study --out ''": "--out is empty",
+    "inspect recall_softmax --workdir file": "file is a file",
+}
+SWEEPS = {
+    "": "needs --over",
+    "--over model.num_heads=1,3": "num_heads = 3 does not divide",
+    "--over name=a,b": "name is no field to sweep",
+    "--over claim=a,b": "claim is no field to sweep",
+    "--over model.num_heads=1,2,1": "has 1 twice",
+    "--over train.peak_lr=0.1,1e-1": "has 0.1 twice",
+    "--over seeds=1 --over seeds=2": "names seeds twice",
+}
+SIZES = {
+    "--model.d-model 1000000": "GiB optimizer state",
+    "--seeds 1000000": "GiB parameters and gradients",
+    "--train.batch-size 100000000": "GiB activations",
+    "--task.num-train 1000000000000": "GiB data",
+    "--train.steps 1000000000000": "years: train.steps = 1e+12",
+    "--train.steps 1" + "0" * 400: "years: train.steps = 1e+300",
+    "--mesh data=4096": "divides the CPU into 4,096 devices",
+}
+WRONG = NAMES | VALUES | FOLDERS
+WRONG |= {f"sweep recall_linear {words}": said for words, said in SWEEPS.items()}
+WRONG |= {f"run recall_linear {words}": said for words, said in SIZES.items()}
+WRONG |= {"sweep families --over model.num_heads=1": "is a study"}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working folder with what no run can be put into."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    for name in ("foreign", "[/red]foreign"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "notes.txt").touch()
+    for run in ("single", "study/heads-1"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "config.json").write_text("{}")
+    result = tmp_path / "study/heads-1/result.json"
+    result.write_text(json.dumps({"study": "heads"}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", WRONG, ids=ascii)
+def test_what_is_typed_wrong_is_said_in_one_line(here, capsys, words):
+    before = sorted(here.rglob("*"))
+    assert launch.main(shlex.split(words)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert WRONG[words] in err
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/b"])
+def test_a_name_cannot_leave_the_workdir(tmp_path, name):
+    one = Experiment(name=name, claim="None.", task=TASKS["mqar"]())
+    for study in (None, "study"):
+        with pytest.raises(UserError, match="the name is that of its folder"):
+            folders.run_folders(tmp_path / "runs", [one], study)
+
+
+def test_a_study_goes_on_in_its_own_folder_beside_its_report(here):
+    one = Experiment(name="heads-1", claim="None.", task=TASKS["mqar"]())
+    (here / "study/table.md").touch()
+    (here / "study/heads-1/config.json").unlink()
+    (here / "study/heads-1/result.json").unlink()
+    (here / "study/heads-2").mkdir()
+    (here / "study/heads-2/config.json").write_text("{}")
+    places = folders.run_folders(Path("study"), [one], "heads")
+    assert places == [Path("study/heads-1")]

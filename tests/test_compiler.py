@@ -1,0 +1,56 @@
+"""The compiler's known faults are turned off here, and told to whoever leaves them on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from attn import compiler
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_product_and_a_sum_over_many_rows_are_compiled_right():
+    i = jnp.arange(32_769, dtype=jnp.float32)
+    rows = jnp.stack((i, 0 * i, 0 * i), axis=1)
+    squares = jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2))
+    assert jax.jit(squares)(rows)[-1] == 32_768.0**2
+
+
+@pytest.mark.parametrize(
+    "mine, kept",
+    [
+        ("", compiler.FLAG),
+        ("--xla_dump_to=x", f"--xla_dump_to=x {compiler.FLAG}"),
+        (f"{compiler.FLAG}-reduce", f"{compiler.FLAG}-reduce"),
+    ],
+)
+def test_the_flag_is_added_to_the_users_own(monkeypatch, mine, kept):
+    monkeypatch.setenv("XLA_FLAGS", mine)
+    monkeypatch.setattr("jaxlib.__version__", "0.10.2")
+    assert compiler.flags() == kept
+
+
+def test_a_sound_compiler_gets_no_flag(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr("jaxlib.__version__", "0.12.0.1")
+    assert compiler.flags() == ""
+
+
+@pytest.mark.slow
+def test_a_library_user_is_warned_once_with_the_line_to_set():
+    code = (
+        "import attn, jaxlib; jaxlib.__version__ = '0.10.2'; print('imported'); "
+        "attn.attend; attn.explain; import attn.attention"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert f"set XLA_FLAGS='{compiler.FLAG}'" in done.stderr
