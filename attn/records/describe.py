@@ -9,7 +9,7 @@ def describe(
     experiment: Experiment, *, study: str | None, data: Dataset | None = None
 ) -> Result:
     """The result of a run that has failed, until what it measured is put in its place."""
-    model, task = experiment.resolved_model, experiment.task
+    task, sizes = experiment.task, experiment.resolved_model.sizes
     return Result(
         status="failed",
         study=study,
@@ -21,7 +21,10 @@ def describe(
         params=cost.count_params(experiment),
         train_flops_per_step=cost.train_flops(experiment),
         state_bytes=cost.decode_state(experiment),
-        **model.sizes,
+        num_heads=sizes["num_heads"],
+        num_kv_heads=sizes["num_kv_heads"],
+        head_dim=sizes["head_dim"],
+        d_ff=sizes["d_ff"],
     )
 
 

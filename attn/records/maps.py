@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -25,7 +26,7 @@ class Maps:
     """What to write beside each of the T tokens."""
 
 
-def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+def pack(arrays: Mapping[str, Any]) -> bytes:
     """The bytes of an npz file of these arrays."""
     raw = io.BytesIO()
     np.savez_compressed(raw, **arrays)

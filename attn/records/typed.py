@@ -25,8 +25,8 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
-    if hasattr(value, "tolist"):
-        return encode(value.tolist())
+    if (tolist := getattr(value, "tolist", None)) is not None:
+        return encode(tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -68,8 +68,10 @@ def _decoded(kind: Any, value: Any, name: str) -> Any:
         if origin is Mapping:
             items = value.items()
             return {key: _decoded(inner[1], v, _join(name, key)) for key, v in items}
-    if kind is float and (value is None or type(value) in (int, float)):
-        return math.nan if value is None else float(value)
+    if kind is float and value is None:
+        return math.nan
+    if kind is float and isinstance(value, int | float) and type(value) is not bool:
+        return float(value)
     if type(value) is kind or (origin is Literal and value in inner):
         return value
     what = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
