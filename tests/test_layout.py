@@ -36,7 +36,6 @@ LEVELS = {
 """Every room of `attn`; a module may import rooms on its own level or below."""
 
 STRANGERS = {
-    "parallel": {"kernels"},
     "kernels": {"parallel"},
     "tasks": {"attention", "kernels"},
 }

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -21,9 +23,14 @@ def test_the_table_is_the_one_that_the_committed_results_make():
     assert shown.strip() == to_markdown(make_tables(runs), after=[CAPTION]).strip()
 
 
-def test_the_library_example_runs():
-    (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+@pytest.mark.parametrize("number", range(3))
+def test_the_library_examples_run(number, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    exec(compile(blocks("python")[number], "README.md", "exec"), {})
+
+
+def test_every_library_example_is_run():
+    assert len(blocks("python")) == 3
 
 
 def test_the_two_commands_come_first_and_stand_alone():

@@ -66,6 +66,8 @@ def attend(
 
     Returns:
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
+        Gradients may be differentiated again in both modes; forward mode of the call
+        itself (`jax.jvp`, `jax.jacfwd`) needs impl="dense" where it would get tiles.
 
     Raises:
         UserError: arguments disagree or would be misread, or the kernel has not the

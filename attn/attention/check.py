@@ -121,7 +121,9 @@ def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None
     """Raises `UserError` for a number below 0 or above `most`, where `x` is at hand."""
     if not _at_hand(x):
         return
-    low, high = int(np.min(x)), int(np.max(x))
+    # As numpy's: under a trace, what jax computes of it would be traced.
+    numbers = np.asarray(x)
+    low, high = int(numbers.min()), int(numbers.max())
     if low < 0:
         raise UserError(f"{name} holds {low}; it must be at least 0: {way}")
     if most is not None and high > most:

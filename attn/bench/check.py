@@ -70,8 +70,8 @@ def definition(case: Case, inputs: Inputs) -> list[np.ndarray]:
     def block(start, q, k, v):
         q = lax.dynamic_slice_in_dim(q, start, rows, axis=1)
         scores = jnp.einsum("btkgh,bskh->bkgts", q, k) * case.H**-0.5
-        place = start + jnp.arange(rows)
-        seen = case.mask.predicate(place[:, None], jnp.arange(case.S)[None, :])
+        positions = start + jnp.arange(rows)
+        seen = case.mask.predicate(positions[:, None], jnp.arange(case.S)[None, :])
         seen = jnp.broadcast_to(seen, scores.shape)
         weights = jax.nn.softmax(scores, axis=-1, where=seen)
         return jnp.einsum("bkgts,bskh->btkgh", weights, v)

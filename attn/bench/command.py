@@ -64,21 +64,21 @@ def bench(
     asked: Benching,
     suites: Mapping[str, Suite],
     results: Path,
-    progress: Callable[[Console, int], AbstractContextManager],
+    progress: Callable[[Console, float], AbstractContextManager],
 ) -> None:
     """Runs what was asked for; prints the tables, or the record as JSON.
 
     Args:
         asked, suites, results: as in `check`.
-        progress: makes the display, a `Watcher`, of a console and a number of steps.
+        progress: makes the display, a `Watcher`, of a console and the total work.
     """
     suite, out = check(asked, suites, results)
 
-    from attn.bench.run import run_suite, total_steps
+    from attn.bench.run import run_suite, total_work
     from attn.bench.table import to_rich, write
 
     said = Console(stderr=True)
-    with progress(said, total_steps(suite, asked.rounds)) as watch:
+    with progress(said, total_work(suite, asked.rounds)) as watch:
         record = run_suite(asked.suite, suite, asked.rounds, watch)
     if asked.json:
         print(json.dumps(record.to_json(), indent=2))

@@ -1,48 +1,17 @@
-"""Who runs: our softmax, and what a user of JAX or torch would pick instead."""
+"""What a user of JAX would pick instead, and every rival by its name."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from importlib.util import find_spec
 
 import jax
 
-from attn.attention import attend, explain
 from attn.attention.backends.cudnn import flags
 from attn.bench.cases import Case
+from attn.bench.ours import OURS, Ours
 from attn.bench.rival import JaxRival, Rival
 from attn.bench.torch_rivals import FlexAttention, TorchSDPA
-from attn.kernels import Softmax
 from attn.masks import FULL, Causal
-
-
-@lru_cache
-def chosen_by_auto(case: Case) -> str:
-    """The implementation that `attn.attend` picks by itself."""
-    q, k = (
-        jax.ShapeDtypeStruct((case.B, tokens, heads, case.H), case.dtype)
-        for tokens, heads in ((case.T, case.N), (case.S, case.K))
-    )
-    return explain(Softmax(), q, k, k, mask=case.mask).implementation
-
-
-class Ours(JaxRival):
-    """`attn.attend` with the softmax kernel."""
-
-    def __init__(self, name: str, impl: str):
-        self.name, self.impl = name, impl
-
-    def why_unsupported(self, case: Case) -> str | None:
-        chosen = chosen_by_auto(case)
-        return f"attn chose {chosen}: the same program" if self.impl == chosen else None
-
-    def note(self, case: Case) -> str:
-        return chosen_by_auto(case) if self.impl == "auto" else ""
-
-    def function(self, case: Case) -> Callable[..., jax.Array]:
-        def call(q, k, v):
-            return attend(Softmax(), q, k, v, mask=case.mask, impl=self.impl)
-
-        return call
 
 
 class JaxNN(JaxRival):
@@ -128,10 +97,6 @@ class Attnax(JaxRival):
         )
 
         return lambda q, k, v, mask=None: flash_attention(q, k, v, mask=mask)
-
-
-OURS = "attn"
-"""The rival that every ratio is to: what a user of this package gets."""
 
 
 def all_rivals() -> dict[str, Rival]:

@@ -14,7 +14,7 @@ LEAST_SAMPLE = 20e-3
 """Seconds that such a sample takes."""
 
 LEAST_ROUNDS = 3
-"""Of an entrant whose calls are long; a spread needs as many."""
+"""Rounds of a runner whose calls are long; a spread needs as many."""
 
 Call = Callable[[], object]
 
@@ -56,7 +56,7 @@ def calls_a_sample(once: float) -> int:
 
 
 def rounds_within(budget: float, once: float, rounds: int) -> int:
-    """Of `rounds` samples of `once` seconds, as many as `budget` seconds hold."""
+    """As many of `rounds` samples of `once` seconds as `budget` seconds hold."""
     if once * rounds <= budget:
         return rounds
     return min(rounds, max(LEAST_ROUNDS, int(budget // once)))
@@ -68,8 +68,8 @@ def rotated(names: Sequence[str], turn: int) -> list[str]:
     return [*names[turn:], *names[:turn]]
 
 
-def settle(limit: float = 0.5, nap: float = 4e-3) -> float:
-    """Waits until the threads of this process are quiet; gives the seconds it took.
+def settle(limit: float = 0.5, nap: float = 4e-3) -> None:
+    """Waits until the threads of this process are quiet, or for `limit` seconds.
 
     OpenMP's threads go on spinning for some milliseconds after a call of torch, and
     would take a core from whoever is measured next.
@@ -80,8 +80,7 @@ def settle(limit: float = 0.5, nap: float = 4e-3) -> float:
         time.sleep(nap)
         slept = time.perf_counter() - begin
         if time.process_time() - busy < 0.1 * slept:
-            return begin - start
-    return limit
+            return
 
 
 @dataclass(frozen=True)
@@ -98,46 +97,36 @@ class Warm:
         return cls(call, seconds(call))
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Of one entrant: seconds a call in each round, and how long its threads spun."""
-
-    seconds: tuple[float, ...]
-    spun: float
-    """Longest wait, in seconds, for its threads to be quiet after a sample."""
-
-
 def measure(
-    entrants: Mapping[str, Warm],
+    runners: Mapping[str, Warm],
     rounds: int,
     each: Callable[[], None] = lambda: None,
     budget: float = math.inf,
-) -> dict[str, Samples]:
-    """Runs every entrant once a round, in rotated order.
+) -> dict[str, list[float]]:
+    """Runs every runner once a round, in rotated order, and gives seconds a call.
 
     A call too short for the clock is repeated within its sample, and called once
     before it, since the others have emptied the caches.
 
     Args:
         each: called after every sample, as by a progress bar.
-        budget: seconds of samples of one entrant, after which it sits out.
+        budget: seconds of samples of one runner, after which it sits out.
     """
-    names = list(entrants)
+    names = list(runners)
     found: dict[str, list[float]] = {name: [] for name in names}
-    spun = dict.fromkeys(names, 0.0)
     settle()
     for turn in range(rounds if names else 0):
         for name in rotated(names, turn):
-            call, once = entrants[name].call, entrants[name].once
+            call, once = runners[name].call, runners[name].once
             if turn >= rounds_within(budget, once, rounds):
                 continue
             calls = calls_a_sample(once)
             if calls > 1:
                 call()
             found[name].append(seconds(call, calls))
-            spun[name] = max(spun[name], settle())
+            settle()
             each()
-    return {name: Samples(tuple(found[name]), spun[name]) for name in names}
+    return found
 
 
 def free_memory() -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attn.bench.libraries import OURS
 from attn.bench.measure import Spread
+from attn.bench.ours import OURS
 from attn.bench.record import GrowthRecord, Record
 from attn.plots.style import (
     DPI,

@@ -27,8 +27,6 @@ class Row:
     """Largest difference from the definition, over the definition's largest value."""
     temp_bytes: int | None = None
     compile_seconds: float | None = None
-    spun_ms: float | None = None
-    """Longest that its threads went on spinning after a sample."""
     gflops: float | None = None
     """Useful: over visible pairs only, at the median time."""
     share: float | None = None
@@ -52,7 +50,6 @@ class CaseRecord:
     tokens: int
     density: float
     useful_flops: float
-    heads_checked: int
     rows: tuple[Row, ...]
 
     @property

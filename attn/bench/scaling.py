@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attn.bench.libraries import OURS
-from attn.bench.mechanisms import Dense, Mechanism, runners
+from attn.bench.ours import OURS, Ours, runners
 from attn.bench.record import CaseRecord, Crossover, Fit, GrowthRecord, Row
 from attn.bench.suite import Scaling
 
 
-def fit(values: Mapping[int, float]) -> Fit | None:
+def fit(values: Mapping[int, float | int]) -> Fit | None:
     """The exponent e of value = c tokens^e by least squares of the logarithms.
 
     None of fewer than two lengths, and where a value is 0. The standard error is that of
@@ -58,15 +57,16 @@ def growth(cases: Sequence[CaseRecord], scaling: Scaling) -> tuple[GrowthRecord,
 
 
 def _growth(
-    one: Dense | Mechanism,
+    one: Ours,
     backward: bool,
     cases: Sequence[CaseRecord],
     scaling: Scaling,
 ) -> GrowthRecord:
     rows = {
-        case.tokens: case.row(one.name) for case in cases if case.backward == backward
+        case.tokens: row
+        for case in cases
+        if case.backward == backward and (row := case.row(one.name))
     }
-    rows = {tokens: row for tokens, row in rows.items() if row is not None}
     long = {t: row for t, row in rows.items() if t >= scaling.fit_from}
     ratios = {t: row.ratio.median for t, row in rows.items() if row.ratio}
     mark = rows.get(scaling.mark)

@@ -28,16 +28,15 @@ def judge(
     growth: Sequence[GrowthRecord] = (),
 ) -> Judgement:
     """The verdict on one target: the worst case counts, by its median."""
-    if target.kind in GROWN:
-        found, where = _grown(target, growth)
-    else:
-        found, where = {
-            "speed": lambda: _speed(target, cases),
-            "density": lambda: _density(density),
-            "scratch": lambda: _scratch(compiling),
-            "growth": lambda: _growth(compiling),
-            "compile": lambda: _compile(compiling),
-        }[target.kind]()
+    numbers = {
+        "speed": lambda: _speed(target, cases),
+        "density": lambda: [(x.excess, x.name) for x in density if x.density < 1],
+        "scratch": lambda: _scratch(compiling),
+        "growth": lambda: _growth(compiling),
+        "compile": lambda: [_slowest(record) for record in compiling],
+    }
+    find = numbers.get(target.kind, lambda: _grown(target, growth))
+    found, where = _worst(target, find())
     return Judgement(
         title=target.title,
         against=target.against,
@@ -50,6 +49,16 @@ def judge(
     )
 
 
+def _worst(target: Target, found: Sequence[Found]) -> Found:
+    """The worst by its median; one without a number leaves the target open."""
+    sign = -1 if target.higher_is_better else 1
+    known = [(sign * value.median, value, where) for value, where in found if value]
+    if len(known) < len(found):
+        return next(one for one in found if one[0] is None)
+    _, value, where = max(known, key=lambda one: one[0], default=(0, None, "not run"))
+    return value, where
+
+
 def _verdict(value: float | None, target: Target) -> Verdict:
     if value is None:
         return "not measured"
@@ -59,56 +68,45 @@ def _verdict(value: float | None, target: Target) -> Verdict:
     return "met" if sign * value >= sign * target.bound else "missed"
 
 
-def _speed(target: Target, cases: Sequence[CaseRecord]) -> Found:
+def _speed(target: Target, cases: Sequence[CaseRecord]) -> list[Found]:
     by_name = {case.name: case for case in cases}
-    found: list[tuple[Spread, str]] = []
-    for case in target.cases:
-        record = by_name.get(case.name)
-        row = record.row(target.against) if record else None
-        if row is None or row.ratio is None:
-            why = f"{target.against}: {row.reason}" if row else "not run"
-            return None, f"{case.name}: {why}"
-        found.append((row.ratio, case.name))
-    return min(found, key=lambda pair: pair[0].median)
+    found: list[Found] = []
+    for name in (case.name for case in target.cases):
+        row = by_name[name].row(target.against) if name in by_name else None
+        why = f"{target.against}: {row.reason}" if row else "not run"
+        ratio = row and row.ratio
+        found.append((ratio, name if ratio else f"{name}: {why}"))
+    return found
 
 
-def _density(density: Sequence[DensityRecord]) -> Found:
-    masked = [(record.excess, record.name) for record in density if record.density < 1]
-    if not masked:
-        return None, "not run"
-    return max(masked, key=lambda pair: pair[0].median)
-
-
-def _scratch(compiling: Sequence[CompileRecord]) -> Found:
+def _scratch(compiling: Sequence[CompileRecord]) -> list[Found]:
     """The scratch memory at the greatest length, in MB."""
-    known = {
-        record.tokens: record.temp_bytes for record in compiling if record.temp_bytes
-    }
+    known = _known(compiling)
     if not known:
-        return None, "not run, or the backend does not tell"
+        return [(None, "not run, or the backend does not tell")]
     longest = max(known)
-    return _exactly(known[longest] / MB), f"{longest:,} tokens"
+    return [(_exactly(known[longest] / MB), f"{longest:,} tokens")]
 
 
-def _growth(compiling: Sequence[CompileRecord]) -> Found:
+def _growth(compiling: Sequence[CompileRecord]) -> list[Found]:
     """The scratch memory at the greatest length over that at a quarter of it."""
-    known = {
-        record.tokens: record.temp_bytes for record in compiling if record.temp_bytes
-    }
+    known = _known(compiling)
     longest = max(known, default=0)
     if longest // 4 not in known:
-        return None, "needs a length and its quarter, and a backend that tells"
+        return [(None, "needs a length and its quarter, and a backend that tells")]
     growth = _exactly(known[longest] / known[longest // 4])
-    return growth, f"{longest // 4:,} to {longest:,} tokens"
+    return [(growth, f"{longest // 4:,} to {longest:,} tokens")]
 
 
-def _compile(compiling: Sequence[CompileRecord]) -> Found:
+def _known(compiling: Sequence[CompileRecord]) -> dict[int, int]:
+    """Scratch bytes by tokens."""
+    return {one.tokens: one.temp_bytes for one in compiling if one.temp_bytes}
+
+
+def _slowest(record: CompileRecord) -> Found:
     """The slowest compilation counts: a user pays for the first one."""
-    if not compiling:
-        return None, "not run"
-    worst = max(compiling, key=lambda record: max(record.samples_seconds))
-    samples = worst.samples_seconds
-    return Spread(max(samples), min(samples), max(samples)), worst.name
+    times = record.samples_seconds
+    return Spread(max(times), min(times), max(times)), record.name
 
 
 def _exactly(value: float | None) -> Spread | None:
@@ -132,21 +130,13 @@ GROWN: Mapping[str, Callable[[GrowthRecord], Spread | None]] = {
 """The number of a mechanism that a kind of target is about."""
 
 
-def _grown(target: Target, growth: Sequence[GrowthRecord]) -> Found:
-    """The worst of those whom the target names; one without a number leaves it open."""
-    found: list[tuple[Spread, str]] = []
-    for record in growth:
-        if target.who and not {record.mechanism, record.family} & {*target.who}:
-            continue
-        if target.kind == "time ratio" and not record.backward:
-            continue
-        value, where = (
-            GROWN[target.kind](record),
-            f"{record.mechanism}, {record.direction}",
-        )
-        if value is None:
-            return None, f"{where}: no number: {record.note or 'not run'}"
-        found.append((value, where))
-    if not found:
-        return None, "not run"
-    return max(found, key=lambda pair: pair[0].median)
+def _grown(target: Target, growth: Sequence[GrowthRecord]) -> list[Found]:
+    """Those whom the target names; ratios with gradients alone."""
+    found: list[Found] = []
+    for one in growth:
+        named = not target.who or {one.mechanism, one.family} & {*target.who}
+        if named and (one.backward or target.kind != "time ratio"):
+            value, where = GROWN[target.kind](one), f"{one.mechanism}, {one.direction}"
+            why = f"{where}: no number: {one.note or 'not run'}"
+            found.append((value, where if value else why))
+    return found

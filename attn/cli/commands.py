@@ -96,12 +96,15 @@ def write_report(
 
 def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
     """Races our kernels with what a user would pick instead: in turn, by ratio."""
+    from functools import partial
+
     from attn.bench import command
     from attn.cli.options import parse
     from attn.cli.progress import Watch
 
     asked = parse(command.Benching, words, prog="launch.py bench")
-    command.bench(asked, benchmarks().SUITES, benchmarks().RESULTS, Watch)
+    quiet = partial(Watch, live=False)  # nothing is drawn while a call is timed
+    command.bench(asked, benchmarks().SUITES, benchmarks().RESULTS, quiet)
     return 0
 
 

@@ -39,6 +39,8 @@ def _known_end(error: Exception) -> tuple[int, str] | None:
         return EXIT_FAILED, ""  # whoever read the output has gone
     if isinstance(error, OSError) and error.errno in _DISK:
         return EXIT_FAILED, f"failed: {error}"
+    if isinstance(error, MemoryError):
+        return EXIT_FAILED, f"failed: out of memory; lower the sizes ({error})"
     # Only what is imported can have been raised.
     signals, loop = (sys.modules.get(f"attn.train.{m}") for m in ("signals", "loop"))
     if signals and isinstance(error, signals.Stopped):

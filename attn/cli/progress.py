@@ -43,7 +43,7 @@ class Watch:
         if self._rich:
             self._bars.stop()
 
-    def begin(self, name: str, steps: int, work: float | None = None) -> None:
+    def begin(self, name: str, steps: int, work: float | int | None = None) -> None:
         """A part starts; the one before has ended, or failed.
 
         `work` is its share of the total: its steps unless given.

@@ -47,13 +47,16 @@ def has_accelerator() -> bool:
 
 
 def needed_bytes(experiment: Experiment) -> dict[str, int]:
-    """Bytes that a training step holds at once, of all seeds, by what they are for."""
+    """Bytes that a run holds at once, of all seeds, by what they are for."""
     model, task = experiment.model, experiment.task
     rows = experiment.seeds * experiment.train.batch_size
     params = 4 * experiment.seeds * cost.count_params(experiment)
     stream = 2 if model.dtype == "bfloat16" else 4
     layers = len(model.pattern) * model.repeats
+    splits = ("num_train", "num_valid", "num_test")
+    examples = sum(getattr(task, split, 0) for split in splits)
     return {
+        "data": 2 * examples * task.seq_len,
         "parameters and gradients": 2 * params,
         "optimizer state": 2 * params,
         "activations": rows * task.seq_len * model.d_model * layers * stream
@@ -64,11 +67,11 @@ def needed_bytes(experiment: Experiment) -> dict[str, int]:
 def _check_memory(experiment: Experiment, memory: int) -> None:
     need = needed_bytes(experiment)
     if sum(need.values()) > memory:
-        parts = ", ".join(f"{_bytes(n)} {what}" for what, n in need.items())
+        parts = ", ".join(f"{_gib(n)} {what}" for what, n in need.items())
         raise UserError(
-            f"{experiment.name!r} needs at least {_bytes(sum(need.values()))} ({parts}) "
-            f"and there are {_bytes(memory)}; lower model.d_model, task.seq_len, "
-            "train.batch_size or seeds"
+            f"{experiment.name!r} needs at least {_gib(sum(need.values()))} ({parts}) "
+            f"and there are {_gib(memory)}; lower what is largest: "
+            "model.d_model, train.batch_size, seeds, or the sizes of the task"
         )
 
 
@@ -84,5 +87,5 @@ def _check_time(experiment: Experiment, rate: int) -> None:
         )
 
 
-def _bytes(count: int) -> str:
+def _gib(count: int) -> str:
     return f"{min(count, LARGEST) / 2**30:,.1f} GiB"

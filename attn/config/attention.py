@@ -88,6 +88,11 @@ class Attention(Layer):
         return self.sizes[2]
 
     @property
+    def base(self) -> float:
+        """Base of the rotary frequencies of a resolved layer."""
+        return self.rope_base or 10_000.0
+
+    @property
     def rotary(self) -> bool:
         """Whether queries and keys are rotated by their positions."""
         return self.positions == "rotary" and self.mechanism.rotates

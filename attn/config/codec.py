@@ -26,7 +26,8 @@ NAMED: Mapping[type, Mapping[str, type]] = {
 def to_json(config: Any) -> Any:
     """A config as JSON values; a kernel, a task or a layer also says which one it is."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        named = {"is": config.name} if isinstance(config, tuple(NAMED)) else {}
+        name = getattr(config, "name") if isinstance(config, tuple(NAMED)) else None  # noqa: B009
+        named = {} if name is None else {"is": name}
         values = {
             f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)
         }

@@ -6,6 +6,7 @@ the property that carries the name with an answer.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from attn.config.model import ModelConfig
 from attn.config.train import TrainConfig
@@ -55,7 +56,7 @@ class Experiment:
         for layer in self.resolved_model.layers:
             layer.check(self.mask, self.task.seq_len, asked)
 
-    @property
+    @cached_property
     def resolved_model(self) -> ModelConfig:
         """The model with what the task decides: vocabulary, length, causality."""
         return replace(

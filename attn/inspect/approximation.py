@@ -30,9 +30,9 @@ class Curve:
     kernel: str
     knob: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Its other knobs, where the defaults are made for longer texts."""
+    """Its other knobs, where the defaults are made for longer sequences."""
     most: int | None = None
-    """Where to stop; at the length of the text unless given."""
+    """Where to stop; at the length of the sequence unless given."""
 
     def at(self, value: int) -> Kernel:
         """The mechanism with the knob at this value."""
@@ -64,11 +64,11 @@ class Point:
     """Keys that were compared: "earlier", or "all" where the mechanism is not causal."""
     errors: tuple[float, ...]
     """|out - softmax| / |softmax| (Frobenius, over tokens and channels), the mean over
-    heads and texts, of each draw."""
+    heads and sequences, of each draw."""
 
     @property
     def mean(self) -> float:
-        """Of the draws."""
+        """The mean over draws."""
         return float(np.mean(self.errors))
 
 
@@ -78,7 +78,7 @@ def measure(
     curves: Sequence[Curve] = CURVES,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Point]:
-    """Every curve on these heads, at powers of 2 up to the length of the text."""
+    """Every curve on these heads, at powers of 2 up to the length of the sequence."""
     points = []
     for curve in curves:
         for value in _values(curve, next(iter(heads.values()))[0].shape[1]):
@@ -88,7 +88,7 @@ def measure(
 
 
 def _values(curve: Curve, T: int) -> list[int]:
-    """Powers of 2 that mean something on T tokens."""
+    """The powers of 2 that mean something on T tokens."""
     found, most = [], min(T, curve.most or T)
     for value in (2**i for i in range(most.bit_length())):
         try:
@@ -126,7 +126,7 @@ def _point(curve: Curve, value: int, heads: Heads, mask: Mask) -> Point:
 
 
 def relative_error(out: Array, exact: Array) -> Array:
-    """|out - exact| / |exact| of each head of each text [B, N]; of [B, T, N, H]."""
+    """|out - exact| / |exact| [B, N] of each head of each sequence, from [B, T, N, H]."""
 
     def size(x: Array) -> Array:
         return jnp.sqrt(jnp.square(x.astype(jnp.float32)).sum(axis=(1, 3)))

@@ -13,16 +13,17 @@ from attn.config import Experiment
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.inspect.approximation import Heads, Point, measure
-from attn.inspect.draw import draw, to_markdown
+from attn.inspect.draw import draw, make_table
 from attn.kernels import Softmax
 from attn.parallel.mesh import make_mesh
 from attn.plots.style import LIGHT
-from attn.records.environment import environment
+from attn.plots.tables import to_markdown
+from attn.records.environment import environment, provenance
 from attn.records.folder import RunFolder
 from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.state import model_def
 
-TEXTS = 8
+SEQUENCES = 8
 """Rows of the test split that are looked at."""
 
 
@@ -45,7 +46,7 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
 
 
 def _check(experiment: Experiment) -> None:
-    """Raises `UserError` where softmax alone, over whole texts, is not what it runs."""
+    """Raises `UserError` where softmax alone, over whole sequences, is not what it runs."""
     model, task = experiment.model, experiment.task
     kernels = [layer.mechanism for layer in model.attention_layers]
     if not kernels:
@@ -58,14 +59,14 @@ def _check(experiment: Experiment) -> None:
             )
     if task.padded:
         raise UserError(
-            f"{experiment.name!r} reads {task.name!r}, whose texts are padded; inspect "
-            "compares whole texts: choose another task"
+            f"{experiment.name!r} reads {task.name!r}, whose sequences are padded; inspect "
+            "compares whole ones: choose another task"
         )
 
 
 def trained_heads(experiment: Experiment, folder: Path) -> Heads:
-    """Queries, keys and values of the first seed on texts of the test split."""
-    rows = prepare(experiment.task).splits["test"]["tokens"][:TEXTS]
+    """Queries, keys and values of the first seed on sequences of the test split."""
+    rows = prepare(experiment.task).splits["test"]["tokens"][:SEQUENCES]
     mesh = make_mesh()
     with jax.set_mesh(mesh):
         restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
@@ -86,22 +87,25 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
     task, env = experiment.task, environment({"data": 1, "heads": 1})
     title = f"Distance to softmax: {task.name}, {task.seq_len} tokens, trained model"
-    commit = (env["git_commit"] or "unknown")[:10] + " (dirty)" * bool(env["git_dirty"])
-    made_by = (
-        f"`{experiment.name}`, seed 0, {TEXTS} texts of the test split, percent of the "
-        f"size of softmax's output · jax {env['jax']} · {env['cpu'] or env['device_kind']} · commit {commit}"
+    made_by = provenance(
+        [env],
+        before=[
+            f"`{experiment.name}`, seed 0, {SEQUENCES} sequences of the test split, percent of the "
+            "size of softmax's output"
+        ],
     )
     record = {
         "experiment": experiment.name,
         "task": task.name,
         "tokens": task.seq_len,
-        "texts": TEXTS,
+        "texts": SEQUENCES,
         "environment": env,
         "points": [asdict(point) for point in points],
     }
     out.mkdir(parents=True, exist_ok=True)
     names = [out / f"approximation.{kind}" for kind in ("json", "md", "png")]
     names[0].write_text(json.dumps(record, indent=2) + "\n")
-    names[1].write_text(to_markdown(points, title, made_by))
+    page = to_markdown([make_table(points)], before=[f"# {title}", made_by])
+    names[1].write_text(page, encoding="utf-8")
     draw(points, title, LIGHT).savefig(names[2])
     return names

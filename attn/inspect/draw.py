@@ -7,7 +7,8 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from attn.inspect.approximation import Point
 from attn.plots.style import MARKERS, Theme, dress, end_labels, new_figure
-from attn.records.estimates import estimate
+from attn.plots.tables import Cell, Column, Row, Table
+from attn.records.estimates import Estimate, estimate
 
 PANELS = {"sparse": "keys, blocks or rounds that a query sees", "lowrank": "features or landmarks"}  # fmt: skip
 """A panel a family, and what its knobs count."""
@@ -60,19 +61,18 @@ def _panel(axes, theme: Theme, own: dict[str, list[Point]], family: str) -> None
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def to_markdown(points: Sequence[Point], title: str, made_by: str) -> str:
-    """A row a mechanism, a column a value of its knob."""
+def make_table(points: Sequence[Point]) -> Table:
+    """A row a mechanism, a column a value of its knob, in percent of softmax's size."""
     values = sorted({point.value for point in points})
-    head = ["mechanism", "family", *map(str, values)]
-    rows = [head, ["---", "---", *["---:"] * len(values)]]
+    names = [Column("mechanism", text=True), Column("family", text=True)]
+    rows = []
     for name, own in lines(points).items():
-        by = {point.value: estimate(point.errors) for point in own}
-        cells = [_cell(by[value]) if value in by else "" for value in values]
-        rows.append([name, own[0].family, *cells])
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"# {title}\n\n{made_by}\n\n{table}\n"
+        by = {point.value: _cell(estimate(point.errors)) for point in own}
+        cells = [by.get(value, Cell("")) for value in values]
+        rows.append(Row((Cell(name), Cell(own[0].family), *cells)))
+    return Table("", (*names, *(Column(str(v)) for v in values)), tuple(rows))
 
 
-def _cell(error) -> str:
+def _cell(error: Estimate) -> Cell:
     half = "" if error.half is None else f" ± {100 * error.half:.1f}"
-    return f"{100 * error.mean:.1f}{half}"
+    return Cell(f"{100 * error.mean:.1f}{half}", error.mean, error.half, error.n)

@@ -37,7 +37,7 @@ CAPABILITIES = {
     "normalised": "has a map whose rows sum to 1 where a query sees anything",
 }
 TRAITS = frozenset({"exact", "normalised"})
-"""Of these, what a kernel is and no call can ask for."""
+"""What of these a kernel is, and no call can ask for."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def bad_knob(kernel: Kernel, field: str, why: str) -> UserError:
 
 
 def sums_dtype(x: Array) -> Any:
-    """In what scores, softmax and sums of such an array are: at least float32."""
+    """The dtype of scores, softmax and sums of such an array: at least float32."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
@@ -196,7 +196,7 @@ def wide(x: Array) -> Array:
 
 
 def matmul_flops(*sizes: Any) -> float:
-    """Of a product whose loops have these sizes."""
+    """Multiplications and additions of a product whose loops have these sizes."""
     total = 2.0
     for size in sizes:
         total *= size

@@ -17,7 +17,7 @@ class Scoring:
     """
 
     scale: float | None = field(default=None, metadata={"static": True})
-    """Of the products; H ** -0.5 unless given."""
+    """Multiplies the products; H ** -0.5 unless given."""
     softcap: float | None = field(default=None, metadata={"static": True})
     """c, in c tanh(scores / c) (Gemma 2, section 2)."""
     bias: Any = None

@@ -19,7 +19,8 @@ class Softmax(Kernel):
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Time O(T S density); memory O(T S)
     by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's kernel
-    (`cudnn`, `tokamax`, `splash`). A subclass that overrides `pattern` is softmax
+    (`cudnn`, `tokamax`, `splash`). `dense` has derivatives of every order and mode;
+    `blockwise` has reverse mode, and its gradient both modes again. A subclass that overrides `pattern` is softmax
     attention under that mask, and nothing else (`attn.kernels.sparse.base`).
     """
 

@@ -75,7 +75,7 @@ class Attention(nnx.Module):
 
     def rotated(self, x: Array, info: TokenInfo) -> Array:
         """Queries or keys, rotated by their positions."""
-        return rotary(x, info.positions, base=self.spec.rope_base)
+        return rotary(x, info.positions, base=self.spec.base)
 
     @property
     def weights(self) -> dict[str, Array] | None:
@@ -119,7 +119,11 @@ class Attention(nnx.Module):
             v,
             mask=self.mask,
             bias=self.bias,
-            **both_sides(info),
+            kv_mask=info.mask,
+            q_segment_ids=info.segment_ids,
+            kv_segment_ids=info.segment_ids,
+            q_positions=info.positions,
+            kv_positions=info.positions,
             weights=self.weights,
             scale=scale,
             impl=self.spec.impl or "auto",
@@ -141,20 +145,13 @@ class Attention(nnx.Module):
             k,
             mask=self.mask,
             bias=self.bias,
-            **both_sides(info),
+            kv_mask=info.mask,
+            q_segment_ids=info.segment_ids,
+            kv_segment_ids=info.segment_ids,
+            q_positions=info.positions,
+            kv_positions=info.positions,
             weights=self.weights,
         )
-
-
-def both_sides(info: TokenInfo) -> dict[str, Array | None]:
-    """The arguments of `attend` where queries and keys are the same tokens."""
-    return {
-        "kv_mask": info.mask,
-        "q_segment_ids": info.segment_ids,
-        "kv_segment_ids": info.segment_ids,
-        "q_positions": info.positions,
-        "kv_positions": info.positions,
-    }
 
 
 def lay_heads(x: Array) -> Array:

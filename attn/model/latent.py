@@ -3,10 +3,13 @@
 DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, equations 9 to 19.
 """
 
+from typing import cast
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from attn import config
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention
 from attn.model.weights import weight
@@ -24,7 +27,7 @@ class LatentAttention(Attention):
     """
 
     def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
-        spec = self.spec
+        spec = cast(config.LatentAttention, self.spec)
         (N, _, H), R, U = spec.sizes, spec.kv_rank or 0, spec.rope_width
         self.rope_width = U
         self.q = weight(rngs, "D N H", D, N, H + U, fan_in=D)

@@ -30,7 +30,7 @@ def draw_memory(group: Group, theme: Theme) -> Figure | None:
 def _draw_cost(
     group: Group, theme: Theme, field: str, what: str, text
 ) -> Figure | None:
-    """Each run a point with its interval; a thin stair where nothing is better for less."""
+    """Each run a point with its interval; a thin line along the Pareto front."""
     scale = metric_scale(group.metric)
     runs = [pair for pair in scored(group) if (getattr(pair[0].result, field) or 0) > 0]
     costs = [getattr(run.result, field) for run, _ in runs]
@@ -50,7 +50,7 @@ def _draw_cost(
         marker = MARKERS.get(run.family, MARKERS["other"])
         axes.plot(x, y, marker, color=hue, ms=7, mec=theme.paper, mew=0.8, zorder=3)
         points.append((x, y, group.label(run), hue))
-    _stair(axes, theme, points, higher=group.higher_is_better)
+    _pareto_front(axes, theme, points, higher=group.higher_is_better)
     axes.set_ylim(*limits(group))
     _log_ticks(axes, costs, text)
     axes.set(xlabel=what, ylabel=f"test {metric_label(group.metric)}")
@@ -60,8 +60,10 @@ def _draw_cost(
     return figure
 
 
-def _stair(axes: Axes, theme: Theme, points: Sequence[tuple], *, higher: bool) -> None:
-    """Joins the points that no other point beats in both directions."""
+def _pareto_front(
+    axes: Axes, theme: Theme, points: Sequence[tuple], *, higher: bool
+) -> None:
+    """Draws steps through the points that no other beats in both directions."""
     sign, best, front = (1 if higher else -1), -math.inf, []
     for x, y, *_ in sorted(points, key=lambda point: (point[0], -sign * point[1])):
         if sign * y > best:

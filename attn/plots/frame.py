@@ -21,7 +21,10 @@ def scored(group: Group) -> list[tuple[Run, Estimate]]:
 
 
 def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]:
-    """From the worst to the best interval and baseline; accuracy from 0 to 100."""
+    """The limits of an axis, from the worst to the best interval and baseline.
+
+    Accuracy goes from 0 to 100.
+    """
     if group.metric == "accuracy":
         return 0.0, 103.0
     baselines = group.baselines if every_baseline else group.baselines[:1]

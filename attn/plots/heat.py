@@ -109,9 +109,9 @@ def _edges(
         named = shown and count == len(maps.labels) and count <= LABELLED
         points = min(7.0, max(4.5, 0.9 * side * 72 / count))
         stride = max(1, round(points / (0.9 * side * 72 / count)))
-        places = list(range(0, count, stride)) if named else []
-        texts = [_short(maps.labels[place]) for place in places]
-        axis.set_ticks(places, texts, fontsize=points, parse_math=False)
+        shown = list(range(0, count, stride)) if named else []
+        texts = [_short(maps.labels[position]) for position in shown]
+        axis.set_ticks(shown, texts, fontsize=points, parse_math=False)
         if axis is axes.xaxis:
             axes.tick_params(axis="x", labelrotation=90)
 

@@ -84,7 +84,7 @@ def _label(axes, theme: Theme, name: str, mask: Mask, T: int, S: int) -> None:
 
 
 def shortened(text: str, most: int = 44) -> str:
-    """At most `most` characters of `text`, the rest told by an ellipsis."""
+    """Shortens `text` to `most` characters, the rest told by an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -30,15 +30,15 @@ PICTURES: Mapping[str, tuple[Draw, str, str]] = {
     "speed": (
         draw_speed,
         "Quality against time",
-        "Test split: mean over seeds and 95 % interval, time of one seed. The stair joins "
-        "the runs that no other beats for less. Dotted: predictors without a model.",
+        "Test split: mean over seeds and 95 % interval, time of one seed. The thin line "
+        "is the Pareto front: no other run is better for less. Dotted: predictors without a model.",
     ),
     "memory": (
         draw_memory,
         "Quality against memory",
         "Test split: mean over seeds and 95 % interval. Scratch memory is what a training "
-        "step of all seeds needs beside its arguments. The stair joins the runs that no "
-        "other beats for less.",
+        "step of all seeds needs beside its arguments. The thin line is the "
+        "Pareto front: no other run is better for less.",
     ),
     "heads": (
         draw_heads,

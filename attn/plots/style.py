@@ -55,7 +55,7 @@ class Theme:
         ]
 
     def ramp(self, family: str) -> LinearSegmentedColormap:
-        """For heat maps: paper at 0, the family's hue, ink at 1."""
+        """The colours of a heat map: paper at 0, the family's hue, ink at 1."""
         stops = [(0.0, self.paper), (0.6, self.hue(family)), (1.0, self.ink)]
         return LinearSegmentedColormap.from_list(f"{self.name}-{family}", stops)
 
@@ -141,7 +141,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, str, object]]) -> None:
 
 
 def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
-    """Places nearest to `wanted`, in its order, at least `gap` apart, in [low, high].
+    """The positions nearest to `wanted`, in its order, at least `gap` apart, in [low, high].
 
     When they cannot all fit, the gap shrinks.
     """

@@ -91,6 +91,16 @@ def test_a_tracer_is_never_forced_and_only_its_type_is_looked_at():
         )
 
 
+def test_numbers_at_hand_are_looked_at_inside_a_trace_too():
+    def run(q, lengths):
+        return attend(Softmax(), q, KV, KV, kv_lengths=lengths)
+
+    for lengths in (jnp.array([1, 5]), np.array([1, 5])):
+        with pytest.raises(UserError, match="kv_lengths holds 5"):
+            jax.eval_shape(partial(run, lengths=lengths), Q)
+    jax.eval_shape(partial(run, lengths=jnp.array([1, 4])), Q)
+
+
 @pytest.mark.parametrize("impl", Softmax.implementations)
 def test_arrays_of_numpy_are_arrays(impl):
     random = np.random.default_rng(0)

@@ -8,7 +8,6 @@ import pytest
 
 from attn.bench.cases import Case
 from attn.bench.measure import (
-    Samples,
     Spread,
     Warm,
     calls_a_sample,
@@ -18,8 +17,8 @@ from attn.bench.measure import (
     settle,
 )
 from attn.bench.plot import draw, times_by_case
+from attn.bench.race import timed
 from attn.bench.record import CaseRecord, CompileRecord, DensityRecord, Record, Row
-from attn.bench.run import timed
 from attn.bench.suite import Target
 from attn.bench.table import make_tables, to_markdown, write
 from attn.bench.verdicts import judge
@@ -37,7 +36,7 @@ def record_of(case: Case, **ratios: float) -> CaseRecord:
         for name, x in ratios.items()
     )
     shape = (case.name, case.mask_name, case.dtype, case.shape, case.backward)
-    return CaseRecord(*shape, case.T, case.density, case.useful_flops, case.K, rows)
+    return CaseRecord(*shape, case.T, case.density, case.useful_flops, rows)
 
 
 def compiled(tokens: int, temp: int | None, *seconds: float) -> CompileRecord:
@@ -67,13 +66,12 @@ def test_ratios_are_paired_within_the_round():
 
 
 def test_a_row_gets_its_times_rate_and_share():
-    samples, ours = Samples((0.2, 0.1, 0.4), 0.003), Samples((0.1, 0.1, 0.1), 0.0)
+    samples, ours = (0.2, 0.1, 0.4), (0.1, 0.1, 0.1)
     row = timed(Row("x", "ok"), samples, ours, flops=4e9, rate=80.0)
     assert row.ms == Spread(200.0, 100.0, 400.0)
     assert row.ratio == Spread(2.0, 1.0, 4.0)
     assert row.gflops == pytest.approx(20.0)
     assert row.share == pytest.approx(0.25)
-    assert row.spun_ms == 3.0
     assert timed(Row("x", "ok"), samples, None, flops=4e9, rate=80.0).ratio is None
 
 
@@ -88,21 +86,24 @@ def test_every_round_runs_everybody_and_nobody_is_always_first():
     calls = {name: Warm(lambda n=name: heard.append(n), 1.0) for name in "abc"}
     found = measure(calls, rounds=3, each=lambda: heard.append("|"))
     assert "".join(heard) == "a|b|c|b|c|a|c|a|b|"
-    assert [len(samples.seconds) for samples in found.values()] == [3, 3, 3]
+    assert [len(samples) for samples in found.values()] == [3, 3, 3]
     assert rotated("abc", 4) == ["b", "c", "a"]
     assert measure({}, rounds=3) == {}
 
 
 def test_settling_waits_for_busy_threads_and_not_for_ever(monkeypatch):
+    def waited(**limits):
+        start = time.perf_counter()
+        settle(**limits)
+        return time.perf_counter() - start
+
     monkeypatch.setattr(time, "process_time", time.perf_counter)  # always busy
-    start = time.perf_counter()
-    assert settle(limit=0.02) == 0.02
-    assert time.perf_counter() - start >= 0.02
+    assert waited(limit=0.02) >= 0.02
     monkeypatch.setattr(time, "process_time", lambda: 0.0)  # never busy
-    assert settle(limit=10.0) < 1.0
+    assert waited(limit=10.0) < 1.0
     readings = iter([0.0, 1.0, 1.0, 1.0])  # busy for one nap
     monkeypatch.setattr(time, "process_time", lambda: next(readings))
-    assert 0.004 <= settle(limit=10.0, nap=0.004) < 1.0
+    assert 0.008 <= waited(limit=10.0, nap=0.004) < 1.0
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from attn.bench.check import (
 )
 from attn.bench.command import Benching
 from attn.bench.libraries import JaxNN, all_rivals
+from attn.bench.race import prepare
 from attn.bench.rival import Unsupported, require_memory
-from attn.bench.run import prepare
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Global, Window
 from experiments.benchmarks import RESULTS, SUITES

@@ -71,6 +71,7 @@ SIZES = {
     "--model.d-model 1000000": "GiB optimizer state",
     "--seeds 1000000": "GiB parameters and gradients",
     "--train.batch-size 100000000": "GiB activations",
+    "--task.num-train 1000000000000": "GiB data",
     "--train.steps 1000000000000": "years: train.steps = 1e+12",
     "--train.steps 1" + "0" * 400: "years: train.steps = 1e+300",
     "--mesh data=4096": "divides the CPU into 4,096 devices",

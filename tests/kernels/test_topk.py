@@ -52,11 +52,10 @@ def test_of_equal_scores_the_earlier_key_is_taken():
 @pytest.mark.parametrize("chunk", [1, 4, T, 64])
 def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, monkeypatch):
     arrays, ids = inputs(), jnp.arange(T) // 5
-    places = jnp.flip(jnp.arange(T))
+    info = TokenInfo(ids, jnp.flip(jnp.arange(T)))
 
     def loss(q, k, v):
-        options = {"q_info": TokenInfo(ids, places), "kv_info": TokenInfo(ids)}
-        out = SPEC(q, k, v, mask=Causal(), kv_positions=places, **options)
+        out = SPEC(q, k, v, mask=Causal(), q_info=info, kv_info=info)
         return jnp.sin(out).sum(), out
 
     graded = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)

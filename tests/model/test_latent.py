@@ -106,7 +106,7 @@ def test_one_absorbed_head_is_all_expanded_heads(kernel, positions):
     experiment = experiment_of(**model)
     expanded, _ = layer_run(experiment, "expanded")
     absorbed, _ = layer_run(experiment, "absorbed")
-    assert largest_gap(expanded, absorbed) < 2e-5
+    assert largest_gap(expanded, absorbed) < 5e-5  # of gradients up to 80
     assert np.abs(expanded[0]).max() > 0.1
 
 

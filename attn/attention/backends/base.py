@@ -55,7 +55,7 @@ class Backend:
     """What to type where none is."""
     vendor: ClassVar[str]
     least_generation: ClassVar[float]
-    """Of `attn.device.generation`."""
+    """The first generation that it runs on, as `attn.device.generation` counts."""
     dtypes: ClassVar[tuple[str, ...]]
     can: ClassVar[frozenset[str]]
     head_multiple: ClassVar[int]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 from jaxtyping import Array, Float
 
-from attn.kernels.blockwise import backward as backward_pass
+from attn.kernels.blockwise import again
 from attn.kernels.blockwise import forward as forward_pass
 from attn.kernels.blockwise.plan import Plan, choose_heads, product_dtype
 from attn.kernels.blockwise.schedule import BlockSizes, choose_block_sizes, fit
@@ -34,6 +34,8 @@ def blockwise_attention(
 
     The N / K query heads of a group share a key/value head, which is never copied. The
     gradient of a bias [#B, #N, T, S] is computed only where it is asked for.
+    A gradient can be differentiated again in both modes (`again`); forward mode of the
+    call itself has no tiles, and JAX refuses it.
 
     Args:
         q, k, v: K divides N.
@@ -103,18 +105,18 @@ def _attention(plan: Plan, q, k, v, bias, sinks, infos):
 def _forward(plan: Plan, *primals: Any):
     inputs = custom_vjp_primal_tree_values(primals)
     moves = any(leaf.perturbed for leaf in jax.tree.leaves(primals[3]))
-    out, lse = forward_pass.forward(plan, *inputs)
+    out, lse = again.forward(plan, *inputs)
     return (out, lse), (inputs, out, lse, () if moves else None)
 
 
 def _backward(plan: Plan, saved, cotangents):
-    inputs, out, lse, moves = saved
-    d_out, d_lse = (
+    inputs, *outputs, moves = saved
+    cotangents = [
         jnp.zeros_like(x) if isinstance(d, SymbolicZero) else d
-        for x, d in zip((out, lse), cotangents)
-    )
-    grads = backward_pass.backward(
-        plan, inputs, out, lse, d_out, d_lse, moves is not None
+        for x, d in zip(outputs, cotangents)
+    ]
+    grads = again.backward(
+        plan, moves is not None, inputs, tuple(outputs), tuple(cotangents)
     )
     return *grads, None
 

@@ -1,5 +1,7 @@
 """Forward: rows of tiles, with a running maximum and sum for each query."""
 
+from functools import partial
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -36,14 +38,10 @@ def forward(
     def row(step, carry):
         out, lse = carry
         line = Line.of(plan, step, plan.rows.lines, K)
-        width, length, _ = plan.forward
+        width = plan.forward.line
         at = line.queries(plan, line.index * width, width)
         q_tile = read_groups(q, at, G).astype(plan.operand_dtype) * plan.of_queries
-
-        def tile(carry, first, masked):
-            columns = line.keys(plan, first, length)
-            return _tile(plan, q_tile, k, v, bias, infos, at, columns, carry, masked)
-
+        tile = partial(_tile, plan, q_tile, k, v, bias, infos, line, at)
         zero = jnp.zeros_like(q_tile[..., 0], plan.accumulator_dtype)
         wide = jnp.broadcast_to(zero[..., None], (*zero.shape, v.shape[-1]))
         sums = fold(plan, plan.rows, line.index, tile, (zero - jnp.inf, zero, wide))  # fmt: skip
@@ -61,8 +59,9 @@ def forward(
     return lax.fori_loop(0, steps, row, (out, lse))
 
 
-def _tile(plan: Plan, q_tile, k, v, bias, infos, rows: Block, columns: Block, carry, masked: bool):  # fmt: skip
+def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry, first, masked: bool):  # fmt: skip
     """One more tile: running maximum, sum of weights, weighted sum of values."""
+    columns = line.keys(plan, first, plan.forward.tile)
     top, total, out = carry
     k_tile, v_tile = (read(x, columns).astype(plan.operand_dtype) for x in (k, v))
     scores = product("bkgch,bkdh->bkgcd", plan, q_tile, k_tile)

@@ -29,9 +29,9 @@ class Plan:
     heads: int
     """Key/value heads that a step works on."""
     operand_dtype: str
-    """Of the factors of every matrix product."""
+    """The dtype of the factors of every matrix product."""
     accumulator_dtype: str
-    """Of scores, softmax and sums."""
+    """The dtype of scores, softmax and sums."""
     has_token_info: bool
     """Whether tokens have ids or positions known at run time: every tile is masked."""
     has_positions: bool
@@ -77,7 +77,7 @@ def _largest_divisor(n: int, most: int) -> int:
 
 
 def product_dtype(dtype: Any) -> str:
-    """In what dtype to multiply.
+    """The dtype in which to multiply arrays of `dtype`.
 
     A CPU without bfloat16 instructions multiplies such numbers slower than float32,
     which holds them exactly.

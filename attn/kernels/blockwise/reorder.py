@@ -26,11 +26,11 @@ from attn.masks import (
 from attn.masks.blocks import BlockSparse
 
 WORTH = 0.95
-"""Of the cost of a mask as it is: what reorderings must save, as costs are estimates."""
+"""The share of the cost of a mask as it is that reorderings may have, as estimates err."""
 MOST_PIECES = 6
-"""Of a union; more are not worth the time that it takes to weigh them."""
+"""Patterns of a union; more are not worth the time that it takes to weigh them."""
 EACH_PART = 4 * LOAD
-"""Of a query in every part: it is read, and its output is written, read and merged."""
+"""The cost of a query in each: it is read, and its output written, read and merged."""
 
 
 @lru_cache(maxsize=256)

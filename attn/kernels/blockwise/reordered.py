@@ -25,7 +25,7 @@ class Reordering:
     """Some pairs of a map, their tokens in an order of their own."""
 
     mask: Mask
-    """Of the tokens in this order."""
+    """What is seen of the tokens in this order."""
     size: int = 1
     """Tokens of a block of the sequence."""
     order: Literal["sequence", "blocks", "strides"] = "sequence"
@@ -48,7 +48,7 @@ class Reordering:
         return T, kept * blocks if self.keep else S
 
     def groups(self, T: int) -> int:
-        """Of tokens that see each other."""
+        """How many groups of tokens that see each other."""
         return {"sequence": 1, "blocks": -(-T // self.size), "strides": self.size}[
             self.order
         ]
@@ -71,7 +71,7 @@ class Reordering:
         )
 
     def back(self, x: Array, T: int, fill: int | float) -> Array:
-        """Of queries, to [B, T, ...]; `fill` where it is not about them."""
+        """Undoes `queries`, to [B, T, ...]; `fill` where it is not about them."""
         if self.order == "sequence":
             return x if self.rows is None else _longer(x, T, fill)
         x = x.reshape(-1, self.groups(T), *x.shape[1:])

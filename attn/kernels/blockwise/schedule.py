@@ -19,13 +19,13 @@ SPANS = (1024, 768, 512, 384, 256)
 """Tokens of a tile along its line, off the grid."""
 # Costs in scores of a tile that is whole and large, fitted to times on two CPU cores.
 LOAD = 32
-"""Of reading one token of a tile."""
+"""The cost of reading one token of a tile."""
 MASKED = 1.4
-"""Of a score that has to be masked."""
+"""The cost of a score that has to be masked."""
 MOST_TILES = 2**16
-"""Of the widest, beyond which no others are tried."""
+"""How many of the widest, beyond which no others are tried."""
 ALONE, ALONE_BELOW = 1.6, 2**17
-"""Of a score of so few in a head's tile that XLA multiplies them on one core."""
+"""The cost of a score of so few in a head's tile that XLA takes one core for them."""
 
 
 class BlockSizes(NamedTuple):
@@ -43,7 +43,7 @@ class TileSchedule(NamedTuple):
 
     lines: int
     pointers: dict[Tile, Int32[np.ndarray, "lines_and_end"]]
-    """Of FULL and of PARTIAL tiles: where each line's begin in `first`."""
+    """Where the FULL and the PARTIAL tiles of each line begin in `first`."""
     first: dict[Tile, Int32[np.ndarray, "tiles"]]
     """First token of each tile along its line."""
 

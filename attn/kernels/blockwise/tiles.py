@@ -16,7 +16,8 @@ from attn.masks import Tile
 AxisSlice = tuple[int, Array, int]
 """An axis, where on it to begin, and how far to go."""
 Infos = tuple[TokenInfo, TokenInfo]
-"""Of queries and of keys [B, L]: segments, padding as `NO_KEY` among them, positions."""
+"""Facts about queries and about keys [B, L]: positions, and segments with `NO_KEY` for
+padding."""
 
 
 class Block(NamedTuple):

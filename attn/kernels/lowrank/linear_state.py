@@ -79,7 +79,7 @@ def chunked(
     return sums.reshape(-1, sums.shape[-1])[:T]
 
 
-def fit(x: Float[Array, "S U"], T: int, fill: float = 0.0) -> Float[Array, "T U"]:
+def fit(x: Float[Array, "S U"], T: int, fill: float = 0) -> Float[Array, "T U"]:
     """The first T rows, and `fill` in those that lack.
 
     Under a causal mask nobody sees the keys behind the last query.

@@ -125,16 +125,20 @@ def _inside(
     if C == 1:
         return jnp.exp(log_q + log_k).sum(axis=2, keepdims=True) * values
     half, whole = (C + 1) // 2, ((0, 0), (0, C % 2), (0, 0))
+    # Blocks of halves, all first ones before all second: a reshape would have to say how
+    # a mesh divides what `vmap` puts before it.
     log_q, log_k, values = (
-        jnp.pad(x, whole, constant_values=fill).reshape(2 * M, half, x.shape[2])
+        jnp.concatenate(
+            [x[:, :half], jnp.pad(x, whole, constant_values=fill)[:, half:]]
+        )
         for x, fill in ((log_q, -jnp.inf), (log_k, -jnp.inf), (values, 0.0))
     )
-    first = log_k[::2]
+    first = log_k[:M]
     top = _largest(first)
-    scores = jnp.einsum("mcr,mdr->mcd", jnp.exp(log_q[1::2] + top), jnp.exp(first - top))  # fmt: skip
-    gain = jnp.einsum("mcd,mdu->mcu", scores, values[::2])
-    own = _inside(log_q, log_k, values).reshape(M, 2 * half, -1)
-    return (own + jnp.pad(gain, ((0, 0), (half, 0), (0, 0))))[:, :C]
+    scores = jnp.einsum("mcr,mdr->mcd", jnp.exp(log_q[M:] + top), jnp.exp(first - top))
+    gain = jnp.einsum("mcd,mdu->mcu", scores, values[:M])
+    own = _inside(log_q, log_k, values)
+    return jnp.concatenate([own[:M], own[M:] + gain], axis=1)[:, :C]
 
 
 def _all_seen(log_q, log_k):

@@ -110,7 +110,7 @@ class Synthesizer(Composed):
             return jnp.transpose(weights[name][..., :T], (2, 0, 1))[None]
 
         if self.kind == "random":
-            return of_positions("R1"), placed("R2")
+            return of_positions("R1"), of_positions("R2")
         W1 = weights["W1"].astype(q.dtype)
         hidden = jnp.einsum(
             "btnh,nhr->btnr", q, W1, preferred_element_type=sums_dtype(q)

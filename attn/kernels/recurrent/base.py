@@ -69,7 +69,7 @@ class FadingState(Kernel):
     def writes(
         self, x: Tokens, fade: Float[Array, "#M C C"], left: Float[Array, "#M C 1"]
     ) -> tuple[Float[Array, "M C Hv"], Float[Array, "M C H"] | None]:
-        """Of chunks: U and W, where u is U - W S if a chunk finds the state S.
+        """U and W of chunks, where u is U - W S if a chunk finds the state S.
 
         Args:
             fade: what is left of token s when token t is read, 0 for t < s.

@@ -35,7 +35,7 @@ class SparseSoftmax(Softmax):
                 raise bad_knob(self, field, f"the sequence has {T} tokens")
 
     def kept(self, S: int) -> int:
-        """Of S keys, how many a later query may still see; all, unless told otherwise."""
+        """How many of S keys a later query may still see; all, unless told otherwise."""
         return S
 
     def state_size(self, S, H, Hv):
@@ -48,5 +48,5 @@ def looks_ahead(mask: Mask, T: int, S: int) -> bool:
 
 
 def sides(width: int, ahead: bool) -> tuple[int, int]:
-    """Keys before and after a query in a window of `width`, which counts its own position."""
+    """Keys before and after a query in a window of `width`, its own position counted."""
     return (width // 2, width // 2) if ahead else (width - 1, 0)

@@ -43,7 +43,7 @@ class BigBirdAttention(SparseSoftmax):
     num_random: int = 3
     """Blocks drawn from the others."""
     seed: int = 0
-    """Of the draw."""
+    """The seed of the draw."""
 
     def __post_init__(self):
         super().__post_init__()

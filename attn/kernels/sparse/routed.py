@@ -41,7 +41,7 @@ def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
 
 
 def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
-    """Of `routed_attention`, forward: also of tiles that stay empty."""
+    """Counts `routed_attention`, forward, with the tiles that stay empty."""
     n, g, C = tile_sizes(T, S, J, block)
     return matmul_flops(n * g * C, block, H + Hv + 1)
 
@@ -145,7 +145,7 @@ def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
 
 
 def _scores(mask, scale, q, k, real, group):
-    """Of one group of tiles [g, C, block], -inf where hidden; its queries and keys."""
+    """The scores of a group of tiles [g, C, block], -inf where hidden; queries and keys."""
     block, query, filled = group
     B = k.shape[1]
     queries, keys = q[query], k[block]

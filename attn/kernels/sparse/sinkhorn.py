@@ -55,7 +55,7 @@ class SinkhornAttention(Kernel):
     iterations: int = 7
     """Times that rows, then columns, are divided by their sums."""
     temperature: float = 0.75
-    """Of the logits: the lower, the nearer R is to a permutation."""
+    """Divides the logits: the lower, the nearer R is to a permutation."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -149,7 +149,7 @@ def sinkhorn(
 
 
 def softmax(scores: Float[Array, "... S"]) -> Float[Array, "... S"]:
-    """Of the last axis; 0 where all of it is -inf, with no gradient."""
+    """Softmax over the last axis; 0 where all of it is -inf, with no gradient."""
     top = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     shares = jnp.exp(scores - jnp.where(top == -jnp.inf, 0.0, top))
     total = shares.sum(axis=-1, keepdims=True)

@@ -1,0 +1,120 @@
+"""Our own runners: softmax by each implementation, and every registered mechanism."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import lru_cache
+
+import jax
+
+from attn.attention import attend, explain
+from attn.bench.cases import Case
+from attn.bench.rival import JaxRival
+from attn.bench.suite import Knob, Scaling
+from attn.errors import UserError, unknown
+from attn.kernels import KERNELS, Kernel, Softmax
+from attn.masks import FULL, Causal, Mask
+
+OURS = "attn"
+"""The rival that every ratio is to: what a user of this package gets."""
+
+
+class Ours(JaxRival):
+    """`attn.attend` with softmax, by an implementation."""
+
+    family = Softmax.family
+
+    def __init__(self, name: str, impl: str, mechanism: str = Softmax.name):
+        self.name, self.impl, self.mechanism = name, impl, mechanism
+
+    def spec(self, T: int) -> Kernel:
+        """The mechanism with its knobs for a sequence of T tokens."""
+        return Softmax()
+
+    def mask(self, case: Case) -> Mask:
+        """What a query sees."""
+        return case.mask
+
+    def why_unsupported(self, case: Case) -> str | None:
+        chosen = chosen_by_auto(case)
+        return f"attn chose {chosen}: the same program" if self.impl == chosen else None
+
+    def note(self, case: Case) -> str:
+        return chosen_by_auto(case) if self.impl == "auto" else ""
+
+    def extras(self, case: Case) -> list:
+        """The weights or random features that the mechanism owns, if any."""
+        owned = self.spec(case.T).init_heads(
+            jax.random.key(0), case.N, head_dim=case.H, kv_len=case.S
+        )
+        return [owned] if owned else []
+
+    def trains_extras(self, case: Case) -> bool:
+        return self.spec(case.T).owns == "weights"
+
+    def function(self, case: Case) -> Callable[..., jax.Array]:
+        spec, mask = self.spec(case.T), self.mask(case)
+
+        def call(q, k, v, weights=None):
+            return attend(spec, q, k, v, mask=mask, weights=weights, impl=self.impl)
+
+        return call
+
+
+@lru_cache
+def chosen_by_auto(case: Case) -> str:
+    """The implementation that `attn.attend` picks by itself."""
+    q, k = (
+        jax.ShapeDtypeStruct((case.B, tokens, heads, case.H), case.dtype)
+        for tokens, heads in ((case.T, case.N), (case.S, case.K))
+    )
+    return explain(Softmax(), q, k, k, mask=case.mask).implementation
+
+
+class Mechanism(Ours):
+    """`attn.attend` with a mechanism; causal where it can, else over all keys.
+
+    Its output is not held against softmax, which most are not: tests hold each against
+    its own definition. Where it trains weights their gradients are taken too.
+    """
+
+    promises = False
+
+    def __init__(self, name: str, knobs: Mapping[str, Knob]):
+        super().__init__(name, "auto", name)
+        self.family, self.knobs = KERNELS[name].family, knobs
+
+    def spec(self, T: int) -> Kernel:
+        values = {k: x(T) if callable(x) else x for k, x in self.knobs.items()}
+        return KERNELS[self.name](**values)
+
+    def mask(self, case: Case) -> Mask:
+        return Causal() if "causal" in self.spec(case.T).can else FULL
+
+    def why_unsupported(self, case: Case) -> str | None:
+        spec = self.spec(case.T)
+        try:
+            spec.check_length(case.T)
+            spec.check_head(case.H, case.H)
+            spec.check(self.mask(case), case.T, case.T)
+        except UserError as error:
+            return str(error)
+        return None
+
+    def note(self, case: Case) -> str:
+        spec = self.spec(case.T)
+        known = [field.name for field in fields(spec)]
+        said = [f"{k} {getattr(spec, k)}" for k in self.knobs if k in known]
+        return ", ".join(said + ["over all keys"] * (self.mask(case) == FULL))
+
+
+def runners(scaling: Scaling) -> tuple[Ours, ...]:
+    """Softmax first, since every ratio is to it; then by its definition, then others."""
+    for name in scaling.mechanisms:
+        if name not in KERNELS:
+            raise unknown("mechanism", name, KERNELS)
+    names = [name for name in scaling.mechanisms or KERNELS if name != Softmax.name]
+    return (
+        Ours(OURS, "auto"),
+        Ours(f"{OURS} dense", "dense", "softmax by definition"),
+        *(Mechanism(name, scaling.knobs.get(name, {})) for name in names),
+    )

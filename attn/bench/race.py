@@ -1,0 +1,179 @@
+"""One case: everyone who can is built, checked against the definition, and timed in turn."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from attn.bench.cases import Case, Race
+from attn.bench.check import (
+    TOLERANCE,
+    Inputs,
+    definition,
+    largest_error,
+)
+from attn.bench.measure import Spread, Warm, measure, paired
+from attn.bench.ours import OURS
+from attn.bench.record import CaseRecord, Row
+from attn.bench.rival import Built, Rival, Unsupported
+from attn.errors import UserError
+
+PATIENCE = 40.0
+"""Seconds that one call of a rival may take; a slower one is timed once."""
+PREPARATION, PACE = 3.0, 60e9
+"""Seconds to build, and FLOP/s, assumed of a rival for the time that is left."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Whoever wants to see a suite as it goes; told between samples, never within one."""
+
+    def begin(self, name: str, steps: int, work: float | None = None) -> None:
+        """A part of so many samples starts; `work` is its share of the total."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
+        """`step` of `steps` are done."""
+
+
+def work(case: Case, rounds: int, runners: int = 1) -> float:
+    """About the seconds that a case takes."""
+    flops = case.useful_flops / case.density
+    return runners * (PREPARATION + (rounds + 3) * flops / PACE)
+
+
+def ticker(watch: Watcher, samples: int) -> Callable[[], None]:
+    """What to call after each of so many samples."""
+    taken = count(1)
+    return lambda: watch.advance(next(taken), samples, {})
+
+
+def run_race(
+    race: Race,
+    rivals: Mapping[str, Rival],
+    rounds: int,
+    rate: float,
+    watch: Watcher,
+    patience: float = PATIENCE,
+    budget: float = math.inf,
+) -> CaseRecord:
+    """One case with its rivals, in turn; `rate` is the machine's, in GFLOP/s.
+
+    Args:
+        patience: seconds of a call beyond which it is timed once.
+        budget: seconds of samples of one rival.
+    """
+    case, names = race.case, race.rivals or tuple(rivals)
+    watch.begin(case.name, len(names) * rounds, work(case, rounds, len(names)))
+    inputs = Inputs.make(case)
+    expected = definition(case, inputs)
+    made = {n: prepare(rivals[n], case, inputs, expected, patience) for n in names}
+    rows = {name: row for name, (row, _) in made.items()}
+    ready = {name: warm for name, (_, warm) in made.items() if warm is not None}
+    tick = ticker(watch, len(ready) * rounds)
+    samples = measure(ready, rounds, tick, budget)
+    ours = samples.get(OURS)
+    for name, sample in samples.items():
+        flops = case.useful_flops if rivals[name].promises else None
+        rows[name] = timed(rows[name], sample, ours, flops, rate)
+    watch.note(_line(rows))
+    return CaseRecord(
+        name=case.name,
+        mask=case.mask_name,
+        dtype=case.dtype,
+        shape=case.shape,
+        backward=case.backward,
+        tokens=case.T,
+        density=case.density,
+        useful_flops=case.useful_flops,
+        rows=tuple(rows.values()),
+    )
+
+
+def prepare(
+    rival: Rival,
+    case: Case,
+    inputs: Inputs,
+    expected: Sequence,
+    patience: float = PATIENCE,
+) -> tuple[Row, Warm | None]:
+    """Builds and checks a rival; the second is None unless it is to be measured."""
+    try:
+        reason = rival.why_unsupported(case)
+        if reason is not None:
+            return Row(rival.name, "unsupported", reason), None
+        built = rival.build(case, inputs)
+        error = _error(rival, case, built, expected)
+        warm = Warm.up(built.call)
+    except (Unsupported, UserError) as reason:
+        return Row(rival.name, "unsupported", str(reason)), None
+    except Exception as failure:  # of another library: it is its row that fails
+        said = " ".join(str(failure).split())
+        return Row(rival.name, "failed", f"{type(failure).__name__}: {said:.200}"), None
+    row = Row(
+        rival.name,
+        "ok",
+        built.note,
+        error=error,
+        temp_bytes=built.temp_bytes,
+        compile_seconds=built.compile_seconds,
+    )
+    if error == math.inf:
+        # JSON has no infinity: no error where nothing finite came out.
+        why = "missing, or of another shape, or not finite; not timed"
+        return replace(row, status="wrong", reason=why, error=None), None
+    if error is not None and error > TOLERANCE[case.dtype]:
+        why = f"off by {error:.1e} of the largest value; not timed"
+        return replace(row, status="wrong", reason=why), None
+    if warm.once > patience:
+        why = f"one call took {warm.once:.0f} s; {patience:.0f} s is what we wait"
+        return replace(
+            row, status="slow", reason=why, samples_ms=(1e3 * warm.once,)
+        ), None
+    return row, warm
+
+
+def _error(rival: Rival, case: Case, built: Built, expected: Sequence) -> float | None:
+    """The error of a rival that promises the definition; else None, or inf if not finite."""
+    if rival.promises:
+        return largest_error(case, built.outputs, expected)
+    return None if all(np.isfinite(x).all() for x in built.outputs) else math.inf
+
+
+def timed(
+    row: Row,
+    sample: Sequence[float],
+    ours: Sequence[float] | None,
+    flops: float | None,
+    rate: float,
+) -> Row:
+    """The row with its times, and what follows from them; no rate without `flops`."""
+    ms = Spread.of(sample).times(1e3)
+    gflops = None if flops is None else 1e-6 * flops / ms.median
+    ratio = None
+    if ours is not None:
+        both = min(len(sample), len(ours))
+        ratio = paired(sample[:both], ours[:both])
+    return replace(
+        row,
+        samples_ms=tuple(1e3 * s for s in sample),
+        ms=ms,
+        ratio=ratio,
+        gflops=gflops,
+        share=None if gflops is None else gflops / rate,
+    )
+
+
+def _line(rows: Mapping[str, Row]) -> str:
+    """`attn 61.2 ms, jax.nn 702 ms (11.5x)`."""
+    parts = []
+    for row in rows.values():
+        ratio = f" ({row.ratio.median:.2f}x)" if row.ratio and row.rival != OURS else ""
+        said = f"{row.ms.median:.3g} ms{ratio}" if row.ms else row.status
+        parts.append(f"{row.rival} {said}")
+    return ", ".join(parts)
