@@ -24,7 +24,6 @@ _LAZY = {
     "kernels": "attn.kernels",
     "masks": "attn.masks",
     "records": "attn.records",
-    "records": "attn.records",
 }
 
 __all__ = [
