@@ -69,6 +69,7 @@ SWEEPS = {
 }
 SIZES = {
     "--model.d-model 1000000": "GiB optimizer state",
+    "--model.repeats 1000000000": "GiB",
     "--seeds 1000000": "GiB parameters and gradients",
     "--train.batch-size 100000000": "GiB activations",
     "--task.num-train 1000000000000": "GiB data",
