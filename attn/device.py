@@ -1,4 +1,4 @@
-"""The device that a program is traced for, which need not be in this machine."""
+"""The device that a program is traced for, which this machine need not have."""
 
 import re
 from functools import cache
@@ -20,7 +20,7 @@ NVIDIA = (
 
 
 def device_kind() -> str:
-    """The kind of device: of the mesh in force, else of the default device.
+    """The device kind of the current mesh, else of the default device.
 
     A mesh over a described topology (`jax.experimental.topologies`) carries the kind of
     its devices, so a program compiled for a TPU pod on a laptop gets the kernels of that
@@ -53,7 +53,7 @@ def generation(kind: str) -> float | None:
 
 @cache
 def cpu_multiplies() -> frozenset[str]:
-    """The 16-bit dtypes that this machine's CPU has instructions to multiply in."""
+    """The 16-bit dtypes that this machine's CPU can multiply natively."""
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set()
     # The names that Linux gives them on x86 and on Arm.

@@ -1,4 +1,4 @@
-"""Errors of the user, told apart from our own.
+"""Errors caused by the user, as distinct from bugs.
 
 `launch.py` prints a `UserError` as one line and exits with 2; anything else is a
 bug and keeps its traceback.
@@ -11,11 +11,11 @@ EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 75
 
 
 class UserError(ValueError):
-    """A request that cannot be met; the message names the field, the value, the way out."""
+    """A request that cannot be met; the message names field, value and remedy."""
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:
-    """The error for a name that is not among `names`, with the nearest that is."""
+    """Makes the error for a name that is not in `names`, with the nearest that is."""
     from difflib import get_close_matches
 
     names = sorted(names)

@@ -1,4 +1,4 @@
-"""Every mechanism at equal size, on recall and on real images: the whole table.
+"""A study of every mechanism at equal size, on recall and on real images.
 
     python launch.py compare --all
 
@@ -56,7 +56,7 @@ def line_up() -> tuple[Kernel, ...]:
 
 
 def able(*needs: str) -> tuple[Kernel, ...]:
-    """Those that can do all of these."""
+    """The mechanisms that have all of these capabilities."""
     return tuple(kernel for kernel in line_up() if kernel.can.issuperset(needs))
 
 

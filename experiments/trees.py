@@ -1,4 +1,4 @@
-"""Does ListOps measure attention, or whether a model reads its first symbol?
+"""A study of whether ListOps measures attention, or reading the first symbol.
 
     python launch.py run trees
 

@@ -103,7 +103,7 @@ def attend_with_lse(
     impl: str = "auto",
     **options: Unpack[CallOptions],
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`attend`, and the float32 log-sum-exp of the scores, differentiable.
+    """Runs `attend`, and returns the scores' float32 log-sum-exp too; differentiable.
 
     Two outputs over disjoint keys merge exactly with their log-sum-exps.
     """

@@ -1,4 +1,4 @@
-"""Which implementation of a kernel a call gets, why, and the record of such choices."""
+"""The choice of an implementation for a call, its reasons, and a record of choices."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ DENSE_SCORES_ELSEWHERE = 2**23
 def choose_implementation(
     kernel: Kernel, shape: CallShape, impl: str = "auto"
 ) -> tuple[str, dict[str, str]]:
-    """The implementation for a call, and for each one why it is taken or is not.
+    """Chooses an implementation, and says of each why it is taken or is not.
 
     `auto` takes a library's kernel where one can serve; else the definition while its
     scores are few, and our tiles beyond.
@@ -52,7 +52,7 @@ def choose_implementation(
 
 
 def _are_few(shape: CallShape) -> tuple[bool, str]:
-    """Whether the scores of all heads may be held at once, and why."""
+    """Whether the scores of all heads fit in memory at once, and why."""
     most = DENSE_SCORES.get(shape.device, DENSE_SCORES_ELSEWHERE)
     scores = shape.B * shape.N * shape.T * shape.S
     few = scores <= most
@@ -61,7 +61,7 @@ def _are_few(shape: CallShape) -> tuple[bool, str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What one call of `attend` was given."""
+    """The implementation that one call of `attend` got, and why."""
 
     scope: str
     """The layer that called, as `scope` names it; "" where nothing does."""
@@ -76,7 +76,7 @@ _record: ContextVar[list[Choice] | None] = ContextVar("attend_record", default=N
 
 @contextmanager
 def recording() -> Iterator[list[Choice]]:
-    """Gives a list to which every call inside appends its `Choice`.
+    """Yields a list to which every call inside appends its `Choice`.
 
     A call appends where it runs or is traced, so one whose trace jax holds already
     appends nothing. An inner record keeps its calls from an outer one.
@@ -101,7 +101,7 @@ def scope(name: str) -> Iterator[None]:
 
 
 def note(kernel: Kernel, implementation: str, reason: str) -> None:
-    """Appends a choice to the record, if one is kept."""
+    """Appends a choice to the record, if there is one."""
     found = _record.get()
     if found is not None:
         found.append(Choice(_scope.get(), kernel.name, implementation, reason))

@@ -1,4 +1,4 @@
-"""Which implementation a call would get, why, and what it costs, with nothing run."""
+"""Explanations of a call without running it: implementation, reasons, cost."""
 
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -16,7 +16,7 @@ from attn.masks import PerHead
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which implementation a call gets, why not the others, and what it costs."""
+    """The implementation a call gets, why the others were passed over, and its cost."""
 
     kernel: str
     implementation: str
@@ -41,7 +41,7 @@ def explain(
     impl: str = "auto",
     **options: Unpack[CallOptions],
 ) -> Explanation:
-    """What `attend` would do with these arguments. Compiles, and runs nothing.
+    """Explains what `attend` would do with these arguments; compiles, but runs nothing.
 
     Args:
         q, k, v: arrays, or what has their shape and dtype (`jax.ShapeDtypeStruct`).
@@ -63,7 +63,7 @@ def explain(
 
 
 def temp_bytes(call: Call, impl: str) -> int | None:
-    """Scratch memory of the compiled forward call, where the backend tells it."""
+    """Scratch memory of the compiled forward call, where the backend reports it."""
     compiled = jax.jit(lambda call: run(call, impl)).lower(call).compile()
     memory = compiled.memory_analysis()
     return memory.temp_size_in_bytes if memory else None

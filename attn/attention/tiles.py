@@ -1,4 +1,4 @@
-"""Our own tiles over a mesh: `attn.kernels.blockwise` on each device's own heads."""
+"""The blockwise kernel over a mesh: each device runs the tiles of its own heads."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,7 @@ from attn.parallel.shard import over_mesh
 def blockwise(
     call: Call,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`blockwise_attention` of N heads: the output and the log-sum-exp.
+    """Runs `blockwise_attention` of N heads; returns the output and the log-sum-exp.
 
     On an Explicit mesh each device goes through its own heads, a few at a time. Where
     the compiler divides arrays by itself (Auto axes, or several devices and no mesh), a
@@ -40,7 +40,7 @@ def blockwise(
 
 
 def may_be_divided(x: Array) -> bool:
-    """Whether the compiler may lay `x` over several devices without saying so."""
+    """Whether the compiler may shard `x` over devices on its own (Auto axes)."""
     mesh = jax.typeof(x).sharding.mesh
     if mesh.empty:
         return jax.device_count() > 1

@@ -1,4 +1,4 @@
-"""What `launch.py bench` does: picks, runs, writes, and says where."""
+"""The command `launch.py bench`: selects, runs and writes benchmarks."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ LEAST_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Benching:
-    """Runs our kernels beside other libraries', in turn, and compares by ratio."""
+    """Runs our kernels and other libraries' interleaved, and compares them by ratio."""
 
     suite: str = "targets"
     """targets: what we hold ourselves to; grid: a wider sweep of shapes; quick: a
@@ -34,7 +34,7 @@ class Benching:
 def check(
     asked: Benching, suites: Mapping[str, Suite], results: Path
 ) -> tuple[Suite, Path | None]:
-    """The suite to run and the folder to write to, if any.
+    """Returns the suite to run, and the folder to write to, if any.
 
     Args:
         asked: the command line.
@@ -66,7 +66,7 @@ def bench(
     results: Path,
     progress: Callable[[Console, float], AbstractContextManager],
 ) -> None:
-    """Runs what was asked for; prints the tables, or the record as JSON.
+    """Runs the selected benchmarks; prints their tables, or the record as JSON.
 
     Args:
         asked, suites, results: as in `check`.

@@ -1,4 +1,4 @@
-"""The folders that a command line names, refused before anything is written."""
+"""Folders named on the command line, checked before anything is written."""
 
 import os
 import stat
@@ -12,12 +12,12 @@ from attn.records.folder import RunFolder
 
 
 def workdir(text: str | None, name: str) -> Path:
-    """The folder that --workdir names; `runs/NAME` unless given."""
+    """The folder that --workdir names; `runs/NAME` by default."""
     return Path("runs", name) if text is None else folder("--workdir", text)
 
 
 def folder(option: str, text: str, *, file: bool = False) -> Path:
-    """The path that an option names, which can be, or become, a folder (or a file).
+    """The path that an option names, if it can be, or become, a folder (or a file).
 
     Raises:
         UserError: no folder can be there.
@@ -51,7 +51,7 @@ def folder(option: str, text: str, *, file: bool = False) -> Path:
 def run_folders(
     root: Path, experiments: Sequence[Experiment], study: str | None
 ) -> list[Path]:
-    """The folder of each run: `root`, or for a study one beside the other in it.
+    """The folder of each run: `root` itself, or for a study one subfolder a run.
 
     Raises:
         UserError: a folder holds something else, or a name is not that of a folder.

@@ -1,4 +1,4 @@
-"""Command lines read by tyro, with what is wrong said in one line."""
+"""Command-line parsing by tyro, with one-line error messages."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Where:
-    """Where a command runs and writes; no part of what an experiment is."""
+    """Options for where a command runs and writes; no part of an experiment."""
 
     workdir: str | None = None
     """Folder of the run, or of a study's runs side by side; runs/NAME unless given."""
@@ -62,7 +62,7 @@ class Reporting:
 
 @dataclass(frozen=True)
 class Overrides(Where):
-    """What of an experiment can be changed, and where it is to run."""
+    """The options of an experiment that can be overridden, and where it runs."""
 
     model: ModelConfig = ModelConfig()
     task: Task = Task()
@@ -76,7 +76,7 @@ class Overrides(Where):
 def override(
     experiment: Experiment, words: Sequence[str], prog: str
 ) -> tuple[Experiment, Where]:
-    """`experiment` with `--model.num-heads 8` and the like applied, and where to run.
+    """Applies options such as `--model.num-heads 8` to `experiment`; also where to run.
 
     Raises:
         UserError: an option or a value is wrong.
@@ -93,7 +93,7 @@ def override(
 
 
 def _take_kernel(words: list[str]) -> tuple[list[str], str | None]:
-    """The words without `--kernel NAME`, whose knobs must be known before the rest."""
+    """Splits off `--kernel NAME`, whose options must be known to parse the others."""
     for i, word in enumerate(words):
         if word == "--kernel" and i + 1 < len(words):
             return words[:i] + words[i + 2 :], words[i + 1]
@@ -105,7 +105,7 @@ def _take_kernel(words: list[str]) -> tuple[list[str], str | None]:
 def parse(
     what: type[T], words: Sequence[str], *, prog: str, default: T | None = None
 ) -> T:
-    """`what` made from command-line words.
+    """Parses command-line words as an instance of `what`.
 
     Raises:
         UserError: a word is wrong; in one line.
@@ -130,7 +130,7 @@ def parse(
 
 
 def _one_line(box: str) -> str:
-    """The first part of what tyro says in a box, and the nearest option if it names one.
+    """The first part of tyro's boxed error, with the nearest option if it names one.
 
     tyro has no public way to its errors but this text: a title, then parts with a rule
     between them, framed in ASCII or in U+2500 to U+257F as the terminal can.

@@ -1,4 +1,4 @@
-"""The process that a command runs in: its signals, its allocator, its compiler's flag.
+"""The process of a command: its signals, its allocator, the compiler's flag.
 
 Imported before anything heavy, so that a signal finds its handler from the first moment.
 """
@@ -18,7 +18,7 @@ _ending = Lock()
 
 
 def prepare(heavy: bool) -> None:
-    """Sets up the compiler and the output; a heavy command starts the process again."""
+    """Sets up the compiler and the output; restarts the process for a heavy command."""
     from attn import compiler
 
     os.environ["XLA_FLAGS"] = compiler.flags()
@@ -30,7 +30,7 @@ def prepare(heavy: bool) -> None:
 
 
 def watch_signals() -> None:
-    """Ends this process at once at a signal, also while the main thread compiles.
+    """Makes a signal end this process at once, even while the main thread compiles.
 
     A handler in Python waits for the main thread to come back from C++. The number of
     each signal is written to a pipe as it comes, and a thread that reads it calls the
@@ -52,7 +52,7 @@ def _read_signals(reader: int) -> None:
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """The handler of a signal that finds nothing to save: one line, and out."""
+    """A signal handler for when there is nothing to save: prints one line and exits."""
     if not _ending.acquire(blocking=False):
         return
     said = (
@@ -75,7 +75,7 @@ def _flush() -> None:
 
 
 def _use_huge_pages() -> None:
-    """Starts this process again with an allocator that asks for huge pages.
+    """Restarts this process with an allocator that requests huge pages.
 
     XLA on a CPU takes its scratch memory anew for each call, and small pages cost it up
     to a quarter of a training step in faults. glibc reads the setting once, at start.

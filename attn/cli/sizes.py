@@ -1,4 +1,4 @@
-"""What a run needs at the very least, against what the machine has, from configs alone.
+"""Lower bounds on what a run needs, checked against what the machine has.
 
 Bounds from below: what they refuse could not have ended well, and what they let pass
 may still be too much.
@@ -22,7 +22,7 @@ LARGEST = 10**300
 
 
 def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
-    """Raises `UserError` where a run is beyond the memory, cores or years there are."""
+    """Raises `UserError` where a run needs more memory, cores or years than exist."""
     accelerated, cores = has_accelerator(), os.cpu_count() or 1
     if not accelerated and mesh.size > max(16, 8 * cores):
         raise UserError(
@@ -39,7 +39,7 @@ def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
 
 
 def has_accelerator() -> bool:
-    """Whether jax could find one, as far as the system shows without starting it."""
+    """Whether jax could find an accelerator, found out without starting it."""
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
         return False
     names = ("nvidiactl", "accel0", "accel/accel0", "kfd", "vfio/0")
@@ -47,7 +47,7 @@ def has_accelerator() -> bool:
 
 
 def needed_bytes(experiment: Experiment) -> dict[str, int]:
-    """Bytes that a run holds at once, of all seeds, by what they are for."""
+    """Lower bounds on the bytes that a run holds at once, of all seeds, by purpose."""
     model, task = experiment.model, experiment.task
     rows = experiment.seeds * experiment.train.batch_size
     params = 4 * experiment.seeds * cost.count_params(experiment)

@@ -1,4 +1,4 @@
-"""Attention layers as plain data: a mechanism, and how a layer makes its heads."""
+"""Attention layers as plain data: the mechanism, and how a layer makes its heads."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
@@ -89,7 +89,7 @@ class Attention(Layer):
 
     @property
     def base(self) -> float:
-        """Base of the rotary frequencies of a resolved layer."""
+        """The base of a resolved layer's rotary frequencies."""
         return self.rope_base or 10_000.0
 
     @property
@@ -98,7 +98,7 @@ class Attention(Layer):
         return self.positions == "rotary" and self.mechanism.rotates
 
     def check_heads(self) -> None:
-        """Raises `UserError` where the sizes of the heads do not fit one another."""
+        """Raises `UserError` where the head sizes are inconsistent."""
         (N, K, _), kernel = self.sizes, self.mechanism
         if N % K:
             raise UserError(
@@ -116,7 +116,7 @@ class Attention(Layer):
         self.check_rotary()
 
     def check_rotary(self) -> None:
-        """Raises `UserError` where rotary positions have no pairs to rotate."""
+        """Raises `UserError` where rotary positions have no channel pairs to rotate."""
         if self.positions == "rotary" and self.sizes[2] % 2:
             raise UserError(
                 f"head_dim = {self.sizes[2]} is odd, and rotary positions rotate pairs; "
@@ -124,7 +124,7 @@ class Attention(Layer):
             )
 
     def projections(self, D: int) -> int:
-        """Numbers of the matrices that make what the kernel reads, and of the one after."""
+        """Parameters of the projections to what the kernel reads, and of the output."""
         N, K, H = self.sizes
         heads = {"q": N, "k": K, "v": K}
         return D * H * (sum(heads[name] for name in self.mechanism.reads) + N)
@@ -168,7 +168,7 @@ class Attention(Layer):
 
 @dataclass(frozen=True)
 class LatentAttention(Attention):
-    """Multi-head latent attention: keys and values of all heads from one narrow vector.
+    """Multi-head latent attention: all heads' keys and values from one small vector.
 
     DeepSeek-AI 2024 (DeepSeek-V2), section 2.1. It is a way to make heads, not a
     mechanism: any kernel that compares queries with keys can run on them.
@@ -198,7 +198,7 @@ class LatentAttention(Attention):
 
     @property
     def rope_width(self) -> int:
-        """Channels beside the H that rotary positions rotate, U."""
+        """Extra channels, beside the H, that rotary positions rotate, U."""
         if not self.rotary:
             return 0
         return self.rope_dim or max(2, self.sizes[2] // 4 * 2)

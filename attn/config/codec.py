@@ -1,4 +1,4 @@
-"""Configs to JSON values and back, and the fingerprint that names an experiment."""
+"""Conversion of configs to JSON values and back, and fingerprints of experiments."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ NAMED: Mapping[type, Mapping[str, type]] = {
 
 
 def to_json(config: Any) -> Any:
-    """A config as JSON values; a kernel, a task or a layer also says which one it is."""
+    """Converts a config to JSON values; kernels, tasks and layers have their name."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         name = getattr(config, "name") if isinstance(config, tuple(NAMED)) else None  # noqa: B009
         named = {} if name is None else {"is": name}
@@ -38,7 +38,7 @@ def to_json(config: Any) -> Any:
 
 
 def from_json(values: Any, of: Any = Experiment, path: str = "experiment") -> Any:
-    """The config that `to_json` gave these values for.
+    """Rebuilds the config that `to_json` converted.
 
     A field that is not there has its default, so that a newer field does not orphan an
     older run.
@@ -69,7 +69,7 @@ def from_json(values: Any, of: Any = Experiment, path: str = "experiment") -> An
 
 
 def _one_of(values: Any, choices: tuple[Any, ...], path: str) -> Any:
-    """The value as the first of the types that takes it."""
+    """Decodes a value as the first of the types that accepts it."""
     if values is None and type(None) in choices:
         return None
     for choice in choices:
@@ -79,7 +79,7 @@ def _one_of(values: Any, choices: tuple[Any, ...], path: str) -> Any:
 
 
 def _made(values: dict[str, Any], of: type, path: str) -> Any:
-    """A dataclass of these fields; of a named base, the subclass of that name."""
+    """Builds a dataclass from fields; of a named base, the subclass of that name."""
     if of in NAMED:
         name = values.pop("is", None)
         if name not in NAMED[of]:
@@ -106,7 +106,7 @@ def _wrong(values: Any, of: Any, path: str) -> UserError:
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """Twelve hexadecimal digits, equal for equal experiments.
+    """A hash of an experiment in twelve hex digits, equal for equal experiments.
 
     Neither the words of a claim nor how often a run is saved make another experiment.
     """

@@ -1,4 +1,4 @@
-"""The layers of a transformer as plain data: what each is, holds, costs and divides.
+"""Layers of a transformer as plain data: sizes, parameters, costs and mesh limits.
 
 A field that is None is the model's own (`ModelConfig`), and `resolve` fills it in. All
 else is asked of a resolved layer. D is the width of the residual stream, T the length
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """What stands between two residual additions."""
+    """The base of layers, each of which is one residual branch."""
 
     name: ClassVar[str]
 
     def resolve(self, model: "ModelConfig") -> "Layer":
-        """The layer with what it leaves open taken from the model."""
+        """The layer with its open fields taken from the model."""
         return self
 
     def num_params(self, D: int, L: int) -> int:
-        """Trained numbers, without the norm before the layer."""
+        """Trained parameters, without the norm before the layer."""
         raise NotImplementedError
 
     def flops(self, D: int, T: int, mask: Mask) -> float:
-        """Multiplications and additions of one sequence, forward, counting matmuls."""
+        """Matmul FLOPs of one sequence, forward."""
         raise NotImplementedError
 
     def state_size(self, D: int, T: int) -> int:
-        """Numbers kept of T tokens to decode the next one."""
+        """Numbers kept after T tokens to decode the next one."""
         return 0
 
     def check_mesh(self, shape: MeshShape) -> None:
-        """Raises `UserError` where the mesh cannot divide the layer."""
+        """Raises `UserError` where the mesh does not divide the layer."""
 
     def check(self, mask: Mask, T: int, asked: tuple[str, ...]) -> None:
         """Raises `UserError` where the layer cannot run T tokens under this mask."""
@@ -48,7 +48,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class ShortConv(Layer):
-    """A convolution along the sequence, channel by channel, then a linear map.
+    """A depthwise convolution along the sequence, then a linear map.
 
     Each token meets its `width - 1` predecessors (its neighbours, where the model looks
     both ways). One such layer before attention decides associative recall: Arora et al.

@@ -1,4 +1,4 @@
-"""Experiments of equal cost: one width solved for, so that a comparison is fair."""
+"""Experiments of equal cost: solves for one width, so that a comparison is fair."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _SOLVED: dict[str, tuple[str, Callable[[Experiment], float | None]]] = {
 
 
 def match(experiment: Experiment, reference: Experiment, by: Match) -> Experiment:
-    """`experiment` with one width set so that it costs what `reference` does.
+    """Sets one width of `experiment` so that it costs what `reference` does.
 
     That is `d_ff`, or for the cache `head_dim`, or `kv_rank` where keys come from it.
 
@@ -63,7 +63,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
 
 
 def _head_step(experiment: Experiment) -> int:
-    """What divides the width of a head, by its positions and by its kernels."""
+    """The step of head widths that the positions and the kernels allow."""
     model = experiment.model
     each = [layer.mechanism.head_multiple for layer in model.attention_layers]
     return lcm(2 if model.positions == "rotary" else 1, *each)
@@ -80,7 +80,7 @@ def _cost(experiment: Experiment, by: str) -> float:
 
 
 def _nearest(cost: Callable[[int], float], target: float, step: int) -> int:
-    """The multiple of `step` whose cost is nearest the target; 0 if all are above it."""
+    """The multiple of `step` whose cost is nearest the target; 0 if all exceed it."""
     high = step
     while cost(high) < target:
         high *= 2

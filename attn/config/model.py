@@ -1,4 +1,4 @@
-"""A transformer as plain data: its width, its layers and how they are repeated."""
+"""Transformers as plain data: the width, the layers, and how they are repeated."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,7 +106,7 @@ class ModelConfig:
             )
 
     def _check_used(self):
-        """Raises `UserError` for layers that do not fit, or a knob that none of them uses."""
+        """Raises `UserError` for layers that do not fit, or a field that none uses."""
         latent = [x for x in self.layers if isinstance(x, LatentAttention) and x.rotary]
         if self.rope_dim is not None and not latent:
             raise UserError(
@@ -117,7 +117,7 @@ class ModelConfig:
 
     @property
     def _unresolved(self) -> tuple[Layer, ...]:
-        """The layers of the block, before what they leave open is filled in."""
+        """The layers of the block, before open fields are resolved."""
         return self.block or tuple(map(self._layer_called, self.pattern))
 
     def _layer_called(self, name: str) -> Layer:
@@ -128,31 +128,31 @@ class ModelConfig:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer of the model, first to last, with all sizes resolved."""
+        """All layers of the model, in order, with all sizes resolved."""
         return tuple(one.resolve(self) for one in self._unresolved) * self.repeats
 
     @property
     def attention_layers(self) -> tuple[Attention, ...]:
-        """The layers that run a mechanism, first to last."""
+        """The attention layers of the model, in order."""
         return tuple(one for one in self.layers if isinstance(one, Attention))
 
     @property
     def sizes(self) -> dict[str, int | None]:
-        """Sizes of the first attention layer and of the first MLP, as tables show them."""
+        """Sizes of the first attention layer and the first MLP, as tables show them."""
         N, K, H = next((one.sizes for one in self.attention_layers), (None,) * 3)
         d_ff = next((one.d_ff for one in self.layers if isinstance(one, MLP)), None)
         return {"num_heads": N, "num_kv_heads": K, "head_dim": H, "d_ff": d_ff}
 
     @property
     def head_positions(self) -> HeadPositions:
-        """What of `positions` is a layer's business."""
+        """The part of `positions` that attention layers handle."""
         if self.positions in ("rotary", "alibi", "t5"):
             return self.positions
         return "none"
 
     @property
     def mask(self) -> Mask:
-        """What a query may see before the mechanism has its say."""
+        """The mask of the model, before any pattern of the mechanism."""
         return Causal() if self.causal else FULL
 
 

@@ -1,4 +1,4 @@
-"""One experiment varied along some of its fields: a grid, made fair by matching cost."""
+"""Sweeps: one experiment over a grid of field values, matched in cost."""
 
 import dataclasses
 import types
@@ -20,7 +20,7 @@ Grid = Mapping[str, Sequence[Any]]
 def sweep(
     base: Experiment, over: Grid, *, by: Match = "none", prefix: str | None = None
 ) -> tuple[Experiment, ...]:
-    """`base` at every point of the grid, first field slowest.
+    """Varies `base` over the grid, the first field slowest.
 
     With `by`, each is resized to cost what `base` does (`attn.config.match`). Names are
     the prefix, `base.name` unless given, and the last word of each field with its
@@ -74,7 +74,7 @@ def parse_axis(base: Experiment, text: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def _type_of(config: Any, path: str) -> Any:
-    """The annotation of the field at a dotted path."""
+    """The type annotation of the field at a dotted path."""
     name, _, rest = path.partition(".")
     if not dataclasses.is_dataclass(config):
         raise UserError(f"{config!r} has no fields, so {path!r} names nothing")
@@ -86,7 +86,7 @@ def _type_of(config: Any, path: str) -> Any:
 
 
 def _parse(path: str, hint: Any, word: str) -> Any:
-    """One value. Only fields that fit in a word can be swept."""
+    """Parses one value; only fields whose values fit in a word can be swept."""
     choices = [hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         choices = list(typing.get_args(hint))

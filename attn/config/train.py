@@ -1,4 +1,4 @@
-"""How a model is trained: steps, batch, optimizer and schedule."""
+"""Training settings: steps, batch, optimizer and schedule."""
 
 from dataclasses import dataclass
 from math import isfinite

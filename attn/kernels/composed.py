@@ -1,4 +1,4 @@
-"""The base of mechanisms that are softmax attention on arrays which they make."""
+"""The base of mechanisms composed of softmax attentions on arrays that they make."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ SoftmaxOf = Callable[[Array, Array, Array, float | None], Array]
 
 @dataclass(frozen=True)
 class Composed(Kernel):
-    """Says in `compose` which softmax attentions it is made of, and no more.
+    """A mechanism composed of softmax attentions; a subclass defines `compose` alone.
 
     By definition each is `dense_attention` of one head (`dense`). On long sequences each is
     a call of all heads, which goes through tiles a few heads at a time (`blockwise`):
@@ -37,7 +37,7 @@ class Composed(Kernel):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """The output of all heads, by way of `softmax`.
+        """Computes the output of all heads by calls of `softmax`.
 
         Args:
             softmax: takes q [#B, T, N, R], k [#B, S, K or N, R], v as it is here, and a

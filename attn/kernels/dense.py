@@ -1,4 +1,4 @@
-"""Softmax attention by its definition: every score is held in memory."""
+"""Softmax attention by its definition, with all scores in memory."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def dense_attention(
     q_info: TokenInfo = NOTHING_TOLD,
     kv_info: TokenInfo = NOTHING_TOLD,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
-    """softmax(q k^T scale + bias) v over the keys that a query sees.
+    """Computes softmax(q k^T scale + bias) v over the keys that a query sees.
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Scores, softmax and their sums
     are at least float32 whatever the inputs are. O(T S) time and memory.
@@ -83,7 +83,7 @@ def visible(
     q_ids: Int[Array, "T"] | None,
     kv_ids: Int[Array, "S"] | None,
 ) -> Bool[Array, "T S"]:
-    """Which keys each query sees, by the mask and by the numbers given at run time."""
+    """The pairs that are visible, by the mask and by segment ids."""
     seen = mask.predicate(q_index[:, None], k_index[None, :])
     if kv_ids is not None:
         own = kv_ids[None, :] == (0 if q_ids is None else q_ids[:, None])
@@ -94,5 +94,5 @@ def visible(
 def clean(
     x: Float[Array, "S U"], kv_ids: Int[Array, "S"] | None
 ) -> Float[Array, "S U"]:
-    """Keys or values, 0 at padding: 0 times an inf or a NaN there would be NaN."""
+    """Zeroes keys or values at padding, where 0 times inf or NaN would be NaN."""
     return x if kv_ids is None else jnp.where(kv_ids[:, None] < 0, 0, x)

@@ -1,4 +1,4 @@
-"""Differential attention: one softmax map minus a share of another."""
+"""Differential attention: one softmax map minus a multiple of another."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -52,7 +52,7 @@ class Differential(Composed):
             raise bad_knob(self, "lambda_init", "it must be at least 0 and below 1")
 
     def init(self, key, *, head_dim, kv_len):
-        """a1, b1, a2, b2, each [H / 2], normal with deviation 0.1."""
+        """Draws a1, b1, a2, b2, each [H / 2], normal with deviation 0.1."""
         drawn = 0.1 * jax.random.normal(key, (4, head_dim // 2))
         return dict(zip(("a1", "b1", "a2", "b2"), drawn, strict=True))
 
@@ -74,7 +74,7 @@ class Differential(Composed):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """Equation 1; `scale` is (H / 2) ** -0.5 unless given."""
+        """Computes equation 1; `scale` is (H / 2) ** -0.5 unless given."""
         first, second = (
             wide(softmax(q[..., half::2], k[..., half::2], v, scale)) for half in (0, 1)
         )
@@ -82,7 +82,7 @@ class Differential(Composed):
         return (first - share * second).astype(v.dtype)
 
     def share(self, weights: Weights) -> Float[Array, "N"]:
-        """lambda of every head: equation 2."""
+        """Computes lambda of every head by equation 2."""
 
         def power(a: str, b: str) -> Float[Array, "N"]:
             a_, b_ = (wide(weights[name]) for name in (a, b))

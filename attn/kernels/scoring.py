@@ -1,4 +1,4 @@
-"""How a call makes its scores, in one value."""
+"""The scoring of a call (scale, soft-cap, bias, sinks), in one value."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ import jax
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """How the scores of queries and keys are made before the mask and the softmax.
+    """The steps from products of queries and keys to the softmax.
 
     In this order: products are scaled, then biased, then capped; a sink joins the
     softmax beside them. Fields are not typed as arrays, since transforms put leaves of
@@ -28,7 +28,7 @@ class Scoring:
     gives no value (gpt-oss)."""
 
     def factor(self, H: int) -> float:
-        """What products of vectors of width H are multiplied by."""
+        """The factor that products of vectors of width H are multiplied by."""
         return H**-0.5 if self.scale is None else self.scale
 
 

@@ -1,4 +1,4 @@
-"""Softmax attention, and the base of every mechanism that is softmax under a mask."""
+"""Softmax attention, the base of all mechanisms that are softmax under a mask."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -51,7 +51,7 @@ class Softmax(Kernel):
         return "weights" if self.sinks else "nothing"
 
     def init(self, key, *, head_dim, kv_len):
-        """The score of the sink, 0."""
+        """The score of the sink, initially 0."""
         return {"sink": jnp.zeros(())} if self.sinks else {}
 
     def num_weights(self, H, S):
@@ -64,7 +64,7 @@ class Softmax(Kernel):
         return S * (H + Hv)
 
     def own_scoring(self, scoring, weights):
-        """With the soft-cap, and the sinks where there are any."""
+        """Adds the soft-cap, and the sinks where there are any."""
         sinks = None if weights is None else weights["sink"]
         return replace(scoring, softcap=self.softcap, sinks=sinks)
 
@@ -105,7 +105,7 @@ class Softmax(Kernel):
         q_info: TokenInfo = NOTHING_TOLD,
         kv_info: TokenInfo = NOTHING_TOLD,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
-        """The output [T, Hv] and the float32 log-sum-exp of the scores [T]."""
+        """Computes the output [T, Hv] and the float32 log-sum-exp of the scores [T]."""
         return dense_attention(
             q,
             k,

@@ -1,4 +1,4 @@
-"""What is known of tokens at run time only, in one value."""
+"""Token info: what is known about tokens only at run time, in one value."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,7 @@ NO_KEY = -1
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class TokenInfo:
-    """The run-time facts about the tokens of one side of a call: queries or keys.
+    """Run-time facts about the tokens of one side of a call: queries or keys.
 
     Arrays are [B, L], `lengths` [B]; without the batch inside a kernel. None means that
     nothing is to be said: one segment, positions 0, 1, 2, ..., no padding. Fields are
@@ -31,7 +31,7 @@ class TokenInfo:
     """True where a token is real, False where it is padding."""
 
     def real(self, L: int) -> Bool[Array, "*B L"] | None:
-        """True for each of L tokens that its length and the mask leave; None for all."""
+        """True for each token that is no padding by lengths or mask; None for all."""
         if self.lengths is None:
             return self.mask
         index = jnp.arange(L)[(None,) * self.lengths.ndim]
@@ -39,7 +39,7 @@ class TokenInfo:
         return within if self.mask is None else self.mask & within
 
     def ids(self, L: int, padding: int = NO_KEY) -> Int[Array, "*B L"] | None:
-        """One integer a token: its segment, 0 where none is told, `padding` of padding.
+        """One integer a token: its segment, or 0 without any; `padding` at padding.
 
         None where neither segments nor padding are told.
         """
@@ -51,7 +51,7 @@ class TokenInfo:
         return jnp.where(real, own, padding)
 
     def folded(self, L: int, padding: int = NO_KEY) -> "TokenInfo":
-        """The same with mask, lengths and segments as one `segment_ids`."""
+        """Merges mask, lengths and segments into one `segment_ids`."""
         return replace(self, segment_ids=self.ids(L, padding), lengths=None, mask=None)
 
     def index(self, L: int) -> Int[Array, "*B L"]:

@@ -1,4 +1,4 @@
-"""Masks say what a query may see: patterns, their algebra, and what follows from them.
+"""Attention masks as objects: patterns, their algebra, and what is derived from them.
 
 A mask is a small frozen object, never a matrix:
 

@@ -1,4 +1,4 @@
-"""Exact facts about a mask on T × S: visible pairs, the interval of each row, the band."""
+"""Exact analysis of a mask on T × S: visible pairs, intervals of keys, the band."""
 
 from collections.abc import Iterator
 from functools import lru_cache

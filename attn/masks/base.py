@@ -1,4 +1,4 @@
-"""The mask itself, and the three operators that make masks of masks."""
+"""The base of masks, and the three operators that combine them."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from attn.masks.picture import picture
 
 
 class Mask(Pattern):
-    """A pattern with operators, and with everything that follows from it.
+    """A mask: a pattern with operators, and all that is derived from it.
 
     A subclass gives `predicate` and `tile`, and `runs` if it can.
     """
@@ -39,11 +39,11 @@ class Mask(Pattern):
         return Not(self)
 
     def __repr__(self) -> str:
-        """The pattern as one would type it: fields in order, defaults left out."""
+        """The mask as an expression: fields in order, defaults left out."""
         return typed(self)
 
     def dense(self, T: int, S: int | None = None) -> Bool[np.ndarray, "..."]:
-        """The whole map, bool [T, S], from `predicate` alone: the oracle of the rest."""
+        """Computes the map, bool [T, S], from `predicate` alone: the reference."""
         S = T if S is None else S
         self.check(T, S)
         seen = self.predicate(np.arange(T)[:, None], np.arange(S)[None, :])
@@ -61,7 +61,7 @@ class Mask(Pattern):
     def row_interval(
         self, T: int, S: int | None = None
     ) -> tuple[Int32[np.ndarray, "..."], Int32[np.ndarray, "..."]] | None:
-        """Start and end [T] of the one interval of keys that each query sees.
+        """The start and end [T] of the one interval of keys that each query sees.
 
         Empty rows have start == end. None where some query sees two intervals, or where
         `runs` is None. Whatever the mask is made of: only the map on T × S counts.
@@ -78,7 +78,7 @@ class Mask(Pattern):
         return analysis.band(self, T, T if S is None else S)
 
     def picture(self, T: int, S: int | None = None, *, width: int = 32) -> str:
-        """The map in characters, one a tile, at most `width` tiles a side.
+        """Draws the map in characters, one a tile, at most `width` tiles a side.
 
         `·` is hidden, `▒` partly seen, `█` seen; queries go down, keys across.
         """

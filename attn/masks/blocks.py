@@ -1,4 +1,4 @@
-"""Block-sparse patterns: any layout, and BigBird's."""
+"""Block-sparse patterns: arbitrary layouts, and BigBird's."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +29,7 @@ class BlockSparse(Mask):
 
     @property
     def cells(self) -> SummedArea | WaveletMatrix:
-        """The visible pairs of blocks, to be counted."""
+        """The visible pairs of blocks, as a structure that counts them."""
         raise NotImplementedError
 
     def tile(self, q0, q1, k0, k1):

@@ -1,4 +1,4 @@
-"""The pattern itself: a predicate, verdicts on tiles, and the intervals of its rows."""
+"""The base of patterns: a predicate, verdicts on tiles, and intervals of rows."""
 
 from enum import IntEnum
 from typing import Any
@@ -26,7 +26,7 @@ def verdict(shown: Index, pairs: Index) -> np.ndarray:
 
 
 class Pattern:
-    """The part of a mask that schedules and counts need; `Mask` adds the algebra."""
+    """A pattern, the part of a mask that schedules and counts need."""
 
     diagonal = False
     """Whether the predicate depends on `k - q` alone."""
@@ -55,4 +55,4 @@ class Pattern:
         return None
 
     def check(self, T: int, S: int) -> None:
-        """Raises `UserError` if the pattern was made for other lengths than T × S."""
+        """Raises `UserError` if the pattern was made for lengths other than T × S."""

@@ -1,4 +1,4 @@
-"""The tiles that a blockwise kernel must visit, found by refinement from coarse to fine."""
+"""Tile schedules: the tiles that are not empty, found from coarse to fine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from attn.masks.pattern import Pattern, Tile
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The tiles of a T × S map that are not empty; memory in proportion to them."""
+    """The non-empty tiles of a T × S map, in memory proportional to them."""
 
     num_rows: int
     """Query blocks."""
@@ -31,7 +31,7 @@ class Schedule:
 def mask_schedule(
     mask: Pattern, T: int, S: int, q_block: int, k_block: int, ragged: bool = True
 ) -> Schedule:
-    """The schedule of `mask` on a T × S map in tiles of q_block × k_block.
+    """Makes the schedule of `mask` on a T × S map in tiles of q_block × k_block.
 
     Args:
         ragged: tiles of a last block that is not whole count as PARTIAL even where

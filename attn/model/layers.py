@@ -19,7 +19,7 @@ from attn.parallel.rules import lay, layout
 
 
 class ShortConv(nnx.Module):
-    """A convolution along the sequence, then a linear map (`attn.config.ShortConv`)."""
+    """A depthwise convolution and a linear map (`attn.config.ShortConv`)."""
 
     def __init__(
         self, spec: config.ShortConv, model: config.ModelConfig, rngs: nnx.Rngs
@@ -50,7 +50,7 @@ class ShortConv(nnx.Module):
         return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype)), cache
 
     def shifted(self, x: Array) -> list[Array]:
-        """`x` [B, T, ...] as seen from each tap; 0 beyond the ends."""
+        """Shifts `x` [B, T, ...] by each tap; 0 beyond the ends."""
         W, T = self.taps.shape[0], x.shape[1]
         ends = [(0, 0), (W - 1 - self.ahead, self.ahead), *[(0, 0)] * (x.ndim - 2)]
         padded = jnp.pad(x, ends)

@@ -25,7 +25,7 @@ UNKNOWN = "unknown"
 
 
 def environment(mesh: dict[str, int]) -> dict[str, Any]:
-    """Everything that a run depends on besides its config, as JSON values.
+    """Describes all that a run depends on besides its config, as JSON values.
 
     Args:
       mesh: devices along each mesh axis, by name.
@@ -78,7 +78,7 @@ def _cpu_model() -> str | None:
 
 
 def cores() -> int | None:
-    """Processors that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
@@ -96,7 +96,7 @@ def _without_paths(flags: str) -> str:
 
 
 def _git(root: Path) -> dict[str, Any]:
-    """Commit and dirty flag of the checkout at `root` itself, not of one around it."""
+    """The commit and dirty flag of the checkout at `root` itself, not an outer one."""
     top = _ask_git(root, "rev-parse", "--show-toplevel")
     commit = _ask_git(root, "rev-parse", "--verify", "HEAD")
     if not top or not commit or Path(top).resolve() != root:
@@ -120,7 +120,7 @@ def provenance(
     before: Sequence[str] = (),
     after: Sequence[str] = (),
 ) -> str:
-    """Machine, versions and commit in one line, every value that occurs among them.
+    """Machine, versions and commit in one line, with all values that occur.
 
     Args:
       environments: what `environment` gave, one a run.
@@ -136,13 +136,13 @@ def provenance(
 
 
 def every(values: Iterable[Any]) -> str:
-    """The values that occur, each once, in order of appearance: `2 / 3`."""
+    """Joins the distinct values in order of appearance: `2 / 3`."""
     found = dict.fromkeys(str(value) for value in values if value not in (None, ""))
     return " / ".join(found) or UNKNOWN
 
 
 def _machine(env: Mapping[str, Any]) -> str:
-    """`cpu (AMD EPYC 7B13, 2 cores)` or `gpu (NVIDIA H200 x 8 devices)`."""
+    """The machine: `cpu (AMD EPYC 7B13, 2 cores)`, `gpu (NVIDIA H200 x 8 devices)`."""
     platform, count = env.get("platform", UNKNOWN), env.get("device_count") or 1
     if platform == "cpu":
         what = f"{env.get('cpu') or 'cpu'}, {env.get('cores', '?')} cores"

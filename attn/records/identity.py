@@ -1,4 +1,4 @@
-"""Whether two experiments are one: their configs as JSON, and the field that differs."""
+"""The identity of experiments: configs as JSON, and the fields that differ."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ def identity(experiment: Experiment) -> dict[str, Any]:
 
 
 def experiment_of(config: Mapping[str, Any]) -> Experiment:
-    """The experiment that the values of a `config.json` stand for.
+    """Decodes the experiment in a `config.json`.
 
     Raises:
       UserError: a field is unknown, missing, or of another type.
@@ -30,7 +30,7 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """The first field that makes two experiments, in words; None where they are one.
+    """The first field in which two experiments differ, in words; None if equal.
 
     A field that `there` does not have yet counts with its default.
     """

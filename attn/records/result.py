@@ -1,4 +1,4 @@
-"""Measurements of a run as typed data: its result, its metrics, a checkpoint's notes."""
+"""Measurements of a run as typed data: result, metrics, checkpoint notes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Scores = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Asked:
-    """The part of `config.json` that a table needs; the rest is the codec's."""
+    """The part of `config.json` that tables need; the codec reads the rest."""
 
     name: str
     task: Mapping[str, Any]
@@ -19,7 +19,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Mechanism:
-    """The first kernel of a model, and what it makes of the experiment's mask."""
+    """The first kernel of a model, and its mask within the experiment's."""
 
     name: str = field(metadata={"json": "is"})
     family: str | None = None
@@ -46,7 +46,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of `metrics.jsonl`: the call that ended with `step`, a number a seed."""
+    """One line of `metrics.jsonl`: the call that ended at `step`, a number a seed."""
 
     step: int
     train_loss: tuple[float, ...] = ()
@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Clocks:
-    """Wall times of a run, of all its processes."""
+    """Wall times of a run, over all its processes."""
 
     step_ms: tuple[float, ...] = ()
     """A step of one replica, in each call."""
@@ -71,7 +71,7 @@ class Clocks:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that a result needs and a checkpoint keeps beside the state."""
+    """The part of a result that is measured, kept in checkpoints beside the state."""
 
     history: tuple[Line, ...] = ()
     clocks: Clocks = Clocks()

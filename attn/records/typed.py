@@ -1,4 +1,4 @@
-"""Records as frozen dataclasses, and as strict JSON: where a file is wrong, its field is named.
+"""Conversion of frozen dataclasses to strict JSON and back, naming bad fields.
 
 A field stands in JSON under its own name, or under `metadata["json"]`. JSON has no NaN: a
 number that is not finite is null, and null where a number must be is NaN.
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """A record as JSON values; arrays become lists."""
+    """Converts a record to JSON values; arrays become lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {_key(f): encode(getattr(value, f.name)) for f in _fields(type(value))}
     if isinstance(value, Mapping):
@@ -33,7 +33,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: type[T], value: Any, *, where: Any) -> T:
-    """The record of type `kind` that JSON values stand for; unknown fields are left out.
+    """Decodes JSON values as a record of type `kind`; ignores unknown fields.
 
     Args:
       kind: a dataclass of numbers, text, optional values, tuples, mappings, dataclasses.
@@ -50,7 +50,7 @@ def decode(kind: type[T], value: Any, *, where: Any) -> T:
 
 
 class _Wrong(Exception):
-    """A field that is wrong, in words."""
+    """Raised for an invalid field, with its description."""
 
 
 def _decoded(kind: Any, value: Any, name: str) -> Any:

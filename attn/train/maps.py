@@ -1,4 +1,4 @@
-"""The attention maps that a run keeps: one example, every head of the first seed."""
+"""The attention maps that a run saves: one example, every head of the first seed."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ MAP_TOKENS = 64
 def make_maps(
     experiment: Experiment, model: ModelDef, state: State, data: Dataset
 ) -> dict[str, np.ndarray]:
-    """The effective map of every head of the first seed, float16.
+    """Computes the effective map of every head of the first seed, in float16.
 
     Of one example of the test split, cut to `MAP_TOKENS` tokens: arrays `layer_<i>`
     [N, T, T], its tokens and their labels.

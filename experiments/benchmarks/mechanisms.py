@@ -1,4 +1,4 @@
-"""How time and scratch memory of every mechanism grow with the sequence."""
+"""A suite of every mechanism: time and scratch memory against sequence length."""
 
 import math
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ TARGETS = (
 
 
 def root(T: int) -> int:
-    """The stride of Child et al. 2019 for T tokens: O(T sqrt(T)) time."""
+    """The stride of Child et al. 2019 for T tokens, at which time is O(T sqrt(T))."""
     return round(math.sqrt(T))
 
 

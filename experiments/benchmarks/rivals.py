@@ -1,4 +1,4 @@
-"""Our softmax kernel beside other libraries': what we hold ourselves to, and a grid."""
+"""Suites of our softmax kernel against other libraries', with targets."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -23,7 +23,7 @@ FEW_MASKS = ("full", "window 256", "global 64 | window 256")
 
 
 def under(names: Iterable[str], backward: bool) -> tuple[Case, ...]:
-    """16,384 tokens under each mask."""
+    """A case of 16,384 tokens under each mask."""
     return tuple(Case(16384, MASKS[name], backward=backward) for name in names)
 
 

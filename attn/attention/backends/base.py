@@ -1,4 +1,4 @@
-"""A library's own attention kernel: what it takes, as data, and its call.
+"""The base of the libraries' kernels: limits as data, and one call.
 
 A mask must lower to what the library skips by (flags, one key interval a query, a
 predicate inside the kernel); one that does not is refused, never turned into a T x S
@@ -25,7 +25,7 @@ Y = TypeVar("Y")
 
 @dataclass(frozen=True)
 class CallShape:
-    """What a call asks, known before any array exists."""
+    """The static facts of a call: sizes, dtype, mask, device, required capabilities."""
 
     B: int
     T: int
@@ -67,7 +67,7 @@ class Backend:
     """Divides T and S."""
 
     def why_unsupported(self, shape: CallShape) -> str | None:
-        """Why this kernel cannot serve `shape`, in one line; None if it can.
+        """Returns the reason why this kernel cannot serve `shape`; None if it can.
 
         In this order: installed, device, dtype, head dimensions, capability, mask,
         lengths.
@@ -149,7 +149,7 @@ class Backend:
         q_info: TokenInfo = NOTHING_TOLD,
         kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "B T N Hv"]:
-        """Attends. What `why_unsupported` would refuse is not checked again.
+        """Attends; does not repeat the checks of `why_unsupported`.
 
         Args:
             q, k, v: K divides N. On an Explicit mesh, divided over batch and heads.
@@ -179,12 +179,12 @@ class Backend:
         q_info: TokenInfo,
         kv_info: TokenInfo,
     ) -> Array:
-        """The call on one device, for its share of the batch and of the heads."""
+        """Runs the call on one device, for its share of the batch and the heads."""
         raise NotImplementedError
 
 
 def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
-    """The form that a mask has for a library.
+    """The form that a mask takes in a library.
 
     Raises:
         UserError: it has none, so `why_unsupported` was not asked or not heard.
@@ -199,7 +199,7 @@ def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
 def clean(
     q: Array, k: Array, v: Array, q_info: TokenInfo, kv_info: TokenInfo
 ) -> tuple[Array, Array, Array]:
-    """Zeros at padding: 0 times an inf there is NaN, and so is its gradient.
+    """Zeroes inputs at padding, where 0 times inf would be NaN, in gradients too.
 
     The transpose of the selection also drops whatever gradient a kernel leaves there.
     """
@@ -208,7 +208,7 @@ def clean(
 
 
 def keep(x: Array, where: Array | None) -> Array:
-    """`x` [B, L, ...] where `where` [B or 1, L] holds, else 0."""
+    """Keeps `x` [B, L, ...] where `where` [B or 1, L] is True; 0 elsewhere."""
     if where is None:
         return x
     return jnp.where(where[:, :, None, None], x, jnp.zeros((), x.dtype))

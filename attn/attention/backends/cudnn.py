@@ -84,7 +84,7 @@ class Cudnn(Backend):
         kv_info: TokenInfo,
         implementation: Literal["cudnn", "xla"],
     ) -> Array:
-        """The call with the mask as flags, by an `implementation` of `jax.nn`."""
+        """Calls `jax.nn`'s attention with an `implementation`, the mask as flags."""
         T, H = q.shape[1], q.shape[-1]
         options: dict[str, Any] = flags(mask, T, k.shape[1]) | lengths(q_info, kv_info)
         options |= {"scale": scoring.factor(H), "implementation": implementation}
@@ -93,14 +93,14 @@ class Cudnn(Backend):
 
 
 def flags(mask: Mask, T: int, S: int) -> dict[str, Any]:
-    """The mask in the words of `jax.nn.dot_product_attention`."""
+    """Translates the mask to the arguments of `jax.nn.dot_product_attention`."""
     left, right = lowered(mask.band(T, S), mask)
     window = None if left is None else (left, 0)
     return {"is_causal": right == 0, "local_window_size": window}
 
 
 def lengths(q_info: TokenInfo, kv_info: TokenInfo) -> dict[str, Array]:
-    """Lengths, at least 1: a row with no key would be NaN.
+    """Lengths of the sequences, at least 1: a row without keys would be NaN.
 
     The key that is then left of none was made a zero, so it gives 0; a query that is
     left of none is dropped after.

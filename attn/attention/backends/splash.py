@@ -19,7 +19,7 @@ from attn.masks import Mask, PerHead
 
 @dataclass(frozen=True)
 class Splash(Backend):
-    """Every mask of the algebra; segments, padding, lengths, soft-cap, sinks."""
+    """Splash attention: every mask; segments, padding, lengths, soft-cap and sinks."""
 
     name = "splash"
     source = "jax.experimental.pallas.ops.tpu.splash_attention.make_splash_mha"
@@ -67,7 +67,7 @@ class Splash(Backend):
 
 @dataclass(frozen=True)
 class Predicate:
-    """`mask.predicate` as the kernel calls it: equal for equal masks, so jit reuses it."""
+    """The predicate of a mask, hashable by the mask, so that jit reuses the kernel."""
 
     mask: Mask
 
@@ -86,7 +86,7 @@ ELEMENTWISE = frozenset(
 
 @lru_cache(maxsize=256)
 def foreign_operations(mask: Mask) -> tuple[str, ...]:
-    """What the predicate of `mask` computes beyond `ELEMENTWISE`, or looks up."""
+    """Names the operations in a mask's predicate that the kernel cannot run."""
     index = jax.ShapeDtypeStruct((8, 128), np.int32)
     closed = jax.make_jaxpr(Predicate(mask))(index, index)
     names = {name for name in operations(closed.jaxpr) if name not in ELEMENTWISE}
@@ -96,7 +96,7 @@ def foreign_operations(mask: Mask) -> tuple[str, ...]:
 
 
 def operations(jaxpr: Any) -> Iterator[str]:
-    """Names of all primitives, also of nested calls."""
+    """Names of all primitives of a jaxpr, of nested calls too."""
     for equation in jaxpr.eqns:
         yield equation.primitive.name
         for value in equation.params.values():

@@ -1,4 +1,4 @@
-"""The call of splash attention, apart because its import is slow."""
+"""The call of splash attention, in a module of its own since its import is slow."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,7 +48,7 @@ def splash_attention(
     kv_info: TokenInfo,
     interpret: bool,
 ) -> Array:
-    """The kernel over one device's batch and heads: q [B, T, N, H] to [B, T, N, Hv]."""
+    """Runs splash attention on one device: q [B, T, N, H] to [B, T, N, Hv]."""
     T, N, S = q.shape[1], q.shape[2], k.shape[1]
     full = mask_function.mask == FULL
     lazy = splash_mask.FullMask((T, S)) if full else LazyMask(mask_function, T, S)
@@ -75,7 +75,7 @@ def splash_attention(
 def segment_ids(
     B: int, T: int, S: int, q_info: TokenInfo, kv_info: TokenInfo
 ) -> splash_kernel.SegmentIds | None:
-    """Segments, padding and lengths as one number a token; None where none is given."""
+    """Merges segments, padding and lengths into one id a token; None without any."""
     q_ids, kv_ids = q_info.ids(T, NO_QUERY), kv_info.ids(S)
     if q_ids is None and kv_ids is None:
         return None
@@ -85,7 +85,7 @@ def segment_ids(
 
 
 def block_sizes(T: int, S: int) -> splash_kernel.BlockSizes:
-    """The longest blocks that divide T and S."""
+    """The largest block sizes that divide T and S."""
     block_q, block_kv = (
         next(block for block in BLOCKS if length % block == 0) for length in (T, S)
     )
@@ -105,7 +105,7 @@ def block_sizes(T: int, S: int) -> splash_kernel.BlockSizes:
 
 @dataclass(frozen=True)
 class LazyMask(splash_mask.Mask):
-    """One of our masks in splash's interface.
+    """A mask of `attn.masks` behind splash attention's mask interface.
 
     Splash asks a block only whether it holds any and whether it holds all, then hides
     elements by `mask_function` in the kernel. So a block answers by its tile verdict,
@@ -135,7 +135,7 @@ class LazyMask(splash_mask.Mask):
 
 @lru_cache(maxsize=64)
 def verdicts(mask: Mask, T: int, S: int, q_block: int, k_block: int) -> np.ndarray:
-    """Tile values [T / q_block, S / k_block]."""
+    """The verdicts on all tiles, [T / q_block, S / k_block]."""
     q, k = np.arange(0, T, q_block)[:, None], np.arange(0, S, k_block)[None]
     kinds = mask.tile(q, q + q_block, k, k + k_block)
     return np.broadcast_to(kinds, (q.size, k.size))

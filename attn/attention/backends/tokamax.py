@@ -27,7 +27,7 @@ VERSION = "0.0.12"
 
 @dataclass(frozen=True)
 class Tokamax(Backend):
-    """Every mask that shows each query one interval of keys; lengths; a bias."""
+    """tokamax's kernel: masks of one key interval a query; lengths; a bias."""
 
     name = "tokamax"
     source = "tokamax.dot_product_attention(implementation=('mosaic', 'triton'))"
@@ -64,7 +64,7 @@ class Tokamax(Backend):
         kv_info: TokenInfo,
         names: tuple[str, ...],
     ) -> Array:
-        """The call with the mask as intervals, by the first of `names` that can."""
+        """Calls the first implementation in `names` that can run, by intervals."""
         T, S, H = q.shape[1], k.shape[1], q.shape[-1]
         ranges, sees = intervals(mask, T, S, kv_info.lengths)
         api, base = kernels()
@@ -80,14 +80,14 @@ class Tokamax(Backend):
 
 
 def seen(out: Array, sees: Array | None, q_info: TokenInfo) -> Array:
-    """The output, 0 for queries that see nothing or are padding."""
+    """The output, with 0 for queries that see nothing or are padding."""
     return keep(keep(out, sees), q_info.real(out.shape[1]))
 
 
 def intervals(
     mask: Mask, T: int, S: int, kv_lengths: Array | None
 ) -> tuple[dict[str, Any], Any]:
-    """The mask in the words of `tokamax`, and which queries see anything [B or 1, T].
+    """Translates the mask to tokamax's; also which queries see any key [B or 1, T].
 
     A query that sees nothing is shown key 0, which keeps its row finite inside the
     kernel; the caller drops it.
@@ -111,7 +111,7 @@ def intervals(
 
 @cache
 def library() -> ModuleType:
-    """tokamax, imported.
+    """Imports tokamax.
 
     It pins typeguard 2, which our command line cannot live with, and uses of it one
     decorator that checks annotations. While it is imported it sees one that does not.
@@ -137,7 +137,7 @@ def library() -> ModuleType:
 
 
 def kernels() -> tuple[Any, Any]:
-    """The modules with the kernels by name, and with the mask of key intervals."""
+    """The modules of the kernels by name, and that of the key-interval mask."""
     library()
     from tokamax._src.ops.attention import (  # pyright: ignore[reportMissingImports]
         api,

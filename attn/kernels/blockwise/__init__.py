@@ -1,4 +1,4 @@
-"""Softmax attention in O(T) memory: tile by tile over a mask's schedule.
+"""Blockwise softmax attention in O(T) memory, over the tile schedule of a mask.
 
 The forward pass keeps a running maximum and sum for each query (Milakov and
 Gimelshein 2018; Rabe and Staats 2021). The backward pass computes the scores again

@@ -1,4 +1,4 @@
-"""The two passes with derivatives of their own, for whoever differentiates a gradient.
+"""The two passes with derivatives of their own, for second derivatives.
 
 How far their loops go is known at run time only, and reverse mode cannot go back through
 such loops. Here the tangents of a pass are those of the definition, `dense_attention`,
@@ -28,7 +28,7 @@ from attn.positions import RelativeBias
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def forward(plan: Plan, *inputs: Any) -> tuple[Array, Array]:
-    """`forward_pass.forward`, differentiable."""
+    """Calls `forward_pass.forward`; differentiable."""
     return forward_pass.forward(plan, *inputs)
 
 
@@ -40,7 +40,7 @@ def _(plan: Plan, inputs, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def backward(plan: Plan, bias_moves: bool, inputs, outputs: Any, cotangents: Any):
-    """`backward_pass.backward`, differentiable."""
+    """Calls `backward_pass.backward`; differentiable."""
     (out, lse), (d_out, d_lse) = outputs, cotangents
     return backward_pass.backward(plan, inputs, out, lse, d_out, d_lse, bias_moves)
 
@@ -71,7 +71,7 @@ def by_definition(
     sinks: Float[Array, "N"] | None,
     infos: Infos,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B K G T"]]:
-    """What `forward_pass.forward` gives, in loops that every derivative goes through."""
+    """Computes what `forward_pass.forward` does, in loops that are differentiable."""
     (B, T, N, H), (S, K), (q_info, kv_info) = q.shape, k.shape[1:3], infos
     groups, relative = (K, N // K), isinstance(bias, RelativeBias)
     at = jnp.broadcast_to(q_info.index(T), (B, T)).T

@@ -1,4 +1,4 @@
-"""The call: its plan, and its two passes bound into one differentiable function."""
+"""The call: makes the plan, and binds both passes into one differentiable function."""
 
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ def blockwise_attention(
     blocks: tuple[int, int] | None = None,
     whole: bool = False,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`dense_attention` of every head, in O(T + S) memory.
+    """Computes `dense_attention` of every head, in O(T + S) memory.
 
     The N / K query heads of a group share a key/value head, which is never copied. The
     gradient of a bias [#B, #N, T, S] is computed only where it is asked for.
@@ -67,7 +67,7 @@ def make_plan(
     blocks: tuple[int, int] | None,
     whole: bool,
 ) -> Plan:
-    """All that is known of a call before any array, its block sizes chosen."""
+    """Makes the static plan of a call, and chooses its block sizes."""
     (B, T, N, H), (S, K) = q.shape, k.shape[1:3]
     has_positions = any(info.positions is not None for info in infos)
     if blocks is None:

@@ -29,7 +29,7 @@ ALONE, ALONE_BELOW = 1.6, 2**17
 
 
 class BlockSizes(NamedTuple):
-    """The sizes of the tiles of one pass."""
+    """The block sizes of one pass."""
 
     line: int
     """Tokens across a line."""
@@ -39,7 +39,7 @@ class BlockSizes(NamedTuple):
 
 
 class TileSchedule(NamedTuple):
-    """The tiles of a map as a list for each line."""
+    """The tiles to visit in each line (a row or column of tiles), as sorted lists."""
 
     lines: int
     pointers: dict[Tile, Int32[np.ndarray, "lines_and_end"]]
@@ -49,7 +49,7 @@ class TileSchedule(NamedTuple):
 
     @property
     def tiles(self) -> int:
-        """All that are visited."""
+        """The number of tiles that are visited."""
         return sum(first.size for first in self.first.values())
 
 
@@ -57,7 +57,7 @@ class TileSchedule(NamedTuple):
 def tile_schedule(
     mask: Mask, T: int, S: int, sizes: BlockSizes, of_rows: bool
 ) -> TileSchedule | None:
-    """The tiles to visit; None off the grid where lines have no intervals."""
+    """Makes the tile schedule; None off the grid where lines have no intervals."""
     if sizes.on_grid:
         lengths = (sizes.line, sizes.tile) if of_rows else (sizes.tile, sizes.line)
         visited = mask_schedule(mask, T, S, *lengths)
@@ -77,7 +77,7 @@ def tile_schedule(
 
 
 def _sorted(mask, T, S, sizes, of_rows, line, first) -> TileSchedule:
-    """The schedule of tiles in order of lines, each looked at once more."""
+    """Makes the schedule of tiles that are sorted by line, with a verdict on each."""
     width, length = (T, S) if of_rows else (S, T)
     across = line * sizes.line, np.minimum((line + 1) * sizes.line, width)
     along = first, np.minimum(first + sizes.tile, length)
@@ -102,7 +102,7 @@ def _sorted(mask, T, S, sizes, of_rows, line, first) -> TileSchedule:
 
 
 def _row_spans(mask: Mask, T: int, S: int, block: int):
-    """First key and end of the keys that each block of queries sees."""
+    """The first key, and the end of the keys, that each block of queries sees."""
     intervals = mask.row_interval(T, S)
     if intervals is None:
         return None
@@ -114,7 +114,7 @@ def _row_spans(mask: Mask, T: int, S: int, block: int):
 
 
 def _column_spans(mask: Mask, T: int, S: int, block: int):
-    """First query and end of the queries that see each block of keys."""
+    """The first query, and the end of the queries, that see each block of keys."""
     intervals = mask.row_interval(T, S)
     if intervals is None:
         return None
@@ -127,13 +127,13 @@ def _column_spans(mask: Mask, T: int, S: int, block: int):
 
 
 def choose_block_sizes(mask: Mask, T: int, S: int, of_rows: bool) -> BlockSizes:
-    """The block sizes for which visiting the mask's tiles costs least."""
+    """Chooses the block sizes at which a mask's tiles are cheapest to visit."""
     return cheapest(mask, T, S, of_rows)[1]
 
 
 @lru_cache(maxsize=256)
 def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSizes]:
-    """What visiting the mask's tiles costs at least, in scores, and by which sizes."""
+    """The least cost of visiting a mask's tiles, in scores, and its block sizes."""
     width, length = (T, S) if of_rows else (S, T)
 
     def cost(sizes: BlockSizes) -> float:
@@ -164,5 +164,5 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
 
 
 def fit(sizes: BlockSizes, width: int, length: int) -> BlockSizes:
-    """No larger than the map."""
+    """Limits block sizes to the size of the map."""
     return sizes._replace(line=min(sizes.line, width), tile=min(sizes.tile, length))

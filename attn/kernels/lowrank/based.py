@@ -1,4 +1,4 @@
-"""Based: the exponential of softmax by its Taylor series of second order."""
+"""Based: linear attention whose feature map is exp's second-order Taylor series."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,7 +40,7 @@ class Based(FeatureAttention):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """W_q and W_k, each [H, d], normal with variance 1 / H."""
+        """Draws W_q and W_k, each [H, d], normal with variance 1 / H."""
         shape = (head_dim, self.feature_dim)
         drawn = (jax.random.normal(own, shape) for own in jax.random.split(key))
         return {n: w * head_dim**-0.5 for n, w in zip(("W_q", "W_k"), drawn)}
@@ -63,7 +63,7 @@ class Based(FeatureAttention):
 
 
 def _taylor(x):
-    """[T, d] to [T, 1 + d + d (d + 1) / 2]: squares over sqrt 2, and products i < j."""
+    """Maps [T, d] to [T, 1 + d + d (d + 1) / 2]: squares / sqrt 2, products i < j."""
     squares = jnp.square(x) * 0.5**0.5
     products = [x[:, i : i + 1] * x[:, i + 1 :] for i in range(x.shape[1] - 1)]
     return jnp.concatenate([jnp.ones_like(x[:, :1]), x, squares, *products], axis=1)

@@ -23,7 +23,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class FeatureAttention(Kernel):
-    """Base of the linear mechanisms; a subclass gives `features` and `rank`."""
+    """The base of the linear mechanisms; a subclass gives `features` and `rank`."""
 
     family = "lowrank"
     can: ClassVar[frozenset[str]] = frozenset(
@@ -38,13 +38,13 @@ class FeatureAttention(Kernel):
     """What `features` gives for a key that is padding."""
 
     def rank(self, H: int) -> int:
-        """Features of a head of width H, R."""
+        """The number of features of a head of width H, R."""
         raise NotImplementedError
 
     def features(
         self, q: Float[Array, "T H"], k: Float[Array, "S H"], weights: Weights
     ) -> tuple[Float[Array, "T R"], Float[Array, "S R"]]:
-        """phi(q) and phi(k), at least float32; no product of the two is negative.
+        """Computes phi(q) and phi(k), at least float32, with no negative products.
 
         Their logarithms, where `forms` is `log_state`. Each row depends on its own token
         alone, so that a step can make it.

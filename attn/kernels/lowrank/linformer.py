@@ -39,7 +39,7 @@ class Linformer(Kernel):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """E and F, each [R, S], normal with variance 1 / S."""
+        """Draws E and F, each [R, S], normal with variance 1 / S."""
         of_k, of_v = jax.random.split(key)
         shape = (self.rank, kv_len)
         return {

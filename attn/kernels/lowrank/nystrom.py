@@ -1,4 +1,4 @@
-"""Nystromformer: the map of softmax from landmarks."""
+"""Nystromformer: the softmax map approximated from landmarks."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,10 @@ from attn.masks import FULL, Mask
 
 @dataclass(frozen=True)
 class Nystrom(Kernel):
-    """F A^+ (B v) with F = softmax(q k~^T s), A = softmax(q~ k~^T s) and
-    B = softmax(q~ k^T s), s = 1 / sqrt(H): Xiong et al. 2021, Nystromformer, section 3.
+    """The Nystrom approximation F A^+ (B v) of softmax attention from landmarks.
+
+    F = softmax(q k~^T s), A = softmax(q~ k~^T s) and B = softmax(q~ k^T s) with
+    s = 1 / sqrt(H): Xiong et al. 2021, Nystromformer, section 3.
 
     q~ and k~ are L landmarks, means of L consecutive segments of real tokens, as equal
     as can be. O((T + S) L) time and memory, and O(L^3) for the pseudo-inverse, which is
@@ -90,7 +92,7 @@ precise = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 def landmarks(
     x: Float[Array, "T H"], ids: Int[Array, "T"] | None, L: int
 ) -> tuple[Float[Array, "L H"], Int[Array, "L"]]:
-    """Means of L segments of the real tokens, and -1 for each that is empty, else 0.
+    """Means of L segments of the real tokens; and ids, -1 for an empty segment, else 0.
 
     Of n real tokens the r-th is in segment floor(r L / n): by rank among the real ones,
     so padding moves nobody.
@@ -105,7 +107,7 @@ def landmarks(
 
 
 def pseudo_inverse(A: Float[Array, "L L"], iterations: int) -> Float[Array, "L L"]:
-    """A^+ by Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4: section 3, Nystromformer.
+    """Iterates Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4 to A^+ (section 3).
 
     Z starts as A^T / (||A||_1 ||A||_inf). Where A Z is off the identity by a small e, it
     is by about 3/4 e^3 after a step. Before that, what Z knows of a singular value s

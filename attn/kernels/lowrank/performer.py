@@ -41,7 +41,7 @@ class Performer(FeatureAttention):
         return "features"
 
     def init(self, key, *, head_dim, kv_len):
-        """Blocks of orthogonal directions, with the lengths of normal vectors."""
+        """Draws blocks of orthogonal directions, with the lengths of normal vectors."""
         H, R = head_dim, self.num_features
         turn, stretch = jax.random.split(key)
         blocks = jax.random.orthogonal(turn, H, shape=(-(-R // H),))
@@ -67,7 +67,7 @@ class Performer(FeatureAttention):
         return state, normalise(sums[None])[0].astype(v.dtype)
 
     def features(self, q, k, weights):
-        """The logarithms of phi(q), up to a term of each query that cancels, and phi(k)."""
+        """The logarithms of phi(q), up to a term that cancels, and of phi(k)."""
         w = wide(weights["directions"])
         q, k = (wide(x) * x.shape[-1] ** -0.25 for x in (q, k))
         return q @ w.T, k @ w.T - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)

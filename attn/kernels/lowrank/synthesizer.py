@@ -1,4 +1,4 @@
-"""Synthesizer: attention maps that no query and key are compared for."""
+"""Synthesizer: attention maps without products of queries and keys."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -57,7 +57,7 @@ class Synthesizer(Composed):
         super().__post_init__()
 
     def init(self, key, *, head_dim, kv_len):
-        """W1 [H, R] and W2 [R, S], or R1 and R2 [R, S]: scores of variance 1."""
+        """Draws W1 [H, R] and W2 [R, S], or R1 and R2 [R, S]: scores of variance 1."""
         of_q, of_k = jax.random.split(key)
         R, S = self.rank, kv_len
         if self.kind == "random":
@@ -103,7 +103,7 @@ class Synthesizer(Composed):
     def factors(
         self, q: Float[Array, "B T N H"], weights: Weights
     ) -> tuple[Float[Array, "#B T N R"], Float[Array, "1 T N R"]]:
-        """What stands for queries and for keys."""
+        """The two factors of the scores, in place of queries and keys."""
         T = q.shape[1]
 
         def of_positions(name: str) -> Float[Array, "1 T N R"]:

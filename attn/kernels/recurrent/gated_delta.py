@@ -1,4 +1,4 @@
-"""Gated delta rule: a state that is corrected, not only added to, and may be cleared."""
+"""The gated delta rule: a state that is corrected, not only added to, and can decay."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class GatedDelta(FadingState):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """a_t near exp(-r), r between 1/1000 and 1/10 evenly in its logarithm; b_t 1/2."""
+        """Draws a_t near exp(-r), r log-uniform between 1/1000 and 1/10; b_t is 1/2."""
         of_alpha, of_beta, of_pace = jax.random.split(key, 3)
         low, high = jnp.log(1e-3), jnp.log(1e-1)
         pace = jnp.exp(jax.random.uniform(of_pace, minval=low, maxval=high))
@@ -74,7 +74,7 @@ class GatedDelta(FadingState):
         return x.beta * (x.v - x.k @ state)
 
     def writes(self, x, fade, left):
-        """U and W of section 3.3: a token corrects what those before it wrote.
+        """Computes U and W of section 3.3: a token corrects what those before it wrote.
 
         u_t = b_t (v_t - k_t S_t-1 a_t) with S_t-1 a_t = left_t S + sum of fade_ts k_s u_s
         over s < t: a triangular system for all u of a chunk, linear in v and in S.
@@ -89,7 +89,7 @@ class GatedDelta(FadingState):
 
 
 def unit(x: Float[Array, "*T H"]) -> Float[Array, "*T H"]:
-    """Each vector over its length; 0, and no gradient, where it has none."""
+    """Normalises each vector; 0, with no gradient, where its length is 0."""
     square = jnp.square(x).sum(axis=-1, keepdims=True)
     some = square > SHORTEST**2
     return jnp.where(some, x * jax.lax.rsqrt(jnp.where(some, square, 1.0)), 0.0)

@@ -1,4 +1,4 @@
-"""Retention: linear attention that forgets at a fixed pace."""
+"""Retention: linear attention with a fixed rate of decay."""
 
 from dataclasses import dataclass
 
@@ -37,12 +37,12 @@ class Retention(FadingState):
         return "features"
 
     def init(self, key, *, head_dim, kv_len):
-        """The pace of the first head: see `init_heads`."""
+        """The decay of the first head: see `init_heads`."""
         heads = self.init_heads(key, 1, head_dim=head_dim, kv_len=kv_len)
         return {name: leaf[0] for name, leaf in heads.items()}
 
     def init_heads(self, key, num_heads, *, head_dim, kv_len):
-        """gamma = 1 - 2^(-5 - n) of head n, as a logit, so that any number is a pace."""
+        """Sets gamma = 1 - 2^(-5 - n) for head n, as a logit: any number is a rate."""
         n = 5.0 + jnp.arange(num_heads)
         return {"decay": n * jnp.log(2.0) + jnp.log1p(-(2.0**-n))}
 

@@ -1,4 +1,4 @@
-"""RG-LRU: a gated linear recurrence in which no channel meets another."""
+"""RG-LRU: a gated linear recurrence that does not mix channels."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -53,7 +53,7 @@ class RGLRU(Kernel):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """Lambda [H], such that a^c is uniform (section 2.4)."""
+        """Draws Lambda [H] such that a^c is uniform (section 2.4)."""
         u = jax.random.uniform(key, (head_dim,), minval=FASTEST, maxval=SLOWEST)
         log_a = jnp.log(u) / POWER
         return {"Lambda": log_a - jnp.log(-jnp.expm1(log_a))}
@@ -69,7 +69,7 @@ class RGLRU(Kernel):
             )
 
     def flops(self, T, S, H, Hv, mask):
-        """Elementwise, for there is no matmul, token after token."""
+        """Elementwise FLOPs, since there is no matmul."""
         return float((GATES + 2) * T * H)
 
     def state_size(self, S, H, Hv):
@@ -94,7 +94,7 @@ class RGLRU(Kernel):
         kv_info: TokenInfo = NOTHING_TOLD,
         form: Literal["parallel", "recurrent"] = "parallel",
     ) -> Float[Array, "T H"]:
-        """The states [T, H]: 0 before the first token, as they were at padding."""
+        """Computes the states [T, H]: 0 before the first token, kept at padding."""
         kv_ids = kv_info.ids(len(k))
         q, k, v = (clean(x, kv_ids) for x in (q, k, v))
         kept, added = recurrence(q, k, v, weights["Lambda"])
@@ -110,7 +110,7 @@ def recurrence(
     v: Float[Array, "*T H"],
     Lambda: Float[Array, "H"],
 ) -> tuple[Float[Array, "*T H"], Float[Array, "*T H"]]:
-    """What a token keeps of the state, a_t, and what it adds to it; at least float32."""
+    """The decay a_t of the state, and the input that is added; at least float32."""
     q, k, v, Lambda = (wide(x) for x in (q, k, v, Lambda))
     slowest = -POWER * jax.nn.softplus(-Lambda)
     log_a = jnp.broadcast_to(slowest, q.shape) * jax.nn.sigmoid(q)
@@ -124,7 +124,7 @@ def recurrence(
 def by_pairs(
     kept: Float[Array, "T H"], added: Float[Array, "T H"]
 ) -> Float[Array, "T H"]:
-    """h_t = kept_t h_{t-1} + added_t, in O(log T) steps."""
+    """Computes h_t = kept_t h_{t-1} + added_t in O(log T) steps (associative scan)."""
 
     def then(first, second):
         (a, x), (b, y) = first, second
@@ -136,7 +136,7 @@ def by_pairs(
 def by_tokens(
     kept: Float[Array, "T H"], added: Float[Array, "T H"]
 ) -> Float[Array, "T H"]:
-    """h_t = kept_t h_{t-1} + added_t, in T steps."""
+    """Computes h_t = kept_t h_{t-1} + added_t in T steps."""
 
     def one(state, token):
         state = token[0] * state + token[1]

@@ -1,4 +1,4 @@
-"""Blocks of tokens: a window, global ones, and some at random."""
+"""BigBird: block-sparse attention with window, global and random blocks."""
 
 from dataclasses import dataclass
 from typing import ClassVar

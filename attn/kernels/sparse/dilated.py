@@ -1,4 +1,4 @@
-"""A sliding window with gaps."""
+"""Dilated attention: a sliding window with gaps."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,7 +30,7 @@ class DilatedAttention(SparseSoftmax):
 
     @property
     def span(self) -> int:
-        """Tokens from the first key to the last under `Causal()`."""
+        """The number of tokens from the first key to the last under `Causal()`."""
         return (self.width - 1) * self.dilation + 1
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:

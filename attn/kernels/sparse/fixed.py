@@ -1,4 +1,4 @@
-"""The fixed pattern of the Sparse Transformer."""
+"""Fixed attention: the second pattern of the Sparse Transformer."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Attention within blocks."""
+"""Local attention, within blocks."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""MoBA: attention to the few blocks whose mean key a query likes best."""
+"""MoBA: attention to the blocks whose mean keys score highest with a query."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,7 +47,7 @@ class MoBA(Kernel):
     """Blocks that a query attends to, its own counted; all, where there are fewer."""
 
     def sizes(self, S: int) -> tuple[int, int]:
-        """Blocks M of a sequence of S keys, and how many of them a query takes, J."""
+        """The number of blocks of S keys, M, and how many of them a query takes, J."""
         M = -(-S // self.block)
         return M, min(self.num_blocks, M)
 
@@ -56,7 +56,7 @@ class MoBA(Kernel):
         return matmul_flops(T, M, H) + routed_flops(T, S, J, self.block, H, Hv)
 
     def state_size(self, S, H, Hv):
-        """Keys and values, and the mean of each block."""
+        """Numbers kept: keys and values, and the mean key of each block."""
         return S * (H + Hv) + self.sizes(S)[0] * H
 
     def __call__(
@@ -96,7 +96,7 @@ def block_gates(
     block: int,
     kv_ids: Int[Array, "S"] | None,
 ) -> tuple[Float[Array, "T M"], Bool[Array, "M"]]:
-    """q . mean of each block's real keys, and which blocks have any."""
+    """The products of q and each block's mean real key, and which blocks have any."""
     real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
     size = in_chunks(real, block).sum(axis=1)
     sums = in_chunks(wide(k), block).sum(axis=1)
@@ -114,7 +114,7 @@ def choose(
     forced: int = 1,
     first: int = 0,
 ) -> Int[Array, "T J"]:
-    """The blocks of highest gate, -1 where no other may be had.
+    """Chooses the blocks of highest gate; -1 where fewer are visible.
 
     Args:
         gates: how much a query likes a block.

@@ -1,4 +1,4 @@
-"""Native sparse attention: compressed, chosen and near keys, mixed by gates."""
+"""Native sparse attention: compressed, selected and window branches, mixed by gates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class NativeSparseAttention(Kernel):
             raise bad_knob(self, "stride", f"it must be a divisor of {self.block}")
 
     def init(self, key, *, head_dim, kv_len):
-        """An MLP of equal variance, the plain mean of values, gates about one half."""
+        """Draws an MLP of equal variance; starts at mean values and gates near 1/2."""
         H, normal = head_dim, jax.random.normal
         place, hidden, out, gates = jax.random.split(key, 4)
         return {
@@ -102,7 +102,7 @@ class NativeSparseAttention(Kernel):
         return self.block * (H + H * H + 1) + H * H + 3 * (H + 1)
 
     def sizes(self, S: int) -> tuple[int, int, int]:
-        """Compressed keys of S, blocks M, and how many of these are chosen, J."""
+        """The numbers of compressed keys, of blocks M, and of selected blocks J."""
         M = -(-S // self.block)
         return (S - self.block) // self.stride + 1, M, min(self.num_blocks, M)
 
@@ -114,7 +114,7 @@ class NativeSparseAttention(Kernel):
         return made + matmul_flops(T, few, H + Hv) + chosen + near + matmul_flops(T, 3, H)  # fmt: skip
 
     def state_size(self, S, H, Hv):
-        """Keys and values, as they are and compressed."""
+        """Numbers kept: keys and values, plain and compressed."""
         return (S + max(self.sizes(S)[0], 0)) * (H + Hv)
 
     def __call__(
@@ -160,10 +160,10 @@ class NativeSparseAttention(Kernel):
         real: Bool[Array, "S"],
         weights: Weights,
     ) -> tuple[Float[Array, "few H"], Float[Array, "few Hv"], Bool[Array, "few"]]:
-        """Keys and values of whole blocks, and which have any real key."""
+        """Compresses keys and values by blocks, and says which have any real key."""
 
         def overlapping(x):
-            """[few, block, ...]: a block is `block / stride` strides after another."""
+            """Stacks overlapping blocks, `stride` apart, as [few, block, ...]."""
             few, M, _ = self.sizes(len(x))
             ratio = self.block // self.stride
             x = in_chunks(x, self.block)
@@ -190,7 +190,7 @@ class NativeSparseAttention(Kernel):
         real: Bool[Array, "few"],
         S: int,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T M"]]:
-        """Attention to compressed keys, and how much it likes each block of the sequence."""
+        """Computes the compressed branch, and each query's importance of each block."""
         (T, H), (few, M, _) = q.shape, self.sizes(S)
         C = min(CHUNK, T)
         n = -(-T // C)
@@ -209,7 +209,7 @@ class NativeSparseAttention(Kernel):
         return out.reshape(n * C, -1)[:T], likes.reshape(n * C, M)[:T]
 
     def by_block(self, weights: Float[Array, "T few"], M: int) -> Float[Array, "T M"]:
-        """Equation 9: weights times the strides that the two blocks share.
+        """Sums weights of compressed keys to importance of blocks (equation 9).
 
         Of the compressed blocks that start in block j, the u-th shares ratio - u strides
         with j and u with j + 1.
@@ -229,13 +229,13 @@ def window(
     real: Bool[Array, "S"],
     width: int,
 ) -> Float[Array, "T Hv"]:
-    """Softmax over the last `width` keys: two chunks of keys for each of queries."""
+    """Computes the window branch: each chunk of queries sees two chunks of keys."""
     T, H = q.shape
     C = min(width, T)
     n = -(-T // C)
 
     def padded(x):
-        """A chunk of zeros, then T keys in whole chunks."""
+        """Pads T keys to whole chunks, with a chunk of zeros before."""
         x = x[:T]
         return jnp.pad(x, ((C, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
 
@@ -259,7 +259,7 @@ def window(
 
 
 def masked_softmax(scores: Array, seen: Array) -> Array:
-    """Over the last axis; 0 where nothing is seen, and so is its gradient."""
+    """Softmax over the last axis; 0, with no gradient, where nothing is visible."""
     blind = ~seen.any(axis=-1, keepdims=True)
     scores = jnp.where(seen, scores, -jnp.inf)
     weights = jax.nn.softmax(jnp.where(blind, 0.0, scores), axis=-1)

@@ -1,4 +1,4 @@
-"""Reformer: a query sees the keys that fall into its own hash bucket."""
+"""Reformer: a query sees the keys in its own hash bucket."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from attn.masks import FULL, Mask
 
 @dataclass(frozen=True)
 class Reformer(Kernel):
-    """softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
+    """Softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
 
     h(x) = argmax([x R; -x R]) with R normal, so what points the same way meets. In every
     round keys are sorted by bucket, then by position, and each bucket is cut into chunks
@@ -74,12 +74,12 @@ class Reformer(Kernel):
         return "features"
 
     def init(self, key, *, head_dim, kv_len):
-        """R of every round, [rounds, H, half the buckets]."""
+        """Draws R of every round, [rounds, H, half the buckets]."""
         shape = (self.num_rounds, head_dim, -(-self.num_buckets // 2))
         return {"rotations": jax.random.normal(key, shape)}
 
     def sizes(self, T: int, mask: Mask) -> tuple[int, int, int]:
-        """Tiles of one round, queries of a tile, keys of a tile."""
+        """The numbers of tiles a round, queries a tile, and keys a tile."""
         C = min(self.chunk, T)
         L = most(T, most(T, self.num_buckets, C), C)
         return L, C, (2 + (mask == FULL)) * C
@@ -140,7 +140,7 @@ FAR = 1 << 29
 
 
 class Round(NamedTuple):
-    """Who may meet in one round, or, with an axis more in front, in each of r rounds.
+    """The layout of one hash round, or, with an axis more in front, of r rounds.
 
     Token T, which is none, fills what is left empty.
     """
@@ -159,32 +159,32 @@ class Round(NamedTuple):
 def hashes(
     x: Float[Array, "T H"], rotations: Float[Array, "r H B"], num: int
 ) -> Int[Array, "r T"]:
-    """The bucket of every token in every round: the largest of [x R; -x R]."""
+    """The bucket of every token in every round: the argmax of [x R; -x R]."""
     x, rotations = (lax.stop_gradient(a).astype(jnp.float32) for a in (x, rotations))
     turned = jnp.einsum("th,rhb->rtb", x, rotations, precision=lax.Precision.HIGHEST)
     return jnp.concatenate([turned, -turned], axis=2)[:, :, :num].argmax(axis=2)
 
 
 def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
-    """1 / |x|, at least float32; 1 of what has no length."""
+    """Computes 1 / |x|, at least float32; 1 where x is 0."""
     squares = jnp.square(wide(x)).sum(axis=1)
     return lax.rsqrt(jnp.where(squares == 0, 1.0, squares))
 
 
 def most(T: int, parts: int, C: int) -> int:
-    """The groups of C that T things in so many parts fill at most, wholly or in part."""
+    """The largest number of groups of C that T items in `parts` parts can fill."""
     return (T + parts * (C - 1)) // C
 
 
 def begins(sizes: Int[Array, "n"]) -> Int[Array, "n"]:
-    """Where each of them begins, one behind the other."""
+    """The start of each part, where parts of these sizes are concatenated."""
     return jnp.cumsum(sizes) - sizes
 
 
 def lay_out(
     of_q: Int[Array, "T"], of_k: Int[Array, "T"], num: int, C: int, ahead: int
 ) -> Round:
-    """Cuts buckets of keys into chunks, and queries into tiles of the chunk they stand in.
+    """Splits buckets of keys into chunks, and queries into tiles of one chunk each.
 
     Keys of bucket `num` are in none.
     """
@@ -216,7 +216,7 @@ def lay_out(
 def tiled(
     stands: Int[Array, "T"], ranks: Int[Array, "T"], M: int, C: int
 ) -> tuple[Int[Array, "L C"], Int[Array, "L"], Int[Array, "T"]]:
-    """Tiles of queries, the chunk where each stands, and every query's slot in them.
+    """The tiles of queries, the chunk of each, and every query's slot in them.
 
     Chunks are stood in by as many queries as like, so each has as many tiles as it needs.
     `ranks` are of queries in order of their chunks.
@@ -235,7 +235,7 @@ def scores_of(
     scale: float,
     ahead: int,
 ) -> Float[Array, "rL C W"]:
-    """Scores less log N, with N the rounds that show the pair; -inf where hidden.
+    """Scores minus log N, N the rounds that show the pair; -inf where hidden.
 
     A token's own position is left out, for it is added once beside all rounds.
     """
@@ -259,17 +259,17 @@ def scores_of(
 
 
 def joined(tiles: Int[Array, "r L C"]) -> Int[Array, "rL C"]:
-    """The tiles of all rounds in one row."""
+    """Concatenates the tiles of all rounds."""
     return tiles.reshape(-1, tiles.shape[2])
 
 
 def extend(x: Array, fill: int = 0) -> Array:
-    """x with a row more, for the token that is none."""
+    """Appends a row to x for the padding token T."""
     return jnp.pad(x, ((0, 1), *[(0, 0)] * (x.ndim - 1)), constant_values=fill)
 
 
 def to_tokens(tiles: Array, slots: Int[Array, "r T"]) -> Array:
-    """What the tiles [rL, C, ...] hold for each token in each round, [r, T, ...]."""
+    """Reads each token's slot of the tiles [rL, C, ...], by round: [r, T, ...]."""
     flat = tiles.reshape(-1, *tiles.shape[2:])
     before = jnp.arange(len(slots)) * (len(flat) // len(slots))
     return flat[slots + before[:, None]]

@@ -1,4 +1,4 @@
-"""Softmax over key blocks that each query chooses for itself, at run time.
+"""Softmax over key blocks that each query chooses at run time.
 
 The T × J pairs of a query and a block are sorted by block and cut into tiles of one
 block against C queries. A block has at most one tile that is not full, so T J / C + M
@@ -23,7 +23,7 @@ GROUP = 32 * 64 * 64
 
 
 class Tiles(NamedTuple):
-    """One key block and C queries each, n groups of g of them."""
+    """The pairs of queries and chosen blocks, as n groups of g tiles of C queries."""
 
     block: Int[Array, "n g"]
     query: Int[Array, "n g C"]
@@ -33,7 +33,7 @@ class Tiles(NamedTuple):
 
 
 def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
-    """Groups n, tiles of a group g and queries of a tile C."""
+    """The number of groups n, of tiles a group g, and of queries a tile C."""
     C = min(max(block, 16), 128)
     total = T * J // C + -(-S // block)
     n = -(-total // max(GROUP // (C * block), 1))
@@ -41,7 +41,7 @@ def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
 
 
 def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
-    """Counts `routed_attention`, forward, with the tiles that stay empty."""
+    """FLOPs of `routed_attention`, forward, empty tiles included."""
     n, g, C = tile_sizes(T, S, J, block)
     return matmul_flops(n * g * C, block, H + Hv + 1)
 
@@ -57,7 +57,7 @@ def routed_attention(
     scale: float | None = None,
     kv_ids: Int[Array, "S"] | None = None,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
-    """Softmax attention of each query over the blocks that it chose.
+    """Computes softmax attention of each query over the blocks that it chose.
 
     Args:
         q, k, v: queries, keys and values.
@@ -94,7 +94,7 @@ def routed_attention(
 
 
 def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
-    """Sorts the pairs by block; every block starts a tile of its own."""
+    """Sorts pairs by block; every block starts a new tile."""
     (T, J), M = chosen.shape, -(-S // block)
     n, g, C = tile_sizes(T, S, J, block)
     picks = jnp.where(chosen < 0, M, chosen).reshape(T * J)
@@ -121,7 +121,7 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
 
 
 def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
-    """out [T, Hv] and lse [T], at least float32, of k [M, block, H] and v [M, block, Hv]."""
+    """Computes out [T, Hv] and lse [T] over k [M, block, H] and v [M, block, Hv]."""
 
     def partial_sums(group):
         scores = _scores(mask, scale, q, k, real, group)[0]
@@ -145,7 +145,7 @@ def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
 
 
 def _scores(mask, scale, q, k, real, group):
-    """The scores of a group of tiles [g, C, block], -inf where hidden; queries and keys."""
+    """The scores of a group of tiles [g, C, block], -inf where hidden; its q and k."""
     block, query, filled = group
     B = k.shape[1]
     queries, keys = q[query], k[block]
@@ -162,7 +162,7 @@ def _forward(mask, scale, q, k, v, real, tiles):
 
 
 def _backward(mask, scale, kept, cotangents):
-    """Scores are computed again: nothing of T × J × block is kept."""
+    """The backward pass; recomputes scores, so that O(T J block) are never stored."""
     q, k, v, real, tiles, out, lse = kept
     d_out, d_lse = cotangents
     # How much every weight of a query moves its log-sum-exp.

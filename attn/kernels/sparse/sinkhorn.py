@@ -1,4 +1,4 @@
-"""Sparse Sinkhorn attention: each block of queries sees itself and a sorted-in block."""
+"""Sparse Sinkhorn attention: each block of queries sees its own and a sorted block."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -67,7 +67,7 @@ class SinkhornAttention(Kernel):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """W1 [H, H] and W2 [H, M], normal with variance 1 / H."""
+        """Draws W1 [H, H] and W2 [H, M], normal with variance 1 / H."""
         first, second = jax.random.split(key)
         H, M = head_dim, -(-kv_len // self.block)
         return {
@@ -120,7 +120,7 @@ class SinkhornAttention(Kernel):
     def sort(
         self, k: Float[Array, "M C H"], live: Bool[Array, "M"], weights: Weights
     ) -> Float[Array, "M M"]:
-        """R: what block b takes of each; one without real keys takes itself alone."""
+        """Computes R, which sorts blocks; a block without real keys maps to itself."""
         M = len(k)
         W1, W2 = (wide(weights[name]) for name in ("W1", "W2"))
         if W2.shape[1] < M:
@@ -136,7 +136,7 @@ class SinkhornAttention(Kernel):
 def sinkhorn(
     logits: Float[Array, "M M"], live: Bool[Array, "M"], iterations: int
 ) -> Float[Array, "M M"]:
-    """exp(logits) with rows, then columns, divided by their sums, over and over."""
+    """Normalises rows, then columns, of exp(logits), repeatedly."""
 
     def balance(x, _):
         x = x - jax.nn.logsumexp(x, axis=1, keepdims=True)
@@ -149,7 +149,7 @@ def sinkhorn(
 
 
 def softmax(scores: Float[Array, "... S"]) -> Float[Array, "... S"]:
-    """Softmax over the last axis; 0 where all of it is -inf, with no gradient."""
+    """Softmax over the last axis; 0, with no gradient, where all of it is -inf."""
     top = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     shares = jnp.exp(scores - jnp.where(top == -jnp.inf, 0.0, top))
     total = shares.sum(axis=-1, keepdims=True)

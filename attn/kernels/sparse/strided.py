@@ -1,4 +1,4 @@
-"""The strided pattern of the Sparse Transformer."""
+"""Strided attention: the first pattern of the Sparse Transformer."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Attention to the keys with the largest scores."""
+"""Top-k attention: the keys with the largest scores."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +24,9 @@ SCORES = 1 << 16
 
 @dataclass(frozen=True)
 class TopK(Kernel):
-    """Softmax over the k largest of the scores that a query sees: Gupta et al. 2021,
-    Memory-efficient Transformers via Top-k Attention, section 2.
+    """Softmax over the k largest scores of each query: Gupta et al. 2021, section 2.
+
+    The paper is Memory-efficient Transformers via Top-k Attention.
 
     Exactly k keys where at least k are seen, the earlier of two that tie, and all of
     them where fewer are. Every score is computed, hidden ones too, and counted for each
@@ -89,7 +90,7 @@ class TopK(Kernel):
 
 
 def chunk_size(T: int, S: int) -> int:
-    """Queries whose scores over S keys are held at a time, C."""
+    """The number of queries whose scores over S keys are held at a time, C."""
     return min(T, max(CHUNK, SCORES // S))
 
 
@@ -101,7 +102,7 @@ def attend_chosen(
     *,
     scale: float,
 ) -> Float[Array, "C Hv"]:
-    """Softmax attention of each query over keys of its own."""
+    """Computes softmax attention of each query over its own choice of keys."""
     absent = index == ABSENT
     # What is absent is 0, so that no inf or NaN enters by a weight or a gradient of 0.
     k, v = (jnp.where(absent[:, :, None], 0, x[index]) for x in (k, v))
@@ -114,6 +115,6 @@ def attend_chosen(
 
 
 def scores_of(products: str, q: Array, k: Array, scale: float) -> Array:
-    """At least float32, whatever the inputs are."""
+    """Multiplies queries and keys, in at least float32, and scales."""
     acc = jnp.promote_types(q.dtype, jnp.float32)
     return jnp.einsum(products, q, k, preferred_element_type=acc) * scale
