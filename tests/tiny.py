@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import naive
 import numpy as np
+import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -25,6 +26,11 @@ TRAIN = TrainConfig(
 )
 DECODERS = [name for name in naive.PATHS if "causal" in KERNELS[name].can]
 ENCODERS = [name for name in naive.PATHS if "bidirectional" in KERNELS[name].can]
+
+
+def exhaustive(*values, id=None):
+    """One case of a product, of which others are always run."""
+    return pytest.param(*values, id=id, marks=pytest.mark.exhaustive)
 
 
 @contextmanager

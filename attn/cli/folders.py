@@ -54,15 +54,10 @@ def run_folders(
     """The folder of each run: `root` itself, or for a study one subfolder a run.
 
     Raises:
-        UserError: a folder holds something else, or a name is not that of a folder.
+        UserError: a folder holds something else, or two runs have one name.
     """
     names = [experiment.name for experiment in experiments]
     for i, name in enumerate(names):
-        if not name or name in (".", "..") or set(name) & set("/\\\0"):
-            raise UserError(
-                f"experiment {name!r}: the name is that of its folder; rename it "
-                "without slashes"
-            )
         if name in names[:i]:
             raise UserError(f"two runs are called {name!r}; sweep other fields")
     if study is not None:

@@ -52,7 +52,7 @@ def needed_bytes(experiment: Experiment) -> dict[str, int]:
     rows = experiment.seeds * experiment.train.batch_size
     params = 4 * experiment.seeds * cost.count_params(experiment)
     stream = 2 if model.dtype == "bfloat16" else 4
-    layers = len(model.pattern) * model.repeats
+    layers = len(model.one_block) * model.repeats
     splits = ("num_train", "num_valid", "num_test")
     examples = sum(getattr(task, split, 0) for split in splits)
     return {

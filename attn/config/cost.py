@@ -15,7 +15,8 @@ def count_params(experiment: Experiment) -> int:
     total = V * D + D + experiment.head.num_params(D, V)
     if model.positions == "learned":
         total += L * D
-    return total + sum(layer.num_params(D, L) + D for layer in model.layers)
+    each = sum(layer.num_params(D, L) + D for layer in model.one_block)
+    return total + model.repeats * each
 
 
 def forward_flops(experiment: Experiment) -> float:
@@ -23,7 +24,8 @@ def forward_flops(experiment: Experiment) -> float:
     model, task = experiment.resolved_model, experiment.task
     D, T = model.d_model, task.seq_len
     total = experiment.head.flops(task.num_scored, D, model.vocab_size or 0)
-    return total + sum(layer.flops(D, T, model.mask) for layer in model.layers)
+    each = sum(layer.flops(D, T, model.mask) for layer in model.one_block)
+    return total + model.repeats * each
 
 
 def train_flops(experiment: Experiment) -> float:
@@ -36,5 +38,5 @@ def decode_state(experiment: Experiment) -> int | None:
     if not experiment.task.objective.causal:
         return None
     model, T = experiment.resolved_model, experiment.task.seq_len
-    numbers = sum(layer.state_size(model.d_model, T) for layer in model.layers)
-    return numbers * (2 if model.dtype == "bfloat16" else 4)
+    each = sum(layer.state_size(model.d_model, T) for layer in model.one_block)
+    return model.repeats * each * (2 if model.dtype == "bfloat16" else 4)

@@ -32,6 +32,12 @@ class Experiment:
 
     def __post_init__(self):
         require_positive(self, "seeds")
+        name = self.name
+        if not name or name in (".", "..") or set(name) & set("/\\\0"):
+            raise UserError(
+                f"experiment {name!r}: the name is that of its folder; rename it "
+                "without slashes"
+            )
         if not self.claim.strip():
             raise UserError(
                 f"experiment {self.name!r} makes no claim; write the sentence"
@@ -53,7 +59,7 @@ class Experiment:
                     f"{self.task.name!r}; leave it out, or give at least as much"
                 )
         asked = ("key_padding",) if self.task.padded else ()
-        for layer in self.resolved_model.layers:
+        for layer in self.resolved_model.one_block:
             layer.check(self.mask, self.task.seq_len, asked)
 
     @cached_property
@@ -79,5 +85,5 @@ class Experiment:
     def check_mesh(self, shape: MeshShape) -> None:
         """Raises `UserError` where the mesh does not divide the batch or a layer."""
         shape.check_divides("data", {"batch_size": self.train.batch_size})
-        for layer in self.resolved_model.layers:
+        for layer in self.resolved_model.one_block:
             layer.check_mesh(shape)

@@ -3,7 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
-from math import lcm
+from functools import cache
+from math import ceil, lcm
 from typing import Literal, get_args
 
 from attn.config.cost import count_params, decode_state, forward_flops
@@ -45,6 +46,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
     def resized(size: int) -> Experiment:
         return replace(experiment, model=replace(experiment.model, **{field: size}))
 
+    @cache
     def at(size: int) -> float:
         return _cost(resized(size), by)
 
@@ -81,12 +83,20 @@ def _cost(experiment: Experiment, by: str) -> float:
 
 def _nearest(cost: Callable[[int], float], target: float, step: int) -> int:
     """The multiple of `step` whose cost is nearest the target; 0 if all exceed it."""
-    high = step
-    while cost(high) < target:
-        high *= 2
-    sizes = range(step, high + 1, step)
-    above = sizes[bisect_left(sizes, target, key=cost)]
+    above = _least(cost, target, step)
     below = above - step
     if below == 0:
         return above if cost(above) == target else 0
     return above if cost(above) - target < target - cost(below) else below
+
+
+def _least(cost: Callable[[int], float], target: float, step: int) -> int:
+    """The smallest multiple of `step` that costs at least the target."""
+    slope = cost(2 * step) - cost(step)
+    # Most costs are affine in the width, and then the first guess is right.
+    high = max(1, ceil((target - cost(step)) / slope) + 1)
+    while cost(high * step) < target:
+        high *= 2
+    low = high - 1 if cost((high - 1) * step) < target else 1
+    sizes = range(low * step, high * step + 1, step)
+    return sizes[bisect_left(sizes, target, key=cost)]

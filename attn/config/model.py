@@ -107,7 +107,8 @@ class ModelConfig:
 
     def _check_used(self):
         """Raises `UserError` for layers that do not fit, or a field that none uses."""
-        latent = [x for x in self.layers if isinstance(x, LatentAttention) and x.rotary]
+        own = self.attention_layers
+        latent = [x for x in own if isinstance(x, LatentAttention) and x.rotary]
         if self.rope_dim is not None and not latent:
             raise UserError(
                 f"ModelConfig.rope_dim = {self.rope_dim} rotates nothing: it needs a "
@@ -127,20 +128,25 @@ class ModelConfig:
         return attention() if name == "attention" else SHORTHAND[name]()
 
     @cached_property
+    def one_block(self) -> tuple[Layer, ...]:
+        """The layers of one block, with all sizes resolved."""
+        return tuple(one.resolve(self) for one in self._unresolved)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
-        """All layers of the model, in order, with all sizes resolved."""
-        return tuple(one.resolve(self) for one in self._unresolved) * self.repeats
+        """All layers of the model, in order."""
+        return self.one_block * self.repeats
 
     @property
     def attention_layers(self) -> tuple[Attention, ...]:
-        """The attention layers of the model, in order."""
-        return tuple(one for one in self.layers if isinstance(one, Attention))
+        """The attention layers of one block, in order."""
+        return tuple(one for one in self.one_block if isinstance(one, Attention))
 
     @property
     def sizes(self) -> dict[str, int | None]:
         """Sizes of the first attention layer and the first MLP, as tables show them."""
         N, K, H = next((one.sizes for one in self.attention_layers), (None,) * 3)
-        d_ff = next((one.d_ff for one in self.layers if isinstance(one, MLP)), None)
+        d_ff = next((one.d_ff for one in self.one_block if isinstance(one, MLP)), None)
         return {"num_heads": N, "num_kv_heads": K, "head_dim": H, "d_ff": d_ff}
 
     @property

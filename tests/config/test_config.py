@@ -259,20 +259,28 @@ def test_a_field_that_an_older_file_lacks_has_its_default():
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("model.num_heads", "four", 'experiment.model.num_heads = "four"; it must be'),
-        ("model.num_heads", 4.0, "num_heads = 4.0; it must be of type int"),
-        ("model.num_heads", True, "num_heads = true; it must be of type int"),
-        ("model.dtype", "f32", 'experiment.model.dtype = "f32"'),
+        (
+            "model.num_heads",
+            "four",
+            'experiment holds model.num_heads = "four", not int',
+        ),
+        ("model.num_heads", 4.0, "model.num_heads = 4.0, not int"),
+        ("model.num_heads", True, "model.num_heads = true, not int"),
+        ("model.dtype", "f32", 'model.dtype = "f32", not'),
         (
             "model.kernel",
             {"is": "sofmax"},
             "kernel.is 'sofmax'; did you mean 'softmax'",
         ),
-        ("model.kernel", 3, "experiment.model.kernel = 3"),
-        ("model.num_head", 4, "experiment.model.num_head .*did you mean 'num_heads'"),
-        ("model.pattern", ["attention", 3], "experiment.model.pattern.1 = 3"),
+        ("model.kernel", 3, "model.kernel = 3, not Kernel"),
+        (
+            "model.num_head",
+            4,
+            "model.num_head of ModelConfig .*did you mean 'num_heads'",
+        ),
+        ("model.pattern", ["attention", 3], "model.pattern.1 = 3, not str"),
         ("task.is", "mqra", "did you mean 'mqar'"),
-        ("train", [], "experiment.train = "),
+        ("train", [], "train = .., not TrainConfig"),
     ],
 )
 def test_a_wrong_value_in_json_is_refused_by_its_path(path, value, words):
@@ -290,7 +298,7 @@ def test_a_wrong_value_in_json_is_refused_by_its_path(path, value, words):
 def test_a_missing_field_without_a_default_is_named():
     values = to_json(BASE)
     del values["name"]
-    with pytest.raises(UserError, match="experiment has no name"):
+    with pytest.raises(UserError, match="the experiment has no name"):
         from_json(values)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
+from tiny import exhaustive, quick_compiles
 
 from attn.kernels import KERNELS
 from attn.kernels.tokens import TokenInfo
@@ -25,6 +25,8 @@ FORMED = [n for n in KERNELS if len(KERNELS[n].implementations) > 1]
 FORMED = [n for n in FORMED if not KERNELS[n].lifted]
 CASES = [
     (name, shape, lengths, dtype)
+    if dtype == "float64"
+    else exhaustive(name, shape, lengths, dtype)
     for name in FORMED
     for shape in MASKS
     for lengths in LENGTHS

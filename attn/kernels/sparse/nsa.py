@@ -166,8 +166,8 @@ class NativeSparseAttention(Kernel):
             """Stacks overlapping blocks, `stride` apart, as [few, block, ...]."""
             few, M, _ = self.sizes(len(x))
             ratio = self.block // self.stride
-            x = in_chunks(x, self.block)
-            x = x.reshape(M * ratio, self.stride, *x.shape[2:])
+            x = jnp.pad(x, ((0, M * self.block - len(x)),) + ((0, 0),) * (x.ndim - 1))
+            x = x.reshape(M * ratio, self.stride, *x.shape[1:])
             parts = [x[step : step + few] for step in range(ratio)]
             return jnp.concatenate(parts, axis=1)
 
