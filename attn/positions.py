@@ -30,26 +30,28 @@ def rotary(
 ) -> Float[Array, "B T N H"]:
     """Rotates the pairs (x_i, x_{i + H/2}) by position: Su et al. 2021, equation 34.
 
-    Scores of turned queries and keys depend on their distance only. Angles and products
+    Scores of rotated queries and keys depend on their distance only. Angles and products
     are float32, of float64 `x` float64.
 
     Args:
-        positions: where the tokens stand; 0, 1, 2, ... unless given.
-        base: pair i turns by base^(-2i/H) a position.
+        positions: of the tokens; 0, 1, 2, ... unless given.
+        base: pair i is rotated by base^(-2i/H) a position.
 
     Raises:
         UserError: H is odd.
     """
     T, H = x.shape[1], x.shape[-1]
     if H % 2:
-        raise UserError(f"head dim {H} is odd, and rotary positions turn pairs")
+        raise UserError(
+            f"head dim {H} is odd; rotary positions rotate pairs of channels"
+        )
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     at = jnp.arange(T)[None] if positions is None else positions
     angles = _angles(at, H // 2, 2 / H, base, dtype)[:, :, None]
     sin, cos = jnp.sin(angles), jnp.cos(angles)
     a, b = jnp.split(x.astype(dtype), 2, axis=-1)
-    turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-    return turned.astype(x.dtype)
+    rotated = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    return rotated.astype(x.dtype)
 
 
 def _angles(

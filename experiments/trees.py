@@ -2,7 +2,7 @@
 
     python launch.py run trees
 
-Long Range Arena's rules on short texts, padding masked for every mechanism. The
+Long Range Arena's rules on short expressions, padding masked for every mechanism. The
 baselines name the root operator alone, and the root with its own digits.
 """
 

@@ -1,4 +1,4 @@
-"""The house holds: imports point downward, packages stay in their rooms, docstrings read."""
+"""The layout of the code: which room imports what, and that docstrings read."""
 
 import ast
 import subprocess

@@ -55,7 +55,7 @@ def attend(
         kv_mask: True where a key is real, False where it is padding.
         q_segment_ids, kv_segment_ids: a query sees the keys of its own segment; both
             or neither. Not negative.
-        q_positions, kv_positions: where the tokens stand, for the mask and for a bias
+        q_positions, kv_positions: positions of the tokens, for the mask and for a bias
             of distances; 0, 1, 2, ... unless given.
         q_lengths, kv_lengths: the first so many queries and keys are real. A query
             beyond gives 0.

@@ -49,7 +49,7 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
     out: Any
     if isinstance(call.kernel, Composed) and chosen == "blockwise":
         out = _composed(call, call.kernel)
-    elif call.kernel.lifted and chosen == "blockwise":
+    elif call.kernel.over_all_heads and chosen == "blockwise":
         both = blockwise(call)
         out = both if lse else both[0]
     else:
@@ -131,13 +131,13 @@ def _composed(call: Call, kernel: Composed) -> Array:
 def _one_head(call: Call, form: str, lse: bool) -> Any:
     """Maps the kernel over batch, key/value heads and groups with `vmap`.
 
-    It is given the parts of the call that tell anything, of which `check` knows that it
-    takes them.
+    It is given the optional parts of the call that are set, which `check` has made sure
+    that it takes.
     """
     kernel, (N, K) = call.kernel, (call.q.shape[2], call.k.shape[2])
     groups = (K, N // K)
     one: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
-    if len(kernel.implementations) > 1 and not kernel.lifted:
+    if len(kernel.implementations) > 1 and not kernel.over_all_heads:
         one = partial(one, form=form)
     # Of each part: its arrays, and their axis at the maps over batch, K and G.
     parts: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {}

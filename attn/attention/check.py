@@ -20,14 +20,14 @@ KINDS = {
         jnp.bool_,
         "True where a key is real: what is added to scores is a bias",
     ),
-    "segment_ids": (jnp.integer, "a segment's number; kv_mask tells padding"),
-    "positions": (jnp.integer, "where each token stands, from 0"),
+    "segment_ids": (jnp.integer, "ids of segments; padding goes in kv_mask"),
+    "positions": (jnp.integer, "the position of each token, from 0"),
     "lengths": (jnp.integer, "how many tokens are real"),
     "q": (jnp.floating, "cast it"),
     "k": (jnp.floating, "cast it"),
     "v": (jnp.floating, "cast it"),
 }
-"""The dtypes that an argument may have, and what it tells."""
+"""The dtypes that an argument may have, and what it means."""
 
 
 def check(call: Call, lse: bool = False) -> None:

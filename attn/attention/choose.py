@@ -33,12 +33,14 @@ def choose_implementation(
     if impl not in ("auto", *names):
         raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
     shape = replace(shape, mask=kernel.pattern(shape.mask, shape.T, shape.S))
-    refused = {name: BACKENDS[name].why_unsupported(shape) for name in kernel.backends}
-    if refused.get(impl):
+    unsupported = {
+        name: BACKENDS[name].why_unsupported(shape) for name in kernel.backends
+    }
+    if unsupported.get(impl):
         raise UserError(
-            f"impl = {impl!r}: {refused[impl]}; 'auto' would choose another"
+            f"impl = {impl!r}: {unsupported[impl]}; 'auto' would choose another"
         )
-    able = [name for name, reason in refused.items() if reason is None]
+    able = [name for name, reason in unsupported.items() if reason is None]
     if impl != "auto":
         why, why_not = "asked for by name", "not asked for"
     elif able:
@@ -47,7 +49,7 @@ def choose_implementation(
     else:
         few, why = _are_few(shape)
         impl, why_not = own[0] if few else own[-1], why
-    reasons = {name: refused.get(name) or why_not for name in names}
+    reasons = {name: unsupported.get(name) or why_not for name in names}
     return impl, reasons | {impl: why}
 
 

@@ -22,14 +22,14 @@ class Explanation:
     implementation: str
     reason: str
     """Why this one, in words."""
-    refused: dict[str, str]
-    """Every other implementation, and why not that."""
+    not_chosen: dict[str, str]
+    """Every other implementation, and why it was not chosen."""
     density: float
     """Share of the T x S map that the mask and the kernel's pattern show."""
     flops: float
     """Multiplications and additions of the whole batch, forward, counting matmuls."""
     temp_bytes: int | None
-    """Scratch memory of the compiled forward call, where the backend tells it."""
+    """Scratch memory of the compiled forward call, where the backend reports it."""
 
 
 def explain(

@@ -74,7 +74,7 @@ def write_report(
     """Writes the report of the runs in a folder and prints its tables."""
     from attn.records.run import load_all
 
-    load_all(directory)  # before matplotlib, which takes longer than a refusal may
+    load_all(directory)  # before matplotlib, which takes longer than an error may
 
     from attn.plots.results import CAPTION, update_readme
     from attn.plots.tables import to_rich

@@ -1,7 +1,6 @@
 """Lower bounds on what a run needs, checked against what the machine has.
 
-Bounds from below: what they refuse could not have ended well, and what they let pass
-may still be too much.
+A run that exceeds them could not have succeeded; one that does not may still fail.
 """
 
 import os

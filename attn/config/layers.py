@@ -50,15 +50,15 @@ class Layer:
 class ShortConv(Layer):
     """A depthwise convolution along the sequence, then a linear map.
 
-    Each token meets its `width - 1` predecessors (its neighbours, where the model looks
-    both ways). One such layer before attention decides associative recall: Arora et al.
+    Each token is mixed with its `width - 1` predecessors (its neighbours, where the model
+    looks both ways). One such layer before attention decides associative recall: Arora et al.
     2024 (Zoology), section 4; Fu et al. 2023 (H3), section 3.
     """
 
     name = "short_conv"
 
     width: int | None = None
-    """Tokens that a token meets, its own included, W."""
+    """Tokens that each token is mixed with, itself included, W."""
 
     def __post_init__(self):
         require_positive(self, "width")

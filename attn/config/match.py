@@ -27,7 +27,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
     That is `d_ff`, or for the cache `head_dim`, or `kv_rank` where keys come from it.
 
     The nearest whole number is taken; of heads, the nearest even one where rotary
-    positions turn pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast
+    positions rotate pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast
     Transformer Decoding, section 4) sizes its models so.
 
     Raises:

@@ -39,7 +39,7 @@ class ModelConfig:
     block: tuple[Layer, ...] = ()
     """Layers of the block as specs (`attn.config`), in place of `pattern`."""
     repeats: int = 2
-    """How many times the block stands on itself."""
+    """How many times the block is repeated."""
     num_heads: int = 4
     """Query heads, N."""
     num_kv_heads: int | None = None

@@ -2,7 +2,7 @@
 
     data_dir / task / config / version /    *.array_record*  *.json  SHA256SUMS
 
-A dataset is built beside its place and renamed into it, whole and with its sums, so a
+A dataset is built beside its final path and renamed to it, whole and with checksums, so a
 folder that is there is complete; it is compared with its sums at every load.
 """
 

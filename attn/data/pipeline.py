@@ -27,8 +27,8 @@ def cut_steps(
     """
     lengths = []
     while start < stop:
-        marks = [(start // n + 1) * n for n in every]
-        end = min(stop, start + longest, *marks)
+        ends = [(start // n + 1) * n for n in every]
+        end = min(stop, start + longest, *ends)
         lengths.append(end - start)
         start = end
     return tuple(lengths)

@@ -49,15 +49,15 @@ class Kernel:
     can: ClassVar[frozenset[str]]
     implementations: ClassVar[tuple[str, ...]] = ("direct",)
     """Ways to compute the same thing on every device: the first is what `auto` takes on
-    short sequences, the last what it takes on long ones. Where there are several, and they
-    are one head's (not `lifted`), the call takes `form`, which is one of them."""
-    lifted: ClassVar[bool] = False
-    """Whether "blockwise" is of all heads at once, in `attn.attention.tiles`."""
+    short sequences, the last what it takes on long ones. Where there are several, of one
+    head each (not `over_all_heads`), the call takes `form`, which is one of them."""
+    over_all_heads: ClassVar[bool] = False
+    """Whether "blockwise" runs over all heads at once, in `attn.attention.tiles`."""
     backends: ClassVar[tuple[str, ...]] = ()
     """Libraries' kernels that compute it too, on some devices: `attn.attention.backends`."""
 
     rotates: ClassVar[bool] = True
-    """Whether it compares queries with keys, so that turning both tells their distance."""
+    """Whether rotary positions apply: q k products then depend on the distance alone."""
     head_norm: ClassVar[bool] = False
     """Whether its paper divides each head's output by its own size, which the layer does."""
 

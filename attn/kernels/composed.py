@@ -26,7 +26,7 @@ class Composed(Kernel):
     """
 
     implementations = ("dense", "blockwise")
-    lifted = True
+    over_all_heads = True
 
     def compose(
         self,

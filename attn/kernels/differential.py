@@ -18,8 +18,8 @@ class Differential(Composed):
     lambda = exp(a1 . b1) - exp(a2 . b2) + lambda_init of four learned vectors, and
     s = (H / 2)^-0.5. What both maps give to every key cancels. A head of the paper has
     q1, q2, k1, k2 of width d and v of 2 d; here H is that 2 d, and q1, k1 are the even
-    channels, q2, k2 the odd ones, so that the pairs that rotary positions turn stay in
-    one map and both maps have fast and slow ones. Time and memory of two softmaxes on
+    channels, q2, k2 the odd ones, so that the pairs that rotary positions rotate stay
+    in one map and both maps have fast and slow ones. Time and memory of two softmaxes on
     half the width, which read the values twice.
 
     The paper's norm of each head is the layer's (`head_norm`), and its factor

@@ -32,7 +32,7 @@ class Softmax(Kernel):
         | {"normalised"}
     )
     implementations = ("dense", "blockwise")
-    lifted = True
+    over_all_heads = True
     backends = ("cudnn", "tokamax", "splash")
 
     softcap: float | None = None

@@ -24,7 +24,7 @@ class TokenInfo:
     segment_ids: Any = None
     """Integers of at least 0: a query sees the keys of its own segment."""
     positions: Any = None
-    """Where tokens stand, for masks, position encodings and biases of distances."""
+    """Positions of the tokens, for masks, position encodings and biases of distances."""
     lengths: Any = None
     """The first so many tokens are real, the others padding."""
     mask: Any = None
@@ -41,7 +41,7 @@ class TokenInfo:
     def ids(self, L: int, padding: int = NO_KEY) -> Int[Array, "*B L"] | None:
         """One integer a token: its segment, or 0 without any; `padding` at padding.
 
-        None where neither segments nor padding are told.
+        None without segments and padding.
         """
         real = self.real(L)
         if real is None:
@@ -60,4 +60,4 @@ class TokenInfo:
 
 
 NOTHING_TOLD = TokenInfo()
-"""Tokens of which nothing is told."""
+"""Tokens without any token info."""

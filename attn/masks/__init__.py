@@ -10,7 +10,7 @@ and the dense oracle. It is hashable, so it is a static argument under `jax.jit`
 only known at run time (lengths, segment ids) is an argument of `attend`, so a new batch
 retraces nothing.
 
-Queries and keys are counted from 0 and aligned at the first: query t stands at key t,
+Queries and keys are counted from 0 and aligned at the first: query t is at key t,
 whatever T and S are. For queries that end where the keys end, ask for
 `Causal(offset=S - T)`.
 """

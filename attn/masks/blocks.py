@@ -40,7 +40,7 @@ class BlockSparse(Mask):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Blocks(BlockSparse):
-    """A query sees the blocks of `block` keys that `layout` marks for its own block.
+    """A query sees the blocks of `block` keys that `layout` sets for its own block.
 
     `layout` is bool [M, N], one row a block of queries, one column a block of keys.
     Made for T in (M - 1) block + 1 .. M block and S likewise: the last blocks need

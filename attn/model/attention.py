@@ -100,7 +100,7 @@ class Attention(nnx.Module):
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Attends from every token to those that the mask and `info` show."""
-        refuse_unread(memory, cache)
+        require_self_attention(memory, cache)
         return self.read_out(self.attend(*self.project(x, info), info)), cache
 
     def attend(
@@ -159,7 +159,7 @@ def lay_heads(x: Array) -> Array:
     return lay(x, " ".join(["N", *"R" * (x.ndim - 1)]))
 
 
-def refuse_unread(memory: Any, cache: Any) -> None:
+def require_self_attention(memory: Any, cache: Any) -> None:
     """Raises `UserError` for inputs that a self-attention layer would not read."""
     if memory is not None or cache is not None:
         given = "memory" if memory is not None else "cache"

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from attn import config
 from attn.kernels import TokenInfo
-from attn.model.attention import refuse_unread
+from attn.model.attention import require_self_attention
 from attn.model.weights import weight
 from attn.parallel.rules import lay, layout
 
@@ -37,7 +37,7 @@ class ShortConv(nnx.Module):
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Mixes each token with its neighbours of the same segment."""
-        refuse_unread(memory, cache)
+        require_self_attention(memory, cache)
         if info.mask is not None:
             x = jnp.where(info.mask[..., None], x, 0)
         taps = self.taps[...].astype(x.dtype)
@@ -73,7 +73,7 @@ class MLP(nnx.Module):
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Maps each token by itself."""
-        refuse_unread(memory, cache)
+        require_self_attention(memory, cache)
         hidden = jax.nn.gelu(jnp.einsum("btd,df->btf", x, self.up[...].astype(x.dtype)))
         down = self.down[...].astype(x.dtype)
         out = jnp.einsum("btf,fd->btd", hidden, down, out_sharding=layout("B T D"))

@@ -77,7 +77,7 @@ def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
     """Makes the mesh over the first devices.
 
     Raises:
-        UserError: there are fewer devices than the mesh has places.
+        UserError: there are fewer devices than the mesh needs.
     """
     import jax
 

@@ -41,17 +41,17 @@ class Theme:
     def shades(self, family: str, count: int) -> list[tuple[float, ...]]:
         """Makes `count` shades of one family, from light to dark."""
         hue = to_rgb(self.hue(family))
-        places = (
+        levels = (
             [0.0]
             if count == 1
             else [0.7 * i / (count - 1) - 0.25 for i in range(count)]
         )
         ends = [
-            to_rgb(self.ink) if place > 0 else to_rgb(self.paper) for place in places
+            to_rgb(self.ink) if level > 0 else to_rgb(self.paper) for level in levels
         ]
         return [
-            tuple(h + (e - h) * abs(place) for h, e in zip(hue, end))
-            for place, end in zip(places, ends)
+            tuple(h + (e - h) * abs(level) for h, e in zip(hue, end))
+            for level, end in zip(levels, ends)
         ]
 
     def ramp(self, family: str) -> LinearSegmentedColormap:
@@ -171,8 +171,8 @@ def label_points(
     Earlier points choose first. A label that had to go far gets a thin line to its point.
     """
     figure.draw_without_rendering()
-    dots = [axes.transData.transform(point[:2]) for point in points]
-    taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in dots]
+    pixels = [axes.transData.transform(point[:2]) for point in points]
+    taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in pixels]
     frame = axes.get_window_extent()
     for (x, y, text, colour), own in zip(points, list(taken)):
         for dx, dy in _offsets():

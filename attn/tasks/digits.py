@@ -19,14 +19,14 @@ CUTS = {"train": slice(0, 1297), "valid": slice(1297, 1497), "test": slice(1497,
 
 @dataclass(frozen=True)
 class Digits(Task):
-    """Tell ten digits apart; one fixed shuffle cut into 1,297 / 200 / 300."""
+    """Tell ten digits apart; one fixed shuffle split into 1,297 / 200 / 300."""
 
     name = "digits"
     objective = Classify()
 
     seq_len: int = PIXELS
     data_seed: int = 0
-    """Of the shuffle before the cut."""
+    """Seed of the shuffle before the split."""
 
     def __post_init__(self):
         require_seed(self)

@@ -168,8 +168,8 @@ class Training:
         """Trains to the last step, or until a signal or a value that is not finite."""
         config = self.experiment.train
         # Not at `save_every`: how often a run is saved must not change its bits.
-        marks = (config.eval_every,)
-        calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=marks)
+        every = (config.eval_every,)
+        calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=every)
         batches = Batches(
             self.data.splits["train"],
             batch_size=config.batch_size,

@@ -19,7 +19,7 @@ def make_maps(
 ) -> dict[str, np.ndarray]:
     """Computes the effective map of every head of the first seed, in float16.
 
-    Of one example of the test split, cut to `MAP_TOKENS` tokens: arrays `layer_<i>`
+    Of one example of the test split, truncated to `MAP_TOKENS` tokens: arrays `layer_<i>`
     [N, T, T], its tokens and their labels.
     """
     rows = data.splits["test"]

@@ -1,7 +1,7 @@
 """The base of the libraries' kernels: limits as data, and one call.
 
 A mask must lower to what the library skips by (flags, one key interval a query, a
-predicate inside the kernel); one that does not is refused, never turned into a T x S
+predicate inside the kernel); one that does not is unsupported, never made into a T x S
 tensor. A query that sees nothing gives 0 with zero gradients, as everywhere here.
 """
 

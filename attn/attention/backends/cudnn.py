@@ -20,7 +20,7 @@ class Cudnn(Backend):
     """Full, causal, and causal with a window to the left; lengths of each sequence.
 
     cuDNN masks by flags alone, so that is all a mask may come to. Lengths with a window
-    are refused: a query whose window lies past the last key would see nothing inside
+    are unsupported: a query whose window lies past the last key would see nothing inside
     the kernel, and what cuDNN makes of such a row is not documented.
     """
 

@@ -117,9 +117,11 @@ def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, m
     )
     d_v = d_v + product("bkdgc,bkgcv->bkdv", plan, weights, d_tile)
     d_k = d_k + product("bkdgc,bkgch->bkdh", plan, d_scores, q_tile)
-    turned = product("bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores)
+    tile_d_q = product(
+        "bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores
+    )
     # [b, k, H, g, C] to [b, k, g, C, H].
-    gain = unread(jnp.moveaxis(turned, 2, -1) * plan.scale)
+    gain = unread(jnp.moveaxis(tile_d_q, 2, -1) * plan.scale)
     return add(d_q, gain, at_q.slices(0, 1, 2, G)), d_k, d_v, d_bias
 
 

@@ -35,7 +35,7 @@ def blockwise_attention(
     The N / K query heads of a group share a key/value head, which is never copied. The
     gradient of a bias [#B, #N, T, S] is computed only where it is asked for.
     A gradient can be differentiated again in both modes (`again`); forward mode of the
-    call itself has no tiles, and JAX refuses it.
+    call itself is not supported, and JAX raises.
 
     Args:
         q, k, v: K divides N.

@@ -29,8 +29,8 @@ class Based(FeatureAttention):
     name = "based"
     least: ClassVar = {"feature_dim": 1}
     rotates = False
-    """W_q and W_k stand between the turning and the product, and do not commute with it:
-    a score of turned queries and keys would tell positions, not their distance."""
+    """W_q and W_k come after the rotation and do not commute with it: scores of rotated
+    queries and keys would depend on their positions, not on their distance alone."""
 
     feature_dim: int = 16
     """Width that queries and keys are projected to, d; the state grows as its square."""

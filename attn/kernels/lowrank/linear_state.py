@@ -82,7 +82,7 @@ def chunked(
 def fit(x: Float[Array, "S U"], T: int, fill: float = 0) -> Float[Array, "T U"]:
     """Truncates or pads to T rows, with `fill`.
 
-    Under a causal mask nobody sees the keys behind the last query.
+    Under a causal mask no query sees the keys after the last query.
     """
     more = ((0, max(T - x.shape[0], 0)), (0, 0))
     return jnp.pad(x[:T], more, constant_values=fill)

@@ -32,7 +32,7 @@ class Linformer(Kernel):
     within = ("rank",)
 
     rank: int = 32
-    """Rows that stand for all keys, R."""
+    """Projected keys, R."""
 
     @property
     def owns(self):
@@ -67,7 +67,7 @@ class Linformer(Kernel):
         scoring: Scoring = PLAIN,
         kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]. S may be shorter than the sequence `init` was told of."""
+        """Attends: [T, Hv]. S may be shorter than the length given to `init`."""
         S, kv_len = k.shape[0], weights["E"].shape[1]
         if kv_len < S:
             raise UserError(

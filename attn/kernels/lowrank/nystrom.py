@@ -28,7 +28,7 @@ class Nystrom(Kernel):
     what the landmarks miss. Landmarks average over the whole sequence, so it cannot be
     causal; rows of the map sum to 1 only when the iteration has converged.
 
-    A mask of the keys tells padding among the queries too where T = S, which is taken
+    A mask of the keys is taken as the padding of the queries too where T = S, which is taken
     for self-attention: such queries are in no landmark. Where T != S all queries count.
     Segments without tokens, on sequences shorter than L, take no part in F, A or B.
 
@@ -46,7 +46,7 @@ class Nystrom(Kernel):
     within = ("num_landmarks",)
 
     num_landmarks: int = 32
-    """Means that stand for all queries, and for all keys, L."""
+    """Landmarks (means) of the queries, and of the keys, L."""
     iterations: int = 6
     """Steps to the pseudo-inverse of A."""
 
@@ -95,7 +95,7 @@ def landmarks(
     """Means of L segments of the real tokens; and ids, -1 for an empty segment, else 0.
 
     Of n real tokens the r-th is in segment floor(r L / n): by rank among the real ones,
-    so padding moves nobody.
+    so padding moves no token.
     """
     real = jnp.full(len(x), True) if ids is None else ids >= 0
     rank = jnp.cumsum(real) - 1

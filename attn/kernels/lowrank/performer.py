@@ -43,9 +43,9 @@ class Performer(FeatureAttention):
     def init(self, key, *, head_dim, kv_len):
         """Draws blocks of orthogonal directions, with the lengths of normal vectors."""
         H, R = head_dim, self.num_features
-        turn, stretch = jax.random.split(key)
-        blocks = jax.random.orthogonal(turn, H, shape=(-(-R // H),))
-        lengths = jnp.linalg.norm(jax.random.normal(stretch, (R, H)), axis=1)
+        directions, norms = jax.random.split(key)
+        blocks = jax.random.orthogonal(directions, H, shape=(-(-R // H),))
+        lengths = jnp.linalg.norm(jax.random.normal(norms, (R, H)), axis=1)
         return {"directions": blocks.reshape(-1, H)[:R] * lengths[:, None]}
 
     def rank(self, H):

@@ -18,7 +18,7 @@ KINDS = ("dense", "random")
 class Synthesizer(Composed):
     """softmax(scores) v with learned scores: Tay et al. 2020, section 3.
 
-    "dense" has scores relu(q W1) W2: a token tells by itself where to look. "random",
+    "dense" has scores relu(q W1) W2: each token alone decides where it looks. "random",
     the paper's factorised one, has R1^T R2: the same map for every sequence. Both are
     softmax attention with queries and keys of width `rank` and one learned key a position,
     so time is O(T S) and memory as softmax's. It is made for one longest sequence, of which
@@ -89,7 +89,7 @@ class Synthesizer(Composed):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """Attends. T may be shorter than the sequence `init` was told of."""
+        """Attends. T may be shorter than the length given to `init`."""
         T = q.shape[1]
         kv_len = weights["R2" if self.kind == "random" else "W2"].shape[-1]
         if kv_len < T:

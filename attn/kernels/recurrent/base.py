@@ -3,8 +3,8 @@
     S_t = a_t S_{t-1} + k_t u_t^T,    o_t = q_t S_t,    S of size H × Hv,
 
 where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in three
-forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk meets what came
-before it as one state, and its own tokens directly: Sun et al. 2023, equations 5-7, are
+forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk reads what came
+before it from one state, and its own tokens directly: Sun et al. 2023, equations 5-7, are
 the forms of this without a correction; with one they are Yang, Kautz, Hatamizadeh 2024,
 section 3.3.
 """
@@ -144,8 +144,8 @@ class FadingState(Kernel):
         added = jnp.einsum("mch,mcv->mhv", sent, own)
         kept = left[:, -1:]
         if found is not None:
-            turned = jnp.einsum("mch,mcg->mhg", sent, found)
-            kept = kept * jnp.eye(turned.shape[1], dtype=turned.dtype)[None] - turned
+            erased = jnp.einsum("mch,mcg->mhg", sent, found)
+            kept = kept * jnp.eye(erased.shape[1], dtype=erased.dtype)[None] - erased
         before = states(kept, added)
         if found is not None:
             own = own - found @ before

@@ -19,8 +19,8 @@ class Retention(FadingState):
     `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv)) time
     in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to decode.
 
-    It forgets by distance alone, whatever the sequence says, and a padded key takes its
-    place: it adds nothing, and what came before it is one step older.
+    It decays by distance alone, whatever the sequence holds, and a padded key counts as a
+    position: it adds nothing, and what came before it decays by one step more.
 
     The paper's xPos at a scalar gamma is a rotation of queries and keys, which the layer
     does (`positions="rotary"`). Its norm of each head's output is the layer's too, and

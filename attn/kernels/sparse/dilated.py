@@ -10,7 +10,7 @@ from attn.masks import Dilated, Mask
 
 @dataclass(frozen=True)
 class DilatedAttention(SparseSoftmax):
-    """Softmax over `width` keys that stand `dilation` apart: s = t + j dilation.
+    """Softmax over `width` keys that are `dilation` apart: s = t + j dilation.
 
     Beltagy et al. 2020 (Longformer), section 3.1: j runs over the window, so the same
     O(T width) scores reach `dilation` times as far. Decoding keeps the whole span of

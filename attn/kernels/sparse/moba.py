@@ -29,8 +29,8 @@ class MoBA(Kernel):
 
     The paper is causal only. Without a mask our reading is that all blocks compete,
     before and behind, and that the own one is always there. Of padding: a mean is over
-    real keys, and a block without any is never chosen. The own block takes the place of
-    equal number, so that keys of another length than the queries mean nothing here.
+    real keys, and a block without any is never chosen. The own block is the one of
+    equal index, so that keys of another length than the queries are not supported.
     """
 
     name = "moba"
@@ -42,7 +42,7 @@ class MoBA(Kernel):
     within = ("block",)
 
     block: int = 64
-    """Keys of a block; the last one of a sequence may be cut short."""
+    """Keys of a block; the last one of a sequence may be shorter."""
     num_blocks: int = 4
     """Blocks that a query attends to, its own counted; all, where there are fewer."""
 

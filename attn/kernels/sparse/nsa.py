@@ -46,7 +46,7 @@ class NativeSparseAttention(Kernel):
     Departures. A compressed value is a learned weighted mean over positions, the same for
     all channels, so that one T × S map is applied to every channel; the paper's is an MLP
     too. The paper's gates read the input of the layer, of which our query is a linear
-    map, turned where positions are rotary. Its branches have keys and values of their
+    map, rotated where positions are rotary. Its branches have keys and values of their
     own; ours share one projection. It chooses once for all heads of a group, to save
     memory traffic; each head here chooses for itself. Blocks that are compressed and
     blocks that are chosen have one size (32 and 64 in the paper). Of padding: a
@@ -88,9 +88,9 @@ class NativeSparseAttention(Kernel):
     def init(self, key, *, head_dim, kv_len):
         """Draws an MLP of equal variance; starts at mean values and gates near 1/2."""
         H, normal = head_dim, jax.random.normal
-        place, hidden, out, gates = jax.random.split(key, 4)
+        position, hidden, out, gates = jax.random.split(key, 4)
         return {
-            "place": 0.02 * normal(place, (self.block, H)),
+            "place": 0.02 * normal(position, (self.block, H)),
             "hidden": normal(hidden, (self.block, H, H)) * (self.block * H) ** -0.5,
             "out": normal(out, (H, H)) * H**-0.5,
             "values": jnp.zeros(self.block),

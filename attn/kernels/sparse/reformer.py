@@ -21,17 +21,17 @@ from attn.masks import FULL, Mask
 class Reformer(Kernel):
     """Softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
 
-    h(x) = argmax([x R; -x R]) with R normal, so what points the same way meets. In every
-    round keys are sorted by bucket, then by position, and each bucket is cut into chunks
-    from its own start. A query stands at the last key of its bucket that is not after
-    its own position, or at the first if there is none; it sees keys of its bucket in the
-    chunk where it stands, in the one before and, where the mask lets it look ahead, in
-    the one after. Rounds are united: a pair that N rounds show carries exp(score) / N in
+    h(x) = argmax([x R; -x R]) with R normal, so similar vectors share a bucket. In every
+    round keys are sorted by bucket, then by position, and each bucket is split into chunks
+    from its own start. The chunk of a query is that of the last key of its bucket that is
+    not after its position, or of the first if there is none; it sees keys of its bucket
+    in that chunk, in the one before and, where the mask lets it look ahead, in the one
+    after. Rounds are united: a pair that N rounds show carries exp(score) / N in
     each (appendix A), so it counts once. With B buckets and chunks of C keys a round
     takes O((T + B C) C) time and memory beside the sorting; every pair is looked up in
     all rounds.
 
-    Departures. The paper cuts the whole sorted order, across buckets; there a later
+    Departures. The paper splits the whole sorted order, across buckets; there a later
     token moves the borders of chunks, and with them which earlier keys share one, so
     outputs would not be causal. Here a token's chunk depends on the number of tokens of
     its bucket before it and on nothing else; for that the last chunk of a bucket is
@@ -142,18 +142,18 @@ FAR = 1 << 29
 class Round(NamedTuple):
     """The layout of one hash round, or, with an axis more in front, of r rounds.
 
-    Token T, which is none, fills what is left empty.
+    Empty slots hold T, the index of no token.
     """
 
     of_q: Int[Array, "*r T"]
     of_k: Int[Array, "*r T"]
     """Bucket and its chunk as one number: numbers at most 1 apart share the bucket."""
     queries: Int[Array, "*r L C"]
-    """The tokens that ask, in tiles that stand in one chunk each."""
+    """The queries, in tiles of one chunk each."""
     keys: Int[Array, "*r L W"]
-    """The tokens that answer a tile."""
+    """The keys that a tile of queries sees."""
     slots: Int[Array, "*r T"]
-    """Where each query is found in the tiles, flat."""
+    """The index of each query in the tiles, flat."""
 
 
 def hashes(
@@ -161,8 +161,8 @@ def hashes(
 ) -> Int[Array, "r T"]:
     """The bucket of every token in every round: the argmax of [x R; -x R]."""
     x, rotations = (lax.stop_gradient(a).astype(jnp.float32) for a in (x, rotations))
-    turned = jnp.einsum("th,rhb->rtb", x, rotations, precision=lax.Precision.HIGHEST)
-    return jnp.concatenate([turned, -turned], axis=2)[:, :, :num].argmax(axis=2)
+    rotated = jnp.einsum("th,rhb->rtb", x, rotations, precision=lax.Precision.HIGHEST)
+    return jnp.concatenate([rotated, -rotated], axis=2)[:, :, :num].argmax(axis=2)
 
 
 def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
@@ -200,32 +200,32 @@ def lay_out(
     count = jnp.zeros(num + 1, position.dtype).at[of_k].add(1)
     lower, start = begins(count), begins(-(-count // C))
     ranks = keys_passed[:T] - lower[of_k]
-    stood = jnp.maximum(keys_passed[T:] - lower[of_q], 0) // C
-    # An empty bucket has no chunk: its queries stand where they meet nobody.
-    stands = jnp.minimum(start[of_q] + stood, M - 1)
-    queries, first, slots = tiled(stands, queries_passed[T:], M, C)
+    own_chunk = jnp.maximum(keys_passed[T:] - lower[of_q], 0) // C
+    # An empty bucket has no chunk: its queries go to a chunk where they see no key.
+    chunks = jnp.minimum(start[of_q] + own_chunk, M - 1)
+    queries, first, slots = tiled(chunks, queries_passed[T:], M, C)
 
     # Keys of no bucket come last, and those for which no row is left are dropped.
     at = C + C * start[of_k] + ranks
     rows = jnp.full((1 + M + ahead) * C, T).at[at].set(position, mode="drop")
     keys = rows.reshape(-1, C)[first[:, None] + jnp.arange(2 + ahead)[None]]
-    own = of_q * (M + 2) + stood, of_k * (M + 2) + ranks // C
+    own = of_q * (M + 2) + own_chunk, of_k * (M + 2) + ranks // C
     return Round(*own, queries, keys.reshape(len(queries), -1), slots)
 
 
 def tiled(
-    stands: Int[Array, "T"], ranks: Int[Array, "T"], M: int, C: int
+    chunks: Int[Array, "T"], ranks: Int[Array, "T"], M: int, C: int
 ) -> tuple[Int[Array, "L C"], Int[Array, "L"], Int[Array, "T"]]:
     """The tiles of queries, the chunk of each, and every query's slot in them.
 
-    Chunks are stood in by as many queries as like, so each has as many tiles as it needs.
-    `ranks` are of queries in order of their chunks.
+    A chunk may have any number of queries, and has as many tiles as they need. `ranks`
+    are those of the queries in order of their chunks.
     """
-    T, L = len(stands), most(len(stands), M, C)
-    count = jnp.zeros(M, stands.dtype).at[stands].add(1)
-    slots = ranks + (C * begins(-(-count // C)) - begins(count))[stands]
+    T, L = len(chunks), most(len(chunks), M, C)
+    count = jnp.zeros(M, chunks.dtype).at[chunks].add(1)
+    slots = ranks + (C * begins(-(-count // C)) - begins(count))[chunks]
     queries = jnp.full(L * C, T).at[slots].set(jnp.arange(T)).reshape(L, C)
-    return queries, jnp.zeros(L, stands.dtype).at[slots // C].set(stands), slots
+    return queries, jnp.zeros(L, chunks.dtype).at[slots // C].set(chunks), slots
 
 
 def scores_of(
@@ -241,7 +241,7 @@ def scores_of(
     """
     r, L = rounds.queries.shape[:2]
     t, s = joined(rounds.queries), joined(rounds.keys)
-    # Tokens that are none are so far off that they meet nobody.
+    # Empty slots are so far off that they share no bucket with any token.
     of_q, of_k = extend(rounds.of_q.T, -FAR)[t], extend(rounds.of_k.T, FAR)[s]
     gap = of_k[:, None, :] - of_q[:, :, None]
     near = (gap >= -1) & (gap <= ahead)

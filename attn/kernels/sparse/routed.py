@@ -1,6 +1,6 @@
 """Softmax over key blocks that each query chooses at run time.
 
-The T × J pairs of a query and a block are sorted by block and cut into tiles of one
+The T × J pairs of a query and a block are sorted by block and split into tiles of one
 block against C queries. A block has at most one tile that is not full, so T J / C + M
 tiles suffice whatever is chosen: shapes are static, and the time is O(T J block).
 """
@@ -29,7 +29,7 @@ class Tiles(NamedTuple):
     query: Int[Array, "n g C"]
     filled: Bool[Array, "n g C"]
     pick_index: Int[Array, "T J"]
-    """Where each pick stands among all n g C; -1 for a pick of none."""
+    """The index of each pick among all n g C; -1 for no pick."""
 
 
 def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:

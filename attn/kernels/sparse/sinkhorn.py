@@ -21,7 +21,7 @@ from attn.masks import Mask
 class SinkhornAttention(Kernel):
     """softmax(q [k; R k]^T / sqrt(H)) [v; R v] by blocks: Tay et al. 2020, section 3.
 
-    Keys are cut into M blocks. A sorting network gives each block a row of M logits from
+    Keys are split into M blocks. A sorting network gives each block a row of M logits from
     the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log space) turns
     exp(logits / temperature) into R, nearly doubly stochastic: a soft permutation. Block
     b of the queries sees its own keys, and the keys sum_j R[b, j] k_j, position by position.
@@ -38,7 +38,7 @@ class SinkhornAttention(Kernel):
     ones take the first outputs of the network.
 
     Departures. The network reads a head's keys, not the layer's input, and has no biases.
-    Both blocks stand under one softmax. Gumbel noise is left out, so the same call gives
+    Both blocks share one softmax. Gumbel noise is left out, so the same call gives
     the same output.
     """
 
@@ -97,7 +97,7 @@ class SinkhornAttention(Kernel):
         scoring: Scoring = PLAIN,
         kv_info: TokenInfo = NOTHING_TOLD,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]; T may be shorter than the sequence `init` was told of."""
+        """Attends: [T, Hv]; T may be shorter than the length given to `init`."""
         (T, H), C = q.shape, self.block
         kv_ids = kv_info.ids(T)
         real = jnp.full(T, True) if kv_ids is None else kv_ids >= 0

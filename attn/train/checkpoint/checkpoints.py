@@ -31,7 +31,7 @@ from attn.records.seal import broken_seal, extend_seal, notes_of, write_seal
 
 _log = logging.getLogger(__name__)
 
-# Orbax stamps these after the seal; they hold times and marks, nothing restored.
+# Orbax stamps these after the seal; they hold times and flags, nothing restored.
 _STAMPS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
@@ -240,7 +240,7 @@ class Checkpoints:
                 )
 
     def _read(self, step: int, abstract: PyTree, skipped: tuple[str, ...]) -> Restored:
-        # Straight from the sealed folders: the manager would trust unsealed marks.
+        # Straight from the sealed folders: the manager would trust unsealed flags.
         folder = self._folder(step)
         data = json.loads((folder / "data" / "metadata").read_bytes())
         with ocp.StandardCheckpointer() as reader:
