@@ -28,9 +28,9 @@ COMMANDS = {
     "inspect": "commands.inspect",
     "bench": "commands.bench",
 }
-"""Each command word, and the function of `attn.cli` that does it."""
+"""The function of `attn.cli` that runs each command."""
 HEAVY = ("run", "compare", "sweep", "inspect", "bench")
-"""The commands that compile and compute."""
+"""Commands that compile and compute."""
 
 
 def registry():

@@ -4,7 +4,8 @@ import os
 import warnings
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type="
-"""Empty, it keeps XLA from handing fusions to YNNPACK; XLA reads it once, at its start."""
+"""The flag whose empty value keeps XLA from using YNNPACK for fusions; XLA reads it
+once, at its start."""
 
 FAULTS = {
     "0.10.2": "returns wrong numbers for some CPU programs (jax issue 39103)",

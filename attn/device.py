@@ -16,7 +16,8 @@ NVIDIA = (
     ),
     (7.0, r"V100|T4|TITAN V|TITAN RTX|RTX 20\d\d|Quadro RTX|GTX 16"),
 )
-"""Compute capability, rounded down to its generation, by name; NVIDIA's CUDA GPUs page."""
+"""Compute capability, rounded down to its generation, by name, from NVIDIA's page of
+CUDA GPUs."""
 
 
 def device_kind() -> str:

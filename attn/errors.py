@@ -7,7 +7,7 @@ bug and keeps its traceback.
 from collections.abc import Iterable
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 75
-"""Exit codes beside 0; the last is EX_TEMPFAIL: stopped by a signal, and resumable."""
+"""Exit codes other than 0; the last is EX_TEMPFAIL: stopped by a signal, resumable."""
 
 
 class UserError(ValueError):

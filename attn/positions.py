@@ -91,7 +91,7 @@ class Alibi(RelativeBias):
     """The bias -slope |s - t|: Press et al. 2022 (ALiBi), section 3."""
 
     slopes: Any
-    """[*heads]: how fast a head forgets, as `alibi_slopes` gives them."""
+    """Slopes [*heads]: the decay of each head, as from `alibi_slopes`."""
 
     def at(self, distance):
         heads, axes = self.slopes.ndim, distance.ndim
@@ -124,7 +124,7 @@ class T5Bias(RelativeBias):
     """
 
     table: Any
-    """[*heads, L]."""
+    """The learned bias of each bucket, [*heads, L]."""
     bidirectional: bool = field(default=True, metadata={"static": True})
     """Whether keys after the query have buckets of their own, as in an encoder."""
     max_distance: int = field(default=128, metadata={"static": True})

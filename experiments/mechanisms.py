@@ -29,7 +29,7 @@ KNOBS: dict[str, dict[str, int]] = {
     "nystrom": {"num_landmarks": 16},
     "synthesizer": {"rank": 16},
 }
-"""Of mechanisms whose defaults are made for sequences longer than 64 tokens."""
+"""Knobs of mechanisms whose defaults are made for sequences longer than 64 tokens."""
 
 BLOCK = ("short_conv", "attention", "mlp")
 

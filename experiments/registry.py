@@ -15,7 +15,7 @@ class Study:
     """The sentence that the table will support or refute."""
     experiments: tuple[Experiment, ...]
     minutes: float
-    """To expect on two CPU cores."""
+    """The expected minutes on two CPU cores."""
 
 
 _REGISTRY: dict[str, Experiment | Study] = {}

@@ -11,10 +11,11 @@ from attn.kernels.base import Kernel
 from attn.kernels.blockwise import SCORES_AT_ONCE
 
 DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
-"""Scores of all heads up to which `auto` holds them at once, by the kind of device: on a
-CPU what the tiles hold in one step."""
+"""The number of scores of all heads up to which `auto` holds them at once, by device
+kind; on a CPU what the tiles hold in one step."""
 DENSE_SCORES_ELSEWHERE = 2**23
-"""On an accelerator, where one large product is faster than many small ones."""
+"""The same on an accelerator, where one large product is faster than many small
+ones."""
 
 
 def choose_implementation(
@@ -66,7 +67,7 @@ class Choice:
     """The implementation that one call of `attend` got, and why."""
 
     scope: str
-    """The layer that called, as `scope` names it; "" where nothing does."""
+    """The layer that called, as `scope` names it; "" outside of any."""
     kernel: str
     implementation: str
     reason: str

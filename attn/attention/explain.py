@@ -21,13 +21,13 @@ class Explanation:
     kernel: str
     implementation: str
     reason: str
-    """Why this one, in words."""
+    """The reason why it was chosen."""
     not_chosen: dict[str, str]
     """Every other implementation, and why it was not chosen."""
     density: float
     """Share of the T x S map that the mask and the kernel's pattern show."""
     flops: float
-    """Multiplications and additions of the whole batch, forward, counting matmuls."""
+    """Matmul FLOPs of the whole batch, forward."""
     temp_bytes: int | None
     """Scratch memory of the compiled forward call, where the backend reports it."""
 

@@ -10,11 +10,9 @@ from attn.masks import FULL, BigBird, Causal, Global, Mask, Window
 Dtype = Literal["float32", "bfloat16"]
 
 BACKWARD = 3.5
-"""Matmul work of forward and backward over that of forward.
-
-The backward pass has five products where the forward has two, so 2.5 times as much:
-the count of FlashAttention's benchmarks (Dao 2023, FlashAttention-2, section 4.1).
-"""
+"""Matmul work of forward and backward over that of forward. The backward pass has five
+products where the forward has two, so 2.5 times as much: the count of FlashAttention's
+benchmarks (Dao 2023, FlashAttention-2, section 4.1)."""
 
 MASKS: Mapping[str, Mask] = {
     "full": FULL,
@@ -41,13 +39,13 @@ class Case:
     mask: Mask = Causal()
     dtype: Dtype = "float32"
     backward: bool = False
-    """Whether the gradients of q, k and v are asked for too."""
+    """Whether the gradients of q, k and v are computed too."""
     B: int = 1
     N: int = 8
     K: int = 8
     H: int = 64
     keys: int | None = None
-    """As many as queries unless given."""
+    """The number of keys; as many as queries unless given."""
 
     def __post_init__(self):
         require_positive(self, "T", "B", "N", "K", "H", "keys")

@@ -12,10 +12,11 @@ from jax import lax
 from attn.bench.cases import Case
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 4e-2}
-"""Largest difference over the largest value, above which an answer is wrong."""
+"""The largest difference, over the largest value, at which an output is accepted."""
 
 MANY_SCORES = 2**26
-"""Scores of one head above which only the first and the last head are compared."""
+"""The number of scores of one head above which only the first and the last head are
+compared."""
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ class Benching:
     """Runs our kernels and other libraries' interleaved, and compares them by ratio."""
 
     suite: str = "targets"
-    """targets: what we hold ourselves to; grid: a wider sweep of shapes; quick: a
-    minute's look; mechanisms: how time and scratch memory of each grow with length."""
+    """targets: the performance targets of this package; grid: a wider sweep of shapes;
+    quick: one minute; mechanisms: how time and scratch memory of each grow with
+    length."""
     only: str = ""
-    """A part of the names of cases, or of mechanisms; others are left out."""
+    """Part of the names of cases, or of mechanisms; others are skipped."""
     rounds: int = 5
-    """Samples of everybody; at least 5."""
+    """Samples of each runner; at least 5."""
     json: bool = False
     """The record as JSON in place of the tables."""
     out: Path | None = None

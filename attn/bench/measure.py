@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 
 LEAST_CALL = 5e-3
-"""Seconds below which a sample is of several calls."""
+"""The duration in seconds below which several calls make a sample."""
 LEAST_SAMPLE = 20e-3
-"""Seconds that such a sample takes."""
+"""The duration in seconds of such a sample."""
 
 LEAST_ROUNDS = 3
-"""Rounds of a runner whose calls are long; a spread needs as many."""
+"""The least number of rounds, also for slow runners; a spread needs as many."""
 
 Call = Callable[[], object]
 

@@ -15,7 +15,7 @@ from attn.kernels import KERNELS, Kernel, Softmax
 from attn.masks import FULL, Causal, Mask
 
 OURS = "attn"
-"""The rival that every ratio is to: what a user of this package gets."""
+"""The runner that every ratio refers to: `attn.attend` by default."""
 
 
 class Ours(JaxRival):

@@ -32,7 +32,7 @@ LIBRARIES = {
     "torch": ("^", "sparse"),
     "attnax": ("D", "lowrank"),
 }
-"""The marker of a library, and the family whose hue in the report it wears."""
+"""The marker of each library, and the family whose hue it has."""
 STYLES = ("-", (0, (5, 1.2)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
 Times = Mapping[int, Spread]
@@ -50,9 +50,9 @@ class Line:
     style: Any = "-"
     width: float = 1.0
     crossing: int | None = None
-    """From how many tokens on it is faster than softmax."""
+    """The number of tokens from which it is faster than softmax."""
     bars: bool = False
-    """Whether the least and the greatest time are drawn."""
+    """Whether the minimum and the maximum time are drawn."""
 
 
 @dataclass(frozen=True)

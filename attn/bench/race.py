@@ -22,9 +22,9 @@ from attn.bench.rival import Built, Rival, Unsupported
 from attn.errors import UserError
 
 PATIENCE = 40.0
-"""Seconds that one call of a rival may take; a slower one is timed once."""
+"""Seconds that one call of a rival may take; a slower one is timed once only."""
 PREPARATION, PACE = 3.0, 60e9
-"""Seconds to build, and FLOP/s, assumed of a rival for the time that is left."""
+"""Seconds to build a rival, and its FLOP/s, as assumed for the time that is left."""
 
 
 @runtime_checkable

@@ -17,9 +17,9 @@ class Row:
     rival: str
     status: Status
     reason: str = ""
-    """Why there are no times, or what is to be known about them."""
+    """Why there are no times, or a remark on them."""
     samples_ms: tuple[float, ...] = ()
-    """Milliseconds a call in each round; `slow`: of its only call."""
+    """Milliseconds a call in each round; if `slow`, of its only call."""
     ms: Spread | None = None
     ratio: Spread | None = None
     """Its time over ours, paired within each round."""
@@ -28,9 +28,9 @@ class Row:
     temp_bytes: int | None = None
     compile_seconds: float | None = None
     gflops: float | None = None
-    """Useful: over visible pairs only, at the median time."""
+    """The useful rate, over visible pairs only, at the median time."""
     share: float | None = None
-    """`gflops` over this machine's matmul rate in the same type."""
+    """The share of `gflops` in this machine's matmul rate in the same dtype."""
 
     @property
     def time(self) -> Spread | None:
@@ -85,9 +85,9 @@ class CompileRecord:
     name: str
     tokens: int
     samples_seconds: tuple[float, ...]
-    """Tracing, lowering and compiling, each time anew."""
+    """Seconds for tracing, lowering and compiling, each time anew."""
     temp_bytes: int | None
-    """Where the backend tells it."""
+    """Scratch memory, where the backend reports it."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Fit:
 
     exponent: float
     error: float | None
-    """Standard error of the exponent; two lengths tell none."""
+    """The standard error of the exponent; None for two lengths."""
     tokens: tuple[int, ...]
-    """The lengths that it was fitted to."""
+    """The lengths of the fit."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,13 @@ class GrowthRecord:
     mechanism: str
     family: str
     rival: str
-    """Its name in the rows of the cases."""
+    """The name in the rows of the cases."""
     backward: bool
     time: Fit | None
     scratch: Fit | None
     ratio: Spread | None
-    """Its time over that of softmax at the length where ratios are reported."""
+    """The ratio of its time to that of softmax, at the length where ratios are
+    reported."""
     crossover: Crossover | None
     compile_seconds: float | None
     """At the same length."""

@@ -30,7 +30,7 @@ class Built:
     compile_seconds: float
     """Time to compile; for torch, which compiles when it is called, of the first call."""
     temp_bytes: int | None = None
-    """Scratch memory, where the library tells it."""
+    """Scratch memory, where the library reports it."""
     note: str = ""
 
 
@@ -40,7 +40,7 @@ class Rival:
     name: str
     package: ClassVar[str] = "jax"
     promises: ClassVar[bool] = True
-    """Whether it gives the definition of a case, and not only something finite."""
+    """Whether its outputs must match the definition, and not only be finite."""
 
     def why_unsupported(self, case: Case) -> str | None:
         """Returns the reason why it cannot run `case`, if known before building."""
@@ -65,7 +65,7 @@ class JaxRival(Rival):
     """A rival that is a function of JAX arrays, compiled ahead of time."""
 
     heads_first: ClassVar[bool] = False
-    """Whether it takes [B, N, T, H] in place of [B, T, N, H]."""
+    """Whether its layout is [B, N, T, H], not [B, T, N, H]."""
 
     def wants_mask(self, case: Case) -> bool:
         """Whether the mask must be passed as an array [1, 1, T, S]."""

@@ -50,7 +50,7 @@ class Scaling:
     """All mechanisms at increasing lengths, against softmax: how their cost grows."""
 
     lengths: tuple[int, ...]
-    """Tokens, rising."""
+    """Numbers of tokens, increasing."""
     fit_from: int
     """The shortest length from which exponents are fitted; fixed costs weigh below."""
     mark: int
@@ -62,9 +62,10 @@ class Scaling:
     heads: int = 4
     head_dim: int = 64
     patience: float = 10.0
-    """Seconds of a call beyond which it is timed once, and not tried at longer lengths."""
+    """Seconds a call beyond which it is timed once, and skipped at longer lengths."""
     budget: float = 6.0
-    """Seconds of samples of one mechanism, after which it sits out the rounds left."""
+    """Seconds of samples of one mechanism, after which it skips the remaining
+    rounds."""
 
     def __post_init__(self):
         if len(self.lengths) < 2 or list(self.lengths) != sorted(set(self.lengths)):
@@ -100,9 +101,10 @@ class Suite:
     races: tuple[Race, ...]
     targets: tuple[Target, ...] = ()
     density: tuple[Case, ...] = ()
-    """Cases whose time is held against their density and the dense time."""
+    """Cases whose time is compared with their density times the dense time."""
     lengths: tuple[int, ...] = ()
-    """Tokens at which compile time and scratch memory are taken, rising fourfold."""
+    """Numbers of tokens at which compile time and scratch memory are measured, each
+    four times the one before."""
     scaling: Scaling | None = None
 
     def part(self, only: str) -> "Suite":

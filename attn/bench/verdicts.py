@@ -15,7 +15,7 @@ from attn.bench.record import (
 from attn.bench.suite import Target
 
 Found = tuple[Spread | None, str]
-"""A number, and where it is from; or None, and why there is none."""
+"""A number and the case that it is from; or None and the reason."""
 
 MB = 1e6
 
@@ -127,7 +127,7 @@ GROWN: Mapping[str, Callable[[GrowthRecord], Spread | None]] = {
     "time ratio": lambda record: record.ratio,
     "compile each": lambda record: _exactly(record.compile_seconds),
 }
-"""The number of a mechanism that a kind of target is about."""
+"""The number of a growth record that each kind of target bounds."""
 
 
 def _grown(target: Target, growth: Sequence[GrowthRecord]) -> list[Found]:

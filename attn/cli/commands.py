@@ -26,7 +26,7 @@ class Registry(Protocol):
 
 
 Source = Callable[[], Registry]
-"""Gives the registry to a command that needs it."""
+"""A function that returns the registry; called by commands that need it."""
 
 
 def list_(words: Sequence[str], registry: Source) -> int:

@@ -23,9 +23,9 @@ class Where:
     """Options for where a command runs and writes; no part of an experiment."""
 
     workdir: str | None = None
-    """Folder of the run, or of a study's runs side by side; runs/NAME unless given."""
+    """Folder of the run, or of a study's runs in subfolders; default runs/NAME."""
     mesh: str = ""
-    """Devices, as in data=2,heads=4; a CPU is divided into as many."""
+    """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Sweep(Where):
     """Varies one experiment along some of its fields."""
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Field and values, as in model.num_heads=1,2,4; given again, a grid."""
+    """Field and values, as in model.num_heads=1,2,4; repeat the option for a grid."""
     match: Match = "none"
-    """Cost that is made equal to the experiment's own, by d_ff, head_dim or kv_rank."""
+    """Cost to hold equal to the experiment's own, by d_ff, head_dim or kv_rank."""
     seeds: int | None = None
-    """Replicas of each; as the experiment says unless given."""
+    """Replicas of each; default as in the experiment."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Listing:
     """Names what there is."""
 
     json: bool = False
-    """A JSON array in place of the table."""
+    """Print a JSON array, not a table."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Reporting:
     """Makes tables, plots and one offline page from run folders."""
 
     directory: tyro.conf.Positional[str]
-    """Holds run folders, at any depth."""
+    """A folder that holds run folders, at any depth."""
     out: str | None = None
-    """Where to write; the directory unless given."""
+    """Folder to write to; default the directory."""
     readme: str | None = None
-    """A Markdown file whose results, between its markers, are replaced."""
+    """A Markdown file in which to replace the results between its markers."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Overrides(Where):
     seeds: int = 3
     """Replicas, each with its own initialisation and order of the data."""
     kernel: str | None = None
-    """Another mechanism for `attention` layers, by name, with its own knobs after it."""
+    """Mechanism of `attention` layers, by name, followed by its own options."""
 
 
 def override(

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 QUIET_SECONDS = 5.0
-"""Between plain lines, so that a log stays short."""
+"""Seconds between plain lines, so that a log stays short."""
 
 
 class Watch:

@@ -12,12 +12,12 @@ from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
 
 CORE_FLOPS, CHIP_FLOPS = 10**11, 10**15
-"""FLOP/s that a core of a CPU, or an accelerator, does not exceed."""
+"""Upper bounds on the FLOP/s of a CPU core, and of an accelerator."""
 STEP_SECONDS = 1e-4
-"""The shortest step."""
+"""A lower bound on the seconds of a step."""
 YEAR = 365 * 24 * 3600
 LARGEST = 10**300
-"""Where a number is too large to be shown."""
+"""The number from which values are not shown in digits."""
 
 
 def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:

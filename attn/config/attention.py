@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from attn.config.model import ModelConfig
 
 HeadPositions = Literal["none", "rotary", "alibi", "t5"]
-"""How queries and keys know their positions."""
+"""Ways in which queries and keys know their positions."""
 T5_BUCKETS = 32
-"""Numbers that a head learns for distances, as in T5 (Raffel et al. 2020, 2.1)."""
+"""Buckets of distances, each a learned number a head (Raffel et al. 2020, 2.1)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Attention(Layer):
     head_dim: int | None = None
     """Width of a head, H."""
     positions: HeadPositions | None = None
-    """Rotary positions, a bias of distances (ALiBi, T5), or none."""
+    """Rotary positions, a bias by distance (ALiBi, T5), or none."""
     rope_base: float | None = None
     """Base of the rotary frequencies."""
     impl: str | None = None
@@ -179,8 +179,8 @@ class LatentAttention(Attention):
     kv_rank: int | None = None
     """Width of the latent that keys and values are made from, R."""
     rope_dim: int | None = None
-    """Channels that rotary positions rotate beside a head, U; H / 2, made even, unless
-    given."""
+    """Channels that rotary positions rotate beside a head, U; default H / 2, made
+    even."""
 
     def __post_init__(self):
         super().__post_init__()

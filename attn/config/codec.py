@@ -13,7 +13,7 @@ from attn.kernels import KERNELS, Kernel
 from attn.tasks import TASKS, Task
 
 NAMED: Named = {Kernel: KERNELS, Task: TASKS, Layer: LAYERS}
-"""What an experiment holds by name."""
+"""Base classes whose subclasses experiments hold by name."""
 
 
 def to_json(config: Any) -> Any:

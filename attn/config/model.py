@@ -27,10 +27,10 @@ class ModelConfig:
     """
 
     vocab_size: int | None = None
-    """Different tokens, V; an experiment's task knows, unless given."""
+    """Different tokens, V; set by an experiment's task unless given."""
     max_len: int | None = None
-    """Longest sequence that learned positions and learned projections are made for, L;
-    an experiment's task knows, unless given."""
+    """Longest sequence of learned positions and learned projections, L; set by an
+    experiment's task unless given."""
     d_model: int = 64
     """Width of the residual stream, D."""
     pattern: tuple[str, ...] = ("attention", "mlp")
@@ -48,10 +48,10 @@ class ModelConfig:
     """Width of a head, H; `d_model / num_heads` unless given."""
     kv_rank: int | None = None
     """Width of the latent that keys and values are made from, R (multi-head latent
-    attention); made from the layer's input unless given."""
+    attention); unless given, they are made from the layer's input."""
     rope_dim: int | None = None
-    """Width of what rotary positions rotate beside a head, where keys come from a latent;
-    H / 2, made even, unless given."""
+    """Channels that rotary positions rotate beside a head, with a latent; default H /
+    2, made even."""
     rope_base: float = 10_000.0
     """Base of the rotary frequencies."""
     d_ff: int | None = None
@@ -59,14 +59,14 @@ class ModelConfig:
     kernel: Kernel = field(default_factory=Softmax)
     """The mechanism of `attention` layers."""
     positions: Positions = "rotary"
-    """How a token knows its position: a vector added to it (learned, sinusoidal), a
-    rotation of its heads (rotary) or a bias of its scores (alibi, t5)."""
+    """Positions as a vector added to tokens (learned, sinusoidal), as a rotation of
+    queries and keys (rotary) or as a bias of the scores (alibi, t5)."""
     causal: bool = False
-    """Whether a token sees only those before it; a decoder's always does."""
+    """Whether a token sees only those before it; always true in a decoder."""
     attention_impl: str = "auto"
-    """One of the kernel's implementations; a named one never falls back."""
+    """One of the kernel's implementations, with no fallback; or auto."""
     conv_width: int = 3
-    """Tokens that a `short_conv` sees, its own included."""
+    """Tokens that a `short_conv` mixes, its own included."""
     dtype: Dtype = "float32"
     """Dtype of activations; parameters, softmax and loss are float32."""
     dropout: float = 0.0

@@ -14,7 +14,7 @@ from attn.errors import UserError, unknown
 from attn.kernels import KERNELS
 
 Grid = Mapping[str, Sequence[Any]]
-"""Values by the path of a field, as in `{"model.num_heads": (1, 2, 4)}`."""
+"""Values by field path, as in `{"model.num_heads": (1, 2, 4)}`."""
 
 
 def sweep(

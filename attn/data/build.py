@@ -24,7 +24,7 @@ from attn.tasks.base import SPLITS, Dataset, Rows, Task
 
 SUMS = "SHA256SUMS"
 STALE_AFTER_S = 3600
-"""Age of an unfinished build that nobody works on any more."""
+"""The age in seconds at which an unfinished build counts as abandoned."""
 
 
 def default_data_dir() -> Path:

@@ -15,7 +15,7 @@ from attn.errors import UserError
 from attn.tasks.base import Rows
 
 READ_AHEAD = 2
-"""Calls that wait ready."""
+"""Calls whose batches are prefetched."""
 
 
 def cut_steps(

@@ -30,9 +30,9 @@ class Curve:
     kernel: str
     knob: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Its other knobs, where the defaults are made for longer sequences."""
+    """Other knobs, where the defaults are made for longer sequences."""
     most: int | None = None
-    """Where to stop; at the length of the sequence unless given."""
+    """The largest value of the knob; unless given, the sequence length."""
 
     def at(self, value: int) -> Kernel:
         """The mechanism with its knob at this value."""
@@ -49,7 +49,7 @@ CURVES = (
     Curve("nystrom", "num_landmarks"),
 )
 DRAWS = 8
-"""Draws of random features, each its own estimate."""
+"""Independent draws of random features."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Point:
     knob: str
     value: int
     keys: str
-    """Keys that were compared: "earlier", or "all" where the mechanism is not causal."""
+    """Keys of the comparison: "earlier", or "all" where the mechanism is not causal."""
     errors: tuple[float, ...]
     """|out - softmax| / |softmax| (Frobenius, over tokens and channels), the mean over
     heads and sequences, of each draw."""

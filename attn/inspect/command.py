@@ -24,7 +24,7 @@ from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.state import model_def
 
 SEQUENCES = 8
-"""Rows of the test split that are looked at."""
+"""Rows of the test split that are inspected."""
 
 
 def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:

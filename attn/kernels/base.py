@@ -37,7 +37,7 @@ CAPABILITIES = {
     "normalised": "has a map whose rows sum to 1 where a query sees anything",
 }
 TRAITS = frozenset({"exact", "normalised"})
-"""What of these a kernel is, and no call can ask for."""
+"""The members of `CAPABILITIES` that describe a kernel and that no call requires."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,20 @@ class Kernel:
     over_all_heads: ClassVar[bool] = False
     """Whether "blockwise" runs over all heads at once, in `attn.attention.tiles`."""
     backends: ClassVar[tuple[str, ...]] = ()
-    """Libraries' kernels that compute it too, on some devices: `attn.attention.backends`."""
+    """Libraries' kernels that also compute it, on some devices:
+    `attn.attention.backends`."""
 
     rotates: ClassVar[bool] = True
     """Whether rotary positions apply: q k products then depend on the distance alone."""
     head_norm: ClassVar[bool] = False
-    """Whether its paper divides each head's output by its own size, which the layer does."""
+    """Whether the layer normalises each head's output, as in the paper."""
 
     head_multiple: ClassVar[int] = 1
-    """Divides H."""
+    """A number that must divide H."""
     least: ClassVar[Mapping[str, int]] = {}
-    """The smallest value of a knob."""
+    """The minimum of each knob."""
     within: ClassVar[tuple[str, ...]] = ()
-    """Knobs that no sequence may be shorter than."""
+    """Knobs that must not exceed the sequence length."""
 
     def __post_init__(self):
         for field, low in self.least.items():

@@ -13,7 +13,8 @@ from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 SoftmaxOf = Callable[[Array, Array, Array, float | None], Array]
-"""q, k, v and scale to the output, under the mask and the facts about tokens of the call."""
+"""A function of q, k, v and scale to the output, under the mask and token info of the
+call."""
 
 
 @dataclass(frozen=True)

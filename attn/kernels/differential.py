@@ -39,7 +39,7 @@ class Differential(Composed):
     head_multiple = 4
 
     lambda_init: float = 0.8
-    """Where lambda begins. The paper's is 0.8 - 0.6 exp(-0.3 (l - 1)) in layer l, from
+    """The initial lambda. The paper's is 0.8 - 0.6 exp(-0.3 (l - 1)) in layer l, from
     0.2 up; a spec does not know its layer, so all layers have the limit."""
 
     @property

@@ -17,15 +17,15 @@ class Scoring:
     """
 
     scale: float | None = field(default=None, metadata={"static": True})
-    """Multiplies the products; H ** -0.5 unless given."""
+    """The factor of the products; H ** -0.5 unless given."""
     softcap: float | None = field(default=None, metadata={"static": True})
-    """c, in c tanh(scores / c) (Gemma 2, section 2)."""
+    """The cap c in c tanh(scores / c) (Gemma 2, section 2)."""
     bias: Any = None
-    """Added to the scaled scores: [#B, #N, T, S] or a `RelativeBias` of N heads; [T, S]
-    or a `RelativeBias` without heads inside a kernel of one head."""
+    """A bias of the scaled scores: [#B, #N, T, S] or a `RelativeBias` of N heads; [T,
+    S] or a `RelativeBias` without heads inside a kernel of one head."""
     sinks: Any = None
-    """A score of each head [N], or of one [], that takes its share of the weights and
-    gives no value (gpt-oss)."""
+    """A score of each head [N], or of one [], that takes part in the softmax and has no
+    value (gpt-oss)."""
 
     def factor(self, H: int) -> float:
         """The factor that products of vectors of width H are multiplied by."""
@@ -33,4 +33,4 @@ class Scoring:
 
 
 PLAIN = Scoring()
-"""Scores that are scaled and nothing more."""
+"""Scoring with the default scale alone."""

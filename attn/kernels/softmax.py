@@ -36,10 +36,12 @@ class Softmax(Kernel):
     backends = ("cudnn", "tokamax", "splash")
 
     softcap: float | None = None
-    """c, in c tanh(scores / c): no score is beyond c (Gemma 2, section 2). The scores are
-    scaled and biased already: a bias is capped with them, and no other order is offered."""
+    """Soft-cap c of scores, in c tanh(scores / c) (Gemma 2, section 2). Scores are
+    scaled and biased before: a bias is capped with them, and no other order is
+    offered."""
     sinks: bool = False
-    """Whether a head learns a score that takes its share and gives no value (gpt-oss)."""
+    """Whether each head learns a score that takes part in the softmax and has no value
+    (gpt-oss)."""
 
     def __post_init__(self):
         super().__post_init__()

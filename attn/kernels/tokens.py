@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 NO_KEY = -1
-"""The segment of a key that is padding; no query is of it."""
+"""The segment id of padded keys, which no query has."""
 
 
 @jax.tree_util.register_dataclass
@@ -22,11 +22,11 @@ class TokenInfo:
     """
 
     segment_ids: Any = None
-    """Integers of at least 0: a query sees the keys of its own segment."""
+    """Integers of at least 0; a query sees the keys of its own segment."""
     positions: Any = None
     """Positions of the tokens, for masks, position encodings and biases of distances."""
     lengths: Any = None
-    """The first so many tokens are real, the others padding."""
+    """The number of real tokens, those before the padding."""
     mask: Any = None
     """True where a token is real, False where it is padding."""
 

@@ -10,9 +10,9 @@ from attn.masks.pattern import Pattern, Tile
 from attn.masks.schedule import refine
 
 ROWS = 1 << 15
-"""Queries at once, so that the intervals stay in cache."""
+"""Queries at a time, so that the intervals stay in cache."""
 LEAF = 64
-"""Side of the smallest tiles that `count` looks into."""
+"""The side of the smallest tiles that `count` divides into."""
 
 
 def _chunks(mask: Pattern, T: int, S: int) -> Iterator[Runs] | None:

@@ -19,7 +19,7 @@ class Mask(Pattern):
     """
 
     elementwise = False
-    """Whether the operators go to each of several masks (`PerHead`)."""
+    """Whether operators apply to each of several masks (`PerHead`)."""
 
     def __and__(self, other: "Mask") -> "Mask":
         if other.elementwise and not self.elementwise:

@@ -10,7 +10,7 @@ import numpy as np
 Runs = tuple[np.ndarray, np.ndarray]
 
 MOST = 16
-"""Intervals that one pattern may have in a row; more are not worth the sorting."""
+"""The maximum number of intervals a row of one pattern; more take too long to sort."""
 
 
 def merge(a: Runs, b: Runs, depth: int) -> Runs:

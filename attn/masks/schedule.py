@@ -16,13 +16,13 @@ class Schedule:
     """The non-empty tiles of a T × S map, in memory proportional to them."""
 
     num_rows: int
-    """Query blocks."""
+    """The number of query blocks."""
     num_columns: int
-    """Key blocks."""
+    """The number of key blocks."""
     row: Int32[np.ndarray, "tiles"]
-    """Query block of each tile; tiles are sorted by row, then column."""
+    """The query block of each tile; tiles are sorted by row, then column."""
     column: Int32[np.ndarray, "tiles"]
-    """Key block of each tile."""
+    """The key block of each tile."""
     kind: Int8[np.ndarray, "tiles"]
     """`Tile.PARTIAL` or `Tile.FULL`."""
 

@@ -17,7 +17,7 @@ from attn.objectives.heads import Head
 
 Batch = Mapping[str, Array]
 Model = Callable[..., Array]
-"""A model as `attn.model.Transformer` is called."""
+"""A model, as one calls `attn.model.Transformer`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Objective:
     """Whether a token may see only those before it."""
 
     metric: Metric = ACCURACY
-    """The score of a run."""
+    """The metric by which runs are scored."""
 
     def head(self, num_classes: int) -> Head:
         """The output head that a model needs."""

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 RULES = {"B": "data", "N": "heads", "K": "heads", "F": "heads"}
-"""Mesh axis of a dimension; every other dimension lies whole on each device."""
+"""The mesh axis of a dimension; other dimensions are not divided."""
 
 
 def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:

@@ -11,7 +11,7 @@ from attn.records.estimates import Estimate
 from attn.records.run import Run
 
 NAME_INCHES = 0.11
-"""Height that the name of a line takes."""
+"""The height of a line's name in inches."""
 
 
 def scored(group: Group) -> list[tuple[Run, Estimate]]:

@@ -29,9 +29,9 @@ class Theme:
     paper: str
     ink: str
     soft: str
-    """Axis labels, captions, baselines."""
+    """The colour of axis labels, captions, baselines."""
     faint: str
-    """Grids, and lines that are only context."""
+    """The colour of grids, and of lines that are only context."""
     families: Mapping[str, str]
 
     def hue(self, family: str) -> str:

@@ -21,14 +21,14 @@ class Cell:
 
     text: str
     value: float | int | None = None
-    """As it is stored, before units; what a reader sorts by."""
+    """The number as it is stored, before units; readers sort by it."""
     half: float | None = None
-    """Half width of the interval around `value`."""
+    """The half width of the interval around `value`."""
     n: int | None = None
-    """How many seeds `value` is the mean of."""
+    """The number of seeds that `value` is the mean of."""
     strong: bool = False
     family: str = ""
-    """A family of mechanisms, whose colour the page sets before the words."""
+    """The family of mechanisms whose colour the page shows before the string."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Column:
 
     name: str
     text: bool = False
-    """Whether it holds words, which go to the left; numbers go to the right."""
+    """Whether it holds words, aligned left; numbers are aligned right."""
     raw: str = ""
-    """The name of the stored numbers, where what is shown has another unit."""
+    """The name of the stored numbers, if they have another unit than what is shown."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ LATEX = str.maketrans(
     # After the end of a row a bracket would be read as a length.
     | {"[": "{[}"}
 )
-"""What LaTeX would read as a command, and characters that its fonts lack."""
+"""Escapes of characters that LaTeX reads as commands, or that its fonts lack."""
 
 
 def to_latex(tables: Sequence[Table]) -> str:

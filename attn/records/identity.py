@@ -10,7 +10,8 @@ from attn.errors import UserError
 from attn.records.typed import encode
 
 NO_PART = ("claim", "fingerprint", "train.save_every")
-"""Fields that may differ: words, and how often a run is saved, make no other run."""
+"""Fields that may differ within one run: names and claims, and how often it is
+saved."""
 
 _ABSENT = object()
 

@@ -10,7 +10,7 @@ from attn.errors import UserError
 
 NAME = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What a file system says that has no locks, such as Lustre without `flock`."""
+"""Error codes of file systems without locks, such as Lustre without `flock`."""
 
 
 def lock(folder: Path) -> IO[str]:

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 NAME = "maps.npz"
 LARGEST_BYTES = 2**28
-"""What the arrays of one file may hold in all."""
+"""The maximum total size of the arrays of one file."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Maps:
     layers: Mapping[str, np.ndarray]
     """float32 [N, T, S] by layer, first to last."""
     labels: tuple[str, ...]
-    """What to write beside each of the T tokens."""
+    """The label of each of the T tokens."""
 
 
 def pack(arrays: Mapping[str, Any]) -> bytes:

@@ -35,7 +35,7 @@ class Run:
     result: Result
     metrics: tuple[Line, ...] = ()
     sealed: bool = False
-    """Whether the result carries checksums, and every file is as they say."""
+    """Whether the result carries checksums, and every file matches them."""
 
     @cached_property
     def experiment(self) -> Experiment:

@@ -21,7 +21,7 @@ class Report:
     tables: "Sequence[Table]"
     markdown: str
     problems: Sequence[str]
-    """What could not be read, and so is not among the pictures."""
+    """Files that could not be read, and so are not among the plots."""
 
 
 def write_report(directory: Path, out: Path | None = None) -> Report:

@@ -27,8 +27,8 @@ class Dataset:
 
     splits: Mapping[str, Rows]
     sha256: str
-    """Of the rows of all splits; equal wherever the task is built. (Record files are
-    not: protobuf orders an example's keys anew in every process.)"""
+    """The hash of the rows of all splits; equal wherever the task is built. (Record
+    files are not: protobuf orders an example's keys anew in every process.)"""
     builder: str
     """TFDS name, config and version, as in `digits/seq_len-64_data_seed-0/1.0.0`."""
 
@@ -39,10 +39,11 @@ class Task:
 
     name: ClassVar[str]
     objective: ClassVar[Objective]
-    """What a model of this task is trained for."""
+    """The training objective."""
     padded: ClassVar[bool] = False
     version: ClassVar[str] = "1.0.0"
-    """Of the generator: changes whenever the same config yields other rows."""
+    """The version of the generator, which changes whenever the same config yields other
+    rows."""
 
     seq_len: int = 64
     """Tokens the model reads, T."""

@@ -33,9 +33,9 @@ class ListOps(Task):
     padded = True
 
     seq_len: int = 128
-    """Tokens of a row, T; shorter expressions are padded behind their end."""
+    """Tokens of a row, T; shorter expressions are padded at the end."""
     min_len: int = 32
-    """Expressions are longer than this."""
+    """Length that every expression exceeds."""
     max_depth: int = 10
     max_args: int = 10
     num_train: int = 16_384

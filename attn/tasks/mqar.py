@@ -38,11 +38,13 @@ class MQAR(Task):
 
     seq_len: int = 64
     num_pairs: int = 4
-    """Pairs in the context, each asked once, P."""
+    """Pairs in the context, each queried once, P."""
     vocab_size: int = 512
-    """Keys are 1 .. V/2 - 1, values V/2 .. V - 1 (Zoology's figure: 8192)."""
+    """Vocabulary V: keys are 1 .. V/2 - 1, values V/2 .. V - 1 (Zoology's figure:
+    8192)."""
     power_a: float = 0.01
-    """Gap g between context and query has probability in proportion to (g+1)^(a-1)."""
+    """Exponent a: a gap of g between context and query has probability proportional to
+    (g+1)^(a-1)."""
     num_train: int = 32_768
     num_valid: int = 1_024
     num_test: int = 2_048

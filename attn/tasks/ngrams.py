@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from attn.tasks.base import Rows
 
 LONGEST = 6
-"""Bytes of the longest n-gram, the predicted one included; codes fit in 64 bits."""
+"""Bytes of the longest n-gram, the predicted one included; its code fits in 64 bits."""
 
 
 def ngram_bits(train: UInt8[np.ndarray, " bytes"], rows: Rows) -> dict[int, float]:

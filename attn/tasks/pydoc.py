@@ -23,9 +23,9 @@ from attn.tasks.base import SPLITS, Dataset, Rows, Task
 from attn.tasks.ngrams import compressed_bits, ngram_bits
 
 SHARED = 64
-"""Bytes in common that tie two topics together."""
+"""The number of common bytes by which two topics belong together."""
 HELD_OUT = 0.10
-"""Largest part of all bytes in the valid split, and in the test split."""
+"""The largest share of all bytes in the valid split, and in the test split."""
 BETWEEN = b"\n\n"
 
 

@@ -38,7 +38,7 @@ from attn.train.step import Metrics, make_train_step
 from attn.train.timing import Timing
 
 CALL_STEPS = 25
-"""Steps handed to the device at once, at most."""
+"""The maximum number of steps dispatched to the device at once."""
 
 
 class Diverged(RuntimeError):

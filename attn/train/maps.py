@@ -11,7 +11,7 @@ from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
 MAP_TOKENS = 64
-"""Tokens of the example that maps are kept for, from its start."""
+"""Tokens of the example, from its start, whose maps are saved."""
 
 
 def make_maps(

@@ -15,9 +15,9 @@ from attn.model.weights import Features
 from attn.train.optimizer import make_optimizer
 
 Leaf = Any
-"""An array, or what stands for one: a tracer, a shape, a sharding."""
+"""An array, or what takes its role: a tracer, a shape, a sharding."""
 Leaves = dict[str, Leaf]
-"""By their path in the model, as in `layers/0/layer/q`."""
+"""Arrays by their path in the model, as in `layers/0/layer/q`."""
 
 
 @jax.tree_util.register_dataclass
@@ -28,10 +28,10 @@ class State:
     step: Leaf
     params: Leaves
     features: Leaves
-    """Random features of kernels, which training leaves alone."""
+    """Random features of kernels, which are not trained."""
     opt_state: Any
     key: Leaf
-    """Of the randomness of training; a step folds its number in."""
+    """The random key of training; a step folds its number in."""
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,9 @@ KNOBS: Mapping[str, Mapping[str, Knob]] = {
     "linformer": {"rank": 256},
     "nystrom": {"num_landmarks": 64},
 }
-"""Knobs that differ from their defaults, which are made for short sequences.
-
-The same at every length, or a function of it where the paper says so: an exponent is of
-the mechanism, and not of how its knobs were turned.
-"""
+"""Knobs that differ from their defaults, which are made for short sequences. They are
+the same at every length, or a function of it where the paper says so, so that exponents
+are those of the mechanism."""
 
 SCALING = Suite(
     races=(),

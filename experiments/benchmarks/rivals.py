@@ -19,7 +19,7 @@ SHORT = tuple(
 COMMON = ("attn", "jax.nn", "flax", "torch sdpa")
 LARGE = ("attn", "jax.nn", "torch sdpa", "attnax", "tokamax")
 FEW_MASKS = ("full", "window 256", "global 64 | window 256")
-"""Masks whose gradients are timed too; they take long."""
+"""Masks whose gradients are timed too, which takes long."""
 
 
 def under(names: Iterable[str], backward: bool) -> tuple[Case, ...]:

@@ -48,23 +48,23 @@ class Backend:
 
     name: ClassVar[str]
     source: ClassVar[str]
-    """The call that it adapts."""
+    """The library call that this wraps."""
     packages: ClassVar[tuple[str, ...]]
-    """Any one of these must be installed."""
+    """Packages of which any one must be installed."""
     install: ClassVar[str]
-    """What to type where none is."""
+    """The remedy where none of them is installed."""
     vendor: ClassVar[str]
     least_generation: ClassVar[float]
-    """The first generation that it runs on, as `attn.device.generation` counts."""
+    """The earliest device generation supported, as in `attn.device.generation`."""
     dtypes: ClassVar[tuple[str, ...]]
     can: ClassVar[frozenset[str]]
     head_multiple: ClassVar[int]
-    """Divides H and Hv."""
+    """A number that must divide H and Hv."""
     head_max: ClassVar[int]
     own_value_dim: ClassVar[bool]
     """Whether Hv may differ from H."""
     length_multiple: ClassVar[int] = 1
-    """Divides T and S."""
+    """A number that must divide T and S."""
 
     def why_unsupported(self, shape: CallShape) -> str | None:
         """Returns the reason why this kernel cannot serve `shape`; None if it can.

@@ -37,7 +37,7 @@ class Splash(Backend):
     length_multiple = 128
 
     interpret: bool = False
-    """Whether to run as plain jax operations, on any device, slowly."""
+    """Whether to run in interpret mode: plain jax operations, on any device, slowly."""
 
     def _mask(self, shape):
         if isinstance(shape.mask, PerHead):
@@ -81,7 +81,7 @@ ELEMENTWISE = frozenset(
     "add sub mul neg div rem sign abs min max eq ne lt le gt ge and or xor not"
     " select_n convert_element_type broadcast_in_dim clamp pjit jit".split()
 )
-"""Operations on integers and booleans that run inside a TPU kernel."""
+"""Operations on integers and booleans that can run inside a TPU kernel."""
 
 
 @lru_cache(maxsize=256)

@@ -20,21 +20,23 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Mask, Tile
 
 BLOCKS = (1024, 512, 256, 128)
-"""Block lengths, best first. The library's default of 128 leaves a v5e at 4% of its peak
+"""Block sizes, best first. The library's default of 128 leaves a v5e at 4% of its peak
 (jax issue 24633); 1,024 beats 512 by a third on v6e (axlearn pull request 958); 2,048
 overflows the vector memory of a v5p, and at H = 256 that of a v5e."""
 
 FUSED_BLOCKS = 4
-"""Key blocks up to which one kernel gives all gradients. It takes 5 matmuls a tile and
-not 7, but leaves a partial gradient of q for each key block, which with many is O(T S)
-memory: 270 MB against 2 MB at 32,768 tokens of one head, H = 128."""
+"""The number of key blocks up to which one kernel gives all gradients. It takes 5
+matmuls a tile and not 7, but leaves a partial gradient of q for each key block, which
+with many is O(T S) memory: 270 MB against 2 MB at 32,768 tokens of one head, H =
+128."""
 
 NO_SINK = -1e30
-"""A sink below every score takes nothing from a query that sees a key, and all of one
-that sees none, which so gives 0 with zero gradients; above the -2e38 that hides a key."""
+"""A sink below every score, but above the -2e38 that hides a key. It takes no weight
+from a query that sees a key, and all of one that sees none, which gives 0 with zero
+gradients."""
 
 NO_QUERY = -2
-"""The segment of a query that is padding; no key is of it, nor padding."""
+"""The segment id of padded queries, which no key has, padded or not."""
 
 
 def splash_attention(

@@ -22,7 +22,7 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask
 
 VERSION = "0.0.12"
-"""The last release for Python 3.11 and jax 0.10."""
+"""The last release that supports Python 3.11 and jax 0.10."""
 
 
 @dataclass(frozen=True)

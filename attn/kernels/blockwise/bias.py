@@ -12,9 +12,10 @@ from attn.kernels.blockwise.tiles import Block, Infos, add, positions, take
 from attn.positions import RelativeBias
 
 Bias = Array | RelativeBias
-"""[#B, #N, T, S], or computed from distances with leaves [N, ...]."""
+"""A bias [#B, #N, T, S], or one computed from distances, with leaves [N, ...]."""
 AddGradient = Callable[[Any, Array], Any]
-"""Adds the gradient of one tile [b, k, g, C, D] to the gradient of the whole bias."""
+"""A function that adds one tile's gradient [b, k, g, C, D] to that of the whole
+bias."""
 
 
 def bias_tile(

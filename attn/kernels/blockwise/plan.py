@@ -21,21 +21,22 @@ class Plan:
     T: int
     S: int
     forward: BlockSizes
-    """Rows of tiles."""
+    """Block sizes of the forward pass, over rows of tiles."""
     backward: BlockSizes
-    """Columns of tiles."""
+    """Block sizes of the backward pass, over columns of tiles."""
     batch: int
-    """Sequences that a step works on."""
+    """Sequences a step."""
     heads: int
-    """Key/value heads that a step works on."""
+    """Key/value heads a step."""
     operand_dtype: str
-    """The dtype of the factors of every matrix product."""
+    """The dtype of the operands of every matrix product."""
     accumulator_dtype: str
     """The dtype of scores, softmax and sums."""
     has_token_info: bool
-    """Whether tokens have ids or positions known at run time: every tile is masked."""
+    """Whether tokens have ids or positions known at run time, so that every tile is
+    masked."""
     has_positions: bool
-    """Whether they have positions, so that the mask hides no tile for sure."""
+    """Whether tokens have positions, so that the mask rules out no tile in advance."""
 
     @property
     def of_queries(self) -> float:

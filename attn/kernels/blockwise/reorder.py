@@ -26,11 +26,12 @@ from attn.masks import (
 from attn.masks.blocks import BlockSparse
 
 WORTH = 0.95
-"""The share of the cost of a mask as it is that reorderings may have, as estimates err."""
+"""The share of the mask's own cost below which reorderings are used; estimates err."""
 MOST_PIECES = 6
-"""Patterns of a union; more are not worth the time that it takes to weigh them."""
+"""The maximum number of patterns in a union; the search over more takes too long."""
 EACH_PART = 4 * LOAD
-"""The cost of a query in each: it is read, and its output written, read and merged."""
+"""The cost of a query in each part: it is read, and its output written, read,
+merged."""
 
 
 @lru_cache(maxsize=256)

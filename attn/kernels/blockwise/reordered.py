@@ -25,16 +25,16 @@ class Reordering:
     """A subset of a mask's pairs, and an order of the tokens for it."""
 
     mask: Mask
-    """What is seen of the tokens in this order."""
+    """The mask between the tokens in this order."""
     size: int = 1
     """Tokens of a block of the sequence."""
     order: Literal["sequence", "blocks", "strides"] = "sequence"
-    """Whether tokens stay as they are, or see their own block alone, or alone those that
-    are at the same position of every block."""
+    """The order of tokens: as they are, in groups of a block each, or in groups of the
+    tokens at the same offset in every block."""
     keep: tuple[int, int] | None = None
-    """First and end of the keys of each block that it is about; all unless given."""
+    """The slice of keys of each block that is included; all unless given."""
     rows: int | None = None
-    """First queries that it is about; all unless given."""
+    """The number of first queries that are included; all unless given."""
 
     def lengths(self, T: int, S: int) -> tuple[int, int]:
         """The numbers of queries and keys in a group."""

@@ -14,18 +14,19 @@ from jaxtyping import Int32
 from attn.masks import Mask, Tile, mask_schedule
 
 BLOCKS = (512, 256, 128, 64)
-"""Tokens along one side of a tile on a grid."""
+"""Block sizes that are tried for tiles on a grid."""
 SPANS = (1024, 768, 512, 384, 256)
-"""Tokens of a tile along its line, off the grid."""
+"""Block sizes that are tried along a line, off the grid."""
 # Costs in scores of a tile that is whole and large, fitted to times on two CPU cores.
 LOAD = 32
-"""The cost of reading one token of a tile."""
+"""The cost of reading one token of a tile, in scores."""
 MASKED = 1.4
-"""The cost of a score that has to be masked."""
+"""The cost of a score that has to be masked, in scores."""
 MOST_TILES = 2**16
-"""How many of the widest, beyond which no others are tried."""
+"""The number of tiles at the largest block sizes beyond which no others are tried."""
 ALONE, ALONE_BELOW = 1.6, 2**17
-"""The cost of a score of so few in a head's tile that XLA takes one core for them."""
+"""The cost of a score in tiles that XLA runs on one core, and the scores of a head's
+tile below which it does."""
 
 
 class BlockSizes(NamedTuple):
@@ -34,7 +35,7 @@ class BlockSizes(NamedTuple):
     line: int
     """Tokens across a line."""
     tile: int
-    """Tokens of a tile, along the line."""
+    """Tokens of a tile along its line."""
     on_grid: bool = True
 
 
@@ -43,9 +44,9 @@ class TileSchedule(NamedTuple):
 
     lines: int
     pointers: dict[Tile, Int32[np.ndarray, "lines_and_end"]]
-    """Where the FULL and the PARTIAL tiles of each line begin in `first`."""
+    """The index in `first` where each line's FULL, and PARTIAL, tiles begin."""
     first: dict[Tile, Int32[np.ndarray, "tiles"]]
-    """First token of each tile along its line."""
+    """The first token of each tile along its line."""
 
     @property
     def tiles(self) -> int:

@@ -14,9 +14,9 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import Tile
 
 AxisSlice = tuple[int, Array, int]
-"""An axis, where on it to begin, and how far to go."""
+"""An axis, the start on it, and the size."""
 Infos = tuple[TokenInfo, TokenInfo]
-"""Facts about queries and about keys [B, L]: positions, and segments with `NO_KEY` for
+"""Token info of queries and of keys [B, L]: positions, and segments with `NO_KEY` for
 padding."""
 
 
@@ -24,13 +24,14 @@ class Block(NamedTuple):
     """A block of tokens, for some heads of some sequences."""
 
     batch: tuple[Array, int]
-    """First sequence, and how many."""
+    """The first sequence, and the number of sequences."""
     tokens: tuple[Array, int]
-    """First token, and how many. The last block reaches back, so all are of one size."""
+    """The first token, and the number of tokens. The last block reaches back, so all
+    are of one size."""
     heads: tuple[Array, int]
-    """First key/value head, and how many."""
+    """The first key/value head, and the number of heads."""
     fresh: Array
-    """First token that no block before it holds."""
+    """The first token that no earlier block holds."""
 
     def slices(
         self, batch: int | None, tokens: int | None, heads: int | None, G: int = 1

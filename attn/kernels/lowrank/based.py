@@ -33,7 +33,8 @@ class Based(FeatureAttention):
     queries and keys would depend on their positions, not on their distance alone."""
 
     feature_dim: int = 16
-    """Width that queries and keys are projected to, d; the state grows as its square."""
+    """Width that queries and keys are projected to, d; the state grows as its
+    square."""
 
     @property
     def owns(self):

@@ -32,10 +32,10 @@ class FeatureAttention(Kernel):
     )
     implementations = ("parallel", "recurrent", "chunked")
     forms: ClassVar[ModuleType] = linear_state
-    """What holds these three: `linear_state`, or `log_state` where `features` gives
-    logarithms."""
+    """The module with the three forms: `linear_state`, or `log_state` where `features`
+    returns logarithms."""
     hidden: ClassVar[float] = 0.0
-    """What `features` gives for a key that is padding."""
+    """The feature of padded keys."""
 
     def rank(self, H: int) -> int:
         """The number of features of a head of width H, R."""

@@ -17,7 +17,7 @@ from attn.kernels.lowrank import linear_state
 from attn.kernels.lowrank.linear_state import fit
 
 State = tuple[Float[Array, "R"], Float[Array, "R U"]]
-"""The largest logarithm of each feature so far, and sums relative to it."""
+"""The largest logarithm of each feature so far, and the sums relative to it."""
 
 
 def begin(R: int, U: int) -> State:

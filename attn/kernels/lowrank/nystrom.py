@@ -48,7 +48,7 @@ class Nystrom(Kernel):
     num_landmarks: int = 32
     """Landmarks (means) of the queries, and of the keys, L."""
     iterations: int = 6
-    """Steps to the pseudo-inverse of A."""
+    """Iterations for the pseudo-inverse of A."""
 
     def flops(self, T, S, H, Hv, mask):
         L = self.num_landmarks

@@ -33,9 +33,9 @@ class Tokens(NamedTuple):
     k: Float[Array, "*T H"]
     v: Float[Array, "*T Hv"]
     log_keep: Float[Array, "*T"]
-    """log a_t, never above 0."""
+    """log a_t, at most 0."""
     beta: Float[Array, "*T"]
-    """How much of the write is done; 0 at padding."""
+    """The strength of the write; 0 at padding."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FadingState(Kernel):
     implementations = ("parallel", "recurrent", "chunked")
     head_norm = True
     steady: ClassVar[bool] = False
-    """Whether a_t is the same for every token, so all chunks fade alike."""
+    """Whether a_t is the same for every token, so that all chunks decay alike."""
 
     def tokens(
         self,

@@ -12,7 +12,7 @@ from attn.kernels.recurrent.base import FadingState, Tokens
 from attn.kernels.recurrent.triangular import solve_unit_lower
 
 SHORTEST = 1e-6
-"""A vector shorter than this has no direction, and counts as 0."""
+"""The length below which a vector counts as 0."""
 
 
 @dataclass(frozen=True)

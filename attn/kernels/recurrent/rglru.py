@@ -15,11 +15,11 @@ from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask
 
 POWER = 8.0
-"""c of the paper, which it sets to 8."""
+"""The constant c of the paper, 8."""
 SLOWEST, FASTEST = 0.999, 0.9
-"""Between these a^c is drawn: a channel starts by keeping so much at r = 1."""
+"""The range from which a^c is drawn, the initial decay of a channel at r = 1."""
 GATES = 13
-"""Multiplications, additions and the like that both gates and the root take a number."""
+"""Elementwise FLOPs of both gates and the root, a number."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class RGLRU(Kernel):
     family = "recurrent"
     can: ClassVar[frozenset[str]] = frozenset({"causal", "key_padding", "decoding"})
     implementations = ("parallel", "recurrent")
-    """A scan over pairs of tokens, O(log T) deep; or one token after another, which
-    does and holds less, and is the faster one where nothing is idle."""
+    """An associative scan, O(log T) deep; or one token after another, with fewer FLOPs
+    and less memory, which is faster where no core is idle."""
     rotates = False
 
     @property

@@ -35,7 +35,7 @@ class BigBirdAttention(SparseSoftmax):
     }
 
     block: int = 4
-    """Tokens of a block (theirs: 64, for sequences of 4096)."""
+    """Tokens of a block (in the paper 64, for sequences of 4096)."""
     num_window: int = 3
     """Blocks around the query's own, itself included; odd."""
     num_global: int = 2

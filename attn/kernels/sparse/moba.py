@@ -44,7 +44,7 @@ class MoBA(Kernel):
     block: int = 64
     """Keys of a block; the last one of a sequence may be shorter."""
     num_blocks: int = 4
-    """Blocks that a query attends to, its own counted; all, where there are fewer."""
+    """Blocks that a query attends to, its own included; all, where there are fewer."""
 
     def sizes(self, S: int) -> tuple[int, int]:
         """The number of blocks of S keys, M, and how many of them a query takes, J."""

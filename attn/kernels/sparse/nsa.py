@@ -19,9 +19,10 @@ from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
 from attn.masks import Mask, Window
 
 CHUNK = 256
-"""Queries that look at all compressed keys at once."""
+"""Queries that attend to all compressed keys at once."""
 FIRST, LOCAL = 1, 2
-"""Blocks that are always chosen: of the start of the sequence, and up to a query's own."""
+"""Blocks that are always selected: at the start of the sequence, and up to a query's
+own."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ class NativeSparseAttention(Kernel):
     )
 
     block: int = 32
-    """Keys of a block, compressed or chosen."""
+    """Keys of a block, compressed or selected."""
     stride: int = 16
     """Keys from one compressed block to the next; it divides `block`."""
     num_blocks: int = 8
-    """Blocks that a query chooses, the three that are always chosen counted."""
+    """Blocks that a query selects, the three that always are included."""
     width: int = 64
-    """Keys of the window, the query's own position counted."""
+    """Keys of the window, the query's own position included."""
 
     @property
     def owns(self):

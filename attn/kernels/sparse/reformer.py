@@ -56,13 +56,13 @@ class Reformer(Kernel):
     )
 
     num_buckets: int = 8
-    """Values of a hash: even, or 1, with which nothing is hashed."""
+    """Values of a hash: even; or 1, for no hashing."""
     num_rounds: int = 2
-    """Hashes, each of its own rotation."""
+    """Hash rounds, each with a rotation of its own."""
     chunk: int = 32
     """Keys of a chunk of a bucket."""
     unit_keys: bool = True
-    """Whether keys are divided by their length, as in the paper, before they score."""
+    """Whether keys are divided by their length, as in the paper, before scoring."""
 
     def __post_init__(self):
         if self.num_buckets < 1 or (self.num_buckets % 2 and self.num_buckets > 1):
@@ -136,7 +136,7 @@ class Reformer(Kernel):
 
 
 FAR = 1 << 29
-"""Farther than any two buckets or chunks are apart."""
+"""A distance larger than that of any two buckets or chunks."""
 
 
 class Round(NamedTuple):
@@ -147,7 +147,8 @@ class Round(NamedTuple):
 
     of_q: Int[Array, "*r T"]
     of_k: Int[Array, "*r T"]
-    """Bucket and its chunk as one number: numbers at most 1 apart share the bucket."""
+    """The bucket and its chunk as one number; numbers at most 1 apart share the
+    bucket."""
     queries: Int[Array, "*r L C"]
     """The queries, in tiles of one chunk each."""
     keys: Int[Array, "*r L W"]

@@ -19,7 +19,7 @@ from attn.kernels.sparse.order import inverse, stable_order
 from attn.masks import Mask
 
 GROUP = 32 * 64 * 64
-"""Scores that are computed at once, at most, unless those of one tile are more."""
+"""The number of scores computed at once, at most, unless one tile has more."""
 
 
 class Tiles(NamedTuple):

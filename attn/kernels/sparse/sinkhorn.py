@@ -53,9 +53,9 @@ class SinkhornAttention(Kernel):
     block: int = 32
     """Tokens of a block, C."""
     iterations: int = 7
-    """Times that rows, then columns, are divided by their sums."""
+    """Iterations of row and column normalisation."""
     temperature: float = 0.75
-    """Divides the logits: the lower, the nearer R is to a permutation."""
+    """Divisor of the logits; the lower, the closer R is to a permutation."""
 
     def __post_init__(self):
         super().__post_init__()

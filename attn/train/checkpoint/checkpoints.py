@@ -42,9 +42,9 @@ class Restored:
     step: int
     state: PyTree
     data: dict[str, Any]
-    """What was saved beside the state."""
+    """The JSON values that were saved beside the state."""
     skipped: tuple[str, ...]
-    """One line for each newer checkpoint that was passed over, newest first."""
+    """One line for each newer checkpoint that was skipped, newest first."""
 
 
 class Checkpoints:
