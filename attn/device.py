@@ -57,7 +57,7 @@ def cpu_multiplies() -> frozenset[str]:
     """The 16-bit dtypes that this machine's CPU can multiply natively."""
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set()
-    # The names that Linux gives them on x86 and on Arm.
+    # Linux's names of the features on x86 and on Arm.
     bfloat16 = {"avx512_bf16", "amx_bf16", "bf16"} & flags
     float16 = {"avx512_fp16", "amx_fp16", "asimdhp"} & flags
     return frozenset(["bfloat16"] * bool(bfloat16) + ["float16"] * bool(float16))

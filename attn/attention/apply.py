@@ -42,7 +42,7 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
             kv_info=call.kv_info,
         )
     k, v = spread(call.q, call.k, call.v)
-    # Outputs of padded queries are made 0 after all, whatever they saw.
+    # Outputs of padded queries are set to 0 below, whatever they see.
     real, q_info = call.q_info.real(call.q.shape[1]), call.q_info
     q_info = TokenInfo(q_info.segment_ids, q_info.positions)
     call = replace(call, k=k, v=v, q_info=q_info)
@@ -139,7 +139,7 @@ def _one_head(call: Call, form: str, lse: bool) -> Any:
     one: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
     if len(kernel.implementations) > 1 and not kernel.over_all_heads:
         one = partial(one, form=form)
-    # Of each part: its arrays, and their axis at the maps over batch, K and G.
+    # For each part: its arrays, and their axes for `vmap` over batch, K and G.
     parts: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {}
     if call.weights:
         stacked = jax.tree.map(lambda x: split(x, 0, groups), call.weights)

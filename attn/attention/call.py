@@ -11,7 +11,7 @@ from attn.device import device_kind
 from attn.errors import unknown
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask, PerHead
 from attn.positions import RelativeBias
 
@@ -44,8 +44,8 @@ class Call:
     mask: Any = field(default=FULL, metadata={"static": True})
     weights: Any = None
     scoring: Scoring = PLAIN
-    q_info: TokenInfo = NOTHING_TOLD
-    kv_info: TokenInfo = NOTHING_TOLD
+    q_info: TokenInfo = NO_INFO
+    kv_info: TokenInfo = NO_INFO
 
     @property
     def pattern(self) -> Mask:

@@ -121,7 +121,7 @@ def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None
     """Raises `UserError` for values below 0 or above `most`, where they can be read."""
     if not _at_hand(x):
         return
-    # As numpy's: under a trace, what jax computes of it would be traced.
+    # By numpy: under a trace, jax's result would be a tracer.
     numbers = np.asarray(x)
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0:

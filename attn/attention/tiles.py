@@ -30,7 +30,7 @@ def blockwise(
     T, S, mask = call.q.shape[1], call.k.shape[1], call.pattern
     scoring, divided = call.whole_scoring, may_be_divided(call.q)
     local: Callable[..., Any] = partial(blockwise_attention, mask=mask, whole=divided)
-    # A bias lies as the tokens do, and positions are of tokens in their own order.
+    # A bias and positions are indexed by the tokens in their own order.
     if scoring.bias is None and not call.has_positions:
         orders = choose_reorderings(mask, T, S)
         if len(orders) > 1:

@@ -44,7 +44,7 @@ class Tokamax(JaxNN):
 
     def why_unsupported(self, case: Case) -> str | None:
         if find_spec(self.package) is None:
-            # Its own requirements undo those of our command line.
+            # Its requirements conflict with those of our command line.
             return "not installed: CONTRIBUTING.md says how, under Other machines"
         if case.T > case.S:
             return "takes as many keys as queries, or more"

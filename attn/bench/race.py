@@ -112,7 +112,7 @@ def prepare(
         warm = Warm.up(built.call)
     except (Unsupported, UserError) as reason:
         return Row(rival.name, "unsupported", str(reason)), None
-    except Exception as failure:  # of another library: it is its row that fails
+    except Exception as failure:  # raised by another library: only its row fails
         said = " ".join(str(failure).split())
         return Row(rival.name, "failed", f"{type(failure).__name__}: {said:.200}"), None
     row = Row(
@@ -124,7 +124,7 @@ def prepare(
         compile_seconds=built.compile_seconds,
     )
     if error == math.inf:
-        # JSON has no infinity: no error where nothing finite came out.
+        # JSON has no infinity: None where the output is not finite.
         why = "missing, or of another shape, or not finite; not timed"
         return replace(row, status="wrong", reason=why, error=None), None
     if error is not None and error > TOLERANCE[case.dtype]:

@@ -129,7 +129,7 @@ def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
         *(spread(one.ratio) for one in pair),
         *(overtaken(one.crossover) for one in pair),
         NONE if took is None else f"{took:.2f}",
-        # What stopped it with gradients stopped it first, or nothing did.
+        # The run with gradients stops first, if any does.
         trained.note or forward.note,
     )
 

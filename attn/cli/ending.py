@@ -36,12 +36,12 @@ def _known_end(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, UserError):
         return EXIT_USAGE, f"error: {error}"
     if isinstance(error, BrokenPipeError):
-        return EXIT_FAILED, ""  # whoever read the output has gone
+        return EXIT_FAILED, ""  # the reader of the output is gone
     if isinstance(error, OSError) and error.errno in _DISK:
         return EXIT_FAILED, f"failed: {error}"
     if isinstance(error, MemoryError):
         return EXIT_FAILED, f"failed: out of memory; lower the sizes ({error})"
-    # Only what is imported can have been raised.
+    # Only an imported exception can have been raised.
     signals, loop = (sys.modules.get(f"attn.train.{m}") for m in ("signals", "loop"))
     if signals and isinstance(error, signals.Stopped):
         said = f"stopped by {error}; the same command goes on from here"

@@ -61,7 +61,7 @@ def end_at_once(number: int, frame: FrameType | None) -> None:
     shown = "\x1b[?25h" * os.isatty(2)  # a progress bar hides the cursor
     with contextlib.suppress(OSError):
         os.write(2, f"{shown}{said}\n".encode())
-    # Whoever holds the stream's lock may never give it back.
+    # The holder of the stream's lock may never release it.
     flush = Thread(target=_flush, daemon=True)
     flush.start()
     flush.join(0.5)
@@ -82,7 +82,7 @@ def _use_huge_pages() -> None:
     """
     name, value = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
     if sys.platform == "linux" and name not in os.environ:
-        # Held back until the handlers are there again.
+        # Signals are blocked until the handlers are installed again.
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         environment = os.environ | {name: value}
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)

@@ -141,7 +141,7 @@ class Attention(Layer):
 
     def state_size(self, D, T):
         (N, K, H), kernel = self.sizes, self.mechanism
-        # Sums over features of their own cannot be shared by a group's query heads.
+        # Each head's sums are over its own features, so a group's heads cannot share them.
         shared = kernel.owns == "nothing" or "exact" in kernel.can
         return (K if shared else N) * kernel.state_size(T, self.key_width, H)
 
@@ -239,6 +239,6 @@ class LatentAttention(Attention):
     def state_size(self, D, T):
         if "exact" not in self.mechanism.can:
             return super().state_size(D, T)
-        # One key for all heads, of which the latent is the value too.
+        # One key for all heads; its latent part is the value too.
         width = (self.kv_rank or 0) + self.rope_width
         return self.mechanism.state_size(T, width, 0)

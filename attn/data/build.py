@@ -71,7 +71,7 @@ def _build(task: Task, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix="incomplete.", dir=folder.parent))
     try:
         builder = _builder(task, temporary)
-        # TFDS talks and draws bars whatever its settings.
+        # TFDS logs and draws progress bars whatever its settings.
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             try:
                 builder.download_and_prepare()

@@ -79,7 +79,7 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
             for name in ("params", "features")
         )
         heads = jax.jit(lambda p, f, t: model.merge(p, f).heads(t))
-        # On no mesh from here on: each mechanism lays out its own features.
+        # Off the mesh from here on: each mechanism makes its own features.
         found = jax.device_get(heads(params, features, tokens))
     return jax.tree.map(jnp.asarray, found)
 

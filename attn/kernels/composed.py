@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.dense import dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 SoftmaxOf = Callable[[Array, Array, Array, float | None], Array]
@@ -56,8 +56,8 @@ class Composed(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends by definition: [T, Hv]; a query that sees nothing gives 0."""
 

@@ -6,7 +6,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 from attn.positions import RelativeBias
 
@@ -18,8 +18,8 @@ def dense_attention(
     *,
     mask: Mask,
     scoring: Scoring = PLAIN,
-    q_info: TokenInfo = NOTHING_TOLD,
-    kv_info: TokenInfo = NOTHING_TOLD,
+    q_info: TokenInfo = NO_INFO,
+    kv_info: TokenInfo = NO_INFO,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
     """Computes softmax(q k^T scale + bias) v over the keys that a query sees.
 
@@ -55,7 +55,7 @@ def dense_attention(
     highest = scores
     if mask != FULL or kv_ids is not None:
         seen = visible(mask, q_index, k_index, q_info.segment_ids, kv_ids)
-        # 0 times inf is NaN: such a value is 0, and NaN is the top of who sees it.
+        # 0 times inf is NaN: such values are set to 0, and queries that see one give NaN.
         flag = jnp.where(jnp.isfinite(v).all(axis=1), 0.0, jnp.nan).astype(acc)
         highest = jnp.where(seen, scores + flag[None, :], -jnp.inf)
         scores = jnp.where(seen, scores, -jnp.inf)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
 from attn.kernels.dense import dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 
@@ -79,8 +79,8 @@ class Softmax(Kernel):
         mask: Mask,
         weights: Weights | None = None,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends by definition: [T, Hv]; a query that sees nothing gives 0."""
         out, _ = self.with_lse(
@@ -104,8 +104,8 @@ class Softmax(Kernel):
         mask: Mask,
         weights: Weights | None = None,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
         """Computes the output [T, Hv] and the float32 log-sum-exp of the scores [T]."""
         return dense_attention(

@@ -59,5 +59,5 @@ class TokenInfo:
         return jnp.arange(L) if self.positions is None else self.positions
 
 
-NOTHING_TOLD = TokenInfo()
+NO_INFO = TokenInfo()
 """Tokens without any token info."""

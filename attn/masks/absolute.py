@@ -146,7 +146,7 @@ class Fixed(Mask):
         own = Chunk(stride).tile(q0, q1, k0, k1)
         summary = np.where(k0 % stride >= kept, k0, k0 // stride * stride + kept)
         some = np.where(summary < k1, np.maximum(own, Tile.PARTIAL), own)
-        # All is seen if the keys between the summaries are in the block of every query.
+        # Full if the keys between the summaries are in the block of every query.
         last = k1 - 1
         low = np.where(k0 % stride < kept, k0, (k0 // stride + 1) * stride)
         high = np.where(last % stride < kept, last, last // stride * stride + kept - 1)

@@ -172,7 +172,7 @@ class Not(Mask):
         return self.a.diagonal
 
     def predicate(self, q, k):
-        # Not `~`, which of Python's own True makes -2.
+        # Not `~`, which turns Python's True into -2.
         return True ^ self.a.predicate(q, k)
 
     def tile(self, q0, q1, k0, k1):

@@ -46,7 +46,7 @@ def mask_schedule(
         )
     mask.check(T, S)
     num_rows, num_columns = -(-T // q_block), -(-S // k_block)
-    # One number a tile, so that one sort does: position in the grid, then kind.
+    # One number a tile, for one sort: position in the grid, then kind.
     parts = [
         (row * num_columns + column) * 4 + kind
         for size, rows, columns, kind in refine(mask, T, S, q_block, k_block)

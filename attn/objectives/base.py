@@ -94,7 +94,7 @@ def score(
     logits: Float[Array, "B P V"], targets: Int[Array, "B P"]
 ) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
     """The loss in nats, and whether the argmax is the target, at each position."""
-    import optax  # not above, since whoever lists tasks needs no optimizer
+    import optax  # here, since listing tasks needs no optimizer
 
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)

@@ -16,7 +16,7 @@ from attn.records.maps import Maps
 from attn.records.run import Run, read_maps
 
 COLUMNS = 4
-LABELLED = 64  # tokens; more would be dust
+LABELLED = 64  # tokens; more would be too small to read
 
 
 def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:

@@ -113,7 +113,7 @@ def draw_heads(group: Group, theme: Theme) -> Figure | None:
         line = sorted(line, key=lambda pair: heads_of(pair[0]))
         peers = [other for other in lines if families[other] == families[label]]
         hue = theme.shades(families[label], len(peers))[peers.index(label)]
-        # a little aside, so that intervals of two mechanisms do not hide each other
+        # shifted a little, so that intervals of two mechanisms do not overlap
         aside = 1.015 ** (number - (len(lines) - 1) / 2)
         x = [heads_of(run) * aside for run, _ in line]
         y = [score.mean * scale for _, score in line]

@@ -12,7 +12,7 @@ from attn.masks.picture import tile_grid
 from attn.plots.style import LIGHT, WIDTH, Theme, new_figure
 
 COLUMNS = 4
-TILES = 64  # a side: each still has two or three pixels of its own
+TILES = 64  # a side: each is still two or three pixels wide
 NAMES = {Tile.EMPTY: "hidden", Tile.PARTIAL: "partly seen", Tile.FULL: "seen"}
 
 

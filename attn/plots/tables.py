@@ -179,7 +179,7 @@ LATEX = str.maketrans(
     | {char: f"${char}$" for char in "<>|"}
     | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "\n": " "}
     | {"^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$", "…": "\\ldots{}"}
-    # After the end of a row a bracket would be read as a length.
+    # After the end of a row LaTeX would read a bracket as a length.
     | {"[": "{[}"}
 )
 """Escapes of characters that LaTeX reads as commands, or that its fonts lack."""

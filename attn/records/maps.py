@@ -46,7 +46,7 @@ def unpack(path: Path, *, largest: int = LARGEST_BYTES) -> Maps:
             names.sort(key=lambda name: int(name.removeprefix("layer_")))
             layers = {name: file[name].astype(np.float32) for name in names}
             labels = tuple(str(label) for label in file["labels"])
-    except Exception as error:  # zip, zlib, pickle and key errors, all one to a reader
+    except Exception as error:  # zip, zlib, pickle and key errors alike
         raise ValueError(str(error)) from error
     return Maps(layers, labels)
 

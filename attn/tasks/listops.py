@@ -107,7 +107,7 @@ def _expressions(task: ListOps) -> Rows:
     """Makes the rows of all three splits in turn, without repeats."""
     rng = np.random.default_rng(task.data_seed)
     wanted = task.num_train + task.num_valid + task.num_test
-    seen: set[bytes] = set()  # asked, never iterated
+    seen: set[bytes] = set()  # for membership only, never iterated
     kept: list[tuple[np.ndarray, int, int]] = []
     barren = 0
     while len(kept) < wanted:

@@ -64,7 +64,7 @@ class _Forest:
         """Writes an argument: a digit, or a nested operator."""
         self.missing[trees, self.level[trees]] -= 1
         nests = self.rng.random(len(trees)) < OPERATOR_RATE
-        # The root has depth 1, its arguments 2; at max_depth stand digits alone.
+        # The root has depth 1, its arguments 2; at max_depth there are only digits.
         nests &= self.level[trees] + 2 < self.max_depth
         self.open(trees[nests], at)
         leaves = trees[~nests]

@@ -116,7 +116,7 @@ def split_texts() -> dict[str, bytes]:
 
 def without_repeats(topics: Mapping[str, str]) -> dict[str, bytes]:
     """Removes from each topic paragraphs that it, or an earlier one, already has."""
-    seen: set[str] = set()  # asked, never iterated
+    seen: set[str] = set()  # for membership only, never iterated
     texts = {}
     for name, text in topics.items():
         kept = []

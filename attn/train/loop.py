@@ -117,7 +117,7 @@ def _run(
         kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
         reason = f"{kind}{error}".splitlines()[0]
         measured = result if training is None else training.describe(result)
-        folder.open(experiment, env)  # the data may have failed before
+        folder.open(experiment, env)  # not open yet if the data failed
         folder.finish(replace(measured, error=reason))
         raise
 
@@ -184,7 +184,7 @@ class Training:
                 if unread is not None:
                     self._read(*unread)
                 unread = (self.step, length, metrics)
-                # Asked once: a signal from here on waits for the next call.
+                # Checked once: a later signal waits for the next call.
                 stopping = bool(self.stop.requested)
                 saving = stopping or self._is_save_due()
                 if saving or self._is_eval_due(self.step):

@@ -8,7 +8,7 @@ from attn.config import TrainConfig
 
 def is_matrix(name: str, leaf: Array) -> bool:
     """Whether a weight mixes channels, unlike scales, taps and vectors of a head."""
-    # What a kernel owns is stacked over heads.
+    # A kernel's own weights are stacked over heads.
     own_vector = "/own/" in name and leaf.ndim < 3
     return not own_vector and not name.endswith(("scale", "taps", "norm"))
 

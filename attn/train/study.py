@@ -30,7 +30,7 @@ def run_all(
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
     failures = []
-    stop = StopSignal()  # taken up where there is something to save
+    stop = StopSignal()  # handled where there is something to save
     for experiment, folder in zip(experiments, folders):
         stop.check()
         watcher.begin(experiment.name, experiment.train.steps)

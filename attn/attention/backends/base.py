@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from attn.device import generation, vendor
 from attn.errors import UserError
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 from attn.parallel.shard import over_mesh
 
@@ -146,8 +146,8 @@ class Backend:
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "B T N Hv"]:
         """Attends; does not repeat the checks of `why_unsupported`.
 

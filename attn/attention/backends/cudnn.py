@@ -37,7 +37,7 @@ class Cudnn(Backend):
     own_value_dim = False
 
     def _head_dims(self, shape):
-        # jax reads the generation off the default device, so over 128 does not compile
+        # jax takes the generation from the default device, so over 128 does not compile
         # on a machine without the GPU.
         here = jax.default_backend() == "gpu" and (generation(shape.device) or 0) >= 9
         if shape.H > 128 and not here:

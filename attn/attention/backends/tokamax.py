@@ -128,10 +128,10 @@ def library() -> ModuleType:
         if kept is not None:
             sys.modules["typeguard"] = kept
     if not flags.FLAGS.is_parsed():
-        # Or it would read our own command line.
+        # It would parse our own command line otherwise.
         flags.FLAGS.mark_as_parsed()
     if jax.default_backend() != "gpu":
-        # A flag and not the library's context, which is left before the gradient's turn.
+        # A flag, as the library's context would have been left before the gradient runs.
         flags.FLAGS.tokamax_cross_compile = True
     return tokamax
 

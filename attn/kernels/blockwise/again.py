@@ -55,7 +55,7 @@ def _(plan: Plan, bias_moves: bool, primals, tangents):
         )
         return d_q, d_k, d_v, d_bias if bias_moves else None, d_sinks
 
-    # The outputs follow from the inputs, whose tangents say all.
+    # The outputs are functions of the inputs, so their tangents are not needed.
     (inputs, _, cotangents), (d_inputs, _, d_cotangents) = primals, tangents
     moved = (d_inputs, d_cotangents)
     _, out_tangents = jax.jvp(gradients, (inputs, cotangents), moved)

@@ -41,9 +41,9 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
     delta = (
         d_out.astype(plan.accumulator_dtype) * out.astype(plan.accumulator_dtype)
     ).sum(axis=-1)
-    # Not `finite(out)`, which XLA would hold.
+    # Not `finite(out)`, which XLA would keep in memory.
     delta = finite(by_groups(delta, K))
-    # d lse / d score is the weight itself, so its cotangent joins the row's own sum.
+    # d lse / d score is the weight itself, so its cotangent is added to the row's sum.
     delta = delta - jnp.where(lse == -jnp.inf, 0.0, d_lse)
     d_sinks = None if sinks is None else _sinks(sinks, lse, delta)
     of_rows = lse, delta, d_out

@@ -14,7 +14,7 @@ from attn.kernels.blockwise.plan import Plan, choose_heads, product_dtype
 from attn.kernels.blockwise.schedule import BlockSizes, choose_block_sizes, fit
 from attn.kernels.blockwise.tiles import Infos
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -25,8 +25,8 @@ def blockwise_attention(
     *,
     mask: Mask,
     scoring: Scoring = PLAIN,
-    q_info: TokenInfo = NOTHING_TOLD,
-    kv_info: TokenInfo = NOTHING_TOLD,
+    q_info: TokenInfo = NO_INFO,
+    kv_info: TokenInfo = NO_INFO,
     blocks: tuple[int, int] | None = None,
     whole: bool = False,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:

@@ -68,7 +68,7 @@ def reorderings(mask: Mask, T: int, S: int) -> tuple[Reordering, ...]:
         found += _reordered(own, T, S)
     seen = [part for part in found if _shows(part, T, S)]
     seen.sort(key=lambda part: part.rows is not None)
-    # The first part holds all queries.
+    # The first part must have all queries.
     return tuple(seen) if seen and seen[0].rows is None else (Reordering(mask),)
 
 

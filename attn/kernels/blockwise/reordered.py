@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from attn.kernels.blockwise.call import blockwise_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NO_KEY, NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_KEY, NO_INFO, TokenInfo
 from attn.masks import Mask
 
 
@@ -101,8 +101,8 @@ def reordered_attention(
     *,
     reorderings: Sequence[Reordering],
     scoring: Scoring = PLAIN,
-    q_info: TokenInfo = NOTHING_TOLD,
-    kv_info: TokenInfo = NOTHING_TOLD,
+    q_info: TokenInfo = NO_INFO,
+    kv_info: TokenInfo = NO_INFO,
     whole: bool = False,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
     """Runs `blockwise_attention` over disjoint reorderings, and merges the outputs.
@@ -141,7 +141,7 @@ def merge(found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     for _, more in found[1:]:
         lse = jnp.logaddexp(lse, more)
     base = jnp.where(lse == -jnp.inf, 0.0, lse)
-    # An output of inf or NaN would reach by its weight what its query does not see.
+    # Through its weight, inf or NaN would reach gradients of keys that are not seen.
     good = [jnp.isfinite(x) for x, _ in found]
     shares = [jnp.exp(own - base)[..., None] for _, own in found]
     kept = [jnp.where(fine, x, 0) for fine, (x, _) in zip(good, found, strict=True)]

@@ -17,7 +17,7 @@ BLOCKS = (512, 256, 128, 64)
 """Block sizes that are tried for tiles on a grid."""
 SPANS = (1024, 768, 512, 384, 256)
 """Block sizes that are tried along a line, off the grid."""
-# Costs in scores of a tile that is whole and large, fitted to times on two CPU cores.
+# Costs in units of a score of a large unmasked tile, fitted to times on two CPU cores.
 LOAD = 32
 """The cost of reading one token of a tile, in scores."""
 MASKED = 1.4
@@ -84,7 +84,7 @@ def _sorted(mask, T, S, sizes, of_rows, line, first) -> TileSchedule:
     along = first, np.minimum(first + sizes.tile, length)
     kind = np.asarray(mask.tile(*across, *along) if of_rows else mask.tile(*along, *across))  # fmt: skip
     kind = np.broadcast_to(kind, line.shape)
-    # What is shorter is padded with other tokens, which must be masked.
+    # A shorter block is filled up with other tokens, which must be masked.
     whole = ((line + 1) * sizes.line <= width) & (first + sizes.tile <= length)
     kinds = {
         Tile.FULL: (kind == Tile.FULL) & whole,
@@ -154,8 +154,8 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
     assert schedule is not None, "on a grid there always is one"
     whole = 2 * schedule.first[Tile.FULL].size >= schedule.tiles
     if whole or schedule.tiles > MOST_TILES:
-        # Where most tiles are whole, others hide little more; of very many, small ones
-        # would take longer to list than to be worth it.
+        # Where most tiles are whole, smaller ones hide little more; and where there are
+        # very many, smaller ones take too long to list.
         return cost(widest), widest
 
     choices = [BlockSizes(a, b) for a in BLOCKS for b in BLOCKS]

@@ -91,7 +91,7 @@ def take(x: Array, slices: Iterable[AxisSlice]) -> Array:
     dtype = x.dtype
     x = _as_bits(x)
     for axis, start, size in slices:
-        # An axis that is wanted whole may lie over a mesh, and is not sliced.
+        # An axis that is read whole may be sharded, and is not sliced.
         if x.shape[axis] not in (1, size):
             x = lax.dynamic_slice_in_dim(x, start, size, axis)
     return _from_bits(x, dtype)

@@ -15,7 +15,7 @@ from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean
 from attn.kernels.lowrank import linear_state
 from attn.kernels.lowrank.linear_state import fold, normalise, with_ones
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 CHUNK = 64
@@ -77,7 +77,7 @@ class FeatureAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights | None = None,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
         form: Literal["parallel", "recurrent", "chunked"] = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""

@@ -70,7 +70,7 @@ def chunked(
     C = min(size, T)
     phi_q, phi_k, values = (in_chunks(fit(x, T), C) for x in (phi_q, phi_k, values))
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)
-    # Shifted, since a sum less its last term would let large later keys round it.
+    # Shifted, since subtracting a large last term would leave its rounding error.
     before = jnp.pad(jnp.cumsum(states, axis=0)[:-1], ((1, 0), (0, 0), (0, 0)))
     scores = jnp.einsum("mcr,mdr->mcd", phi_q, phi_k)
     scores = jnp.where(jnp.tri(C, dtype=bool)[None], scores, 0.0)

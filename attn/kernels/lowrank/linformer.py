@@ -10,7 +10,7 @@ from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean, dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -65,7 +65,7 @@ class Linformer(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv]. S may be shorter than the length given to `init`."""
         S, kv_len = k.shape[0], weights["E"].shape[1]

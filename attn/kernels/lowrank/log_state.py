@@ -125,8 +125,8 @@ def _inside(
     if C == 1:
         return jnp.exp(log_q + log_k).sum(axis=2, keepdims=True) * values
     half, whole = (C + 1) // 2, ((0, 0), (0, C % 2), (0, 0))
-    # Blocks of halves, all first ones before all second: a reshape would have to say how
-    # a mesh divides what `vmap` puts before it.
+    # All first halves, then all second: a reshape would need the sharding of the axes
+    # that `vmap` adds.
     log_q, log_k, values = (
         jnp.concatenate(
             [x[:, :half], jnp.pad(x, whole, constant_values=fill)[:, half:]]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from attn.kernels.base import Kernel, matmul_flops, wide
 from attn.kernels.dense import clean, dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -67,7 +67,7 @@ class Nystrom(Kernel):
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; without real keys it is 0."""
         dtype, L, kv_ids = v.dtype, self.num_landmarks, kv_info.ids(len(k))

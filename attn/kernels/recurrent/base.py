@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
@@ -98,7 +98,7 @@ class FadingState(Kernel):
         *,
         mask: Mask,
         weights: Weights | None = None,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
         form: str = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
@@ -135,11 +135,11 @@ class FadingState(Kernel):
         """Computes all chunks at once, except for the states between them."""
         T = len(x.q)
         C = min(CHUNK, T)
-        # What the last chunk lacks is 0, and so changes nothing.
+        # The last chunk is padded with zeros, which change nothing.
         x = jax.tree.map(lambda y: in_chunks(y, C), x)
         fade, left = self._fading(x)
         own, found = self.writes(x, fade, left)
-        # What of each token reaches the end of its chunk.
+        # The part of each key that is left at the end of its chunk.
         sent = x.k * fade[:, -1, :, None]
         added = jnp.einsum("mch,mcv->mhv", sent, own)
         kept = left[:, -1:]
@@ -159,7 +159,7 @@ class FadingState(Kernel):
         since = jnp.cumsum(x.log_keep[:1] if self.steady else x.log_keep, axis=1)
         gone = since[:, :, None] - since[:, None, :]
         seen = jnp.tri(since.shape[1], dtype=bool)[None]
-        # Masked first: of a later token it would be exp of something above 0.
+        # Masked before exp, whose argument is above 0 for later tokens.
         fade = jnp.exp(jnp.where(seen, gone, -jnp.inf))
         return fade, jnp.exp(since)[..., None]
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, wide
 from attn.kernels.dense import clean
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 POWER = 8.0
@@ -91,7 +91,7 @@ class RGLRU(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
         form: Literal["parallel", "recurrent"] = "parallel",
     ) -> Float[Array, "T H"]:
         """Computes the states [T, H]: 0 before the first token, kept at padding."""
@@ -114,7 +114,7 @@ def recurrence(
     q, k, v, Lambda = (wide(x) for x in (q, k, v, Lambda))
     slowest = -POWER * jax.nn.softplus(-Lambda)
     log_a = jnp.broadcast_to(slowest, q.shape) * jax.nn.sigmoid(q)
-    # The root has no slope at 0, where a gate is shut so far that a_t is 1.
+    # The root is not differentiable at 0, where a gate is so small that a_t is 1.
     left = -jnp.expm1(2 * log_a)
     some = left > 0
     root = jnp.where(some, jnp.sqrt(jnp.where(some, left, 1.0)), 0.0)

@@ -55,7 +55,7 @@ def as_integers(x: Float[Array, "C S"]) -> Int[Array, "C S"]:
     """Maps floats to integers of the same order, in which NaN is the largest."""
     whole = lax.bitcast_convert_type(x, f"int{jnp.finfo(x.dtype).bits}")
     most = jnp.iinfo(whole.dtype).max
-    # Of negative floats, the larger the bits the smaller the number; -0 equals 0.
+    # The order of the bits of negative floats is reversed; -0 equals 0.
     ordered = jnp.where(whole < 0, (whole ^ most) + 1, whole)
     return jnp.where(jnp.isnan(x), most, ordered)
 

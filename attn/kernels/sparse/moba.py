@@ -13,7 +13,7 @@ from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import positions_of_largest
 from attn.kernels.sparse.routed import routed_attention, routed_flops
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -67,7 +67,7 @@ class MoBA(Kernel):
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         kv_ids = kv_info.ids(len(k))

@@ -15,7 +15,7 @@ from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.sparse.moba import choose
 from attn.kernels.sparse.routed import routed_attention, routed_flops
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask, Window
 
 CHUNK = 256
@@ -126,7 +126,7 @@ class NativeSparseAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         kv_ids = kv_info.ids(len(k))
@@ -150,7 +150,7 @@ class NativeSparseAttention(Kernel):
         near = window(q, k, v, real, self.width)
         gates = wide(q) @ weights["gates"].T + weights["gate_bias"][None]
         gates = jax.nn.sigmoid(gates)[:, :, None]
-        # Added and not stacked: a sum takes branches that a mesh lays out differently.
+        # Added and not stacked: a sum accepts branches with different shardings.
         out = gates[:, 0] * far + gates[:, 1] * picked + gates[:, 2] * near
         return out.astype(v.dtype)
 

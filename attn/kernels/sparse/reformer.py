@@ -13,7 +13,7 @@ from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtyp
 from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.order import stable_order
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -101,7 +101,7 @@ class Reformer(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
         kv_ids = kv_info.ids(len(k))
@@ -124,7 +124,7 @@ class Reformer(Kernel):
         top = lax.stop_gradient(jnp.maximum(tops, own))
         top = jnp.where(top == -jnp.inf, 0.0, top)
 
-        # A column of ones carries the normaliser through the same products.
+        # A column of ones sums the normaliser in the same products.
         values = jnp.pad(wide(v), ((0, 0), (0, 1)), constant_values=1.0)
         shares = jnp.exp(scores - extend(top)[joined(rounds.queries)][:, :, None])
         answers = extend(values)[joined(rounds.keys)]
@@ -206,7 +206,7 @@ def lay_out(
     chunks = jnp.minimum(start[of_q] + own_chunk, M - 1)
     queries, first, slots = tiled(chunks, queries_passed[T:], M, C)
 
-    # Keys of no bucket come last, and those for which no row is left are dropped.
+    # Keys of no bucket come last, and those beyond the last row are dropped.
     at = C + C * start[of_k] + ranks
     rows = jnp.full((1 + M + ahead) * C, T).at[at].set(position, mode="drop")
     keys = rows.reshape(-1, C)[first[:, None] + jnp.arange(2 + ahead)[None]]

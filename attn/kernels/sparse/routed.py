@@ -74,10 +74,10 @@ def routed_attention(
     S, H = k.shape
     tiles = make_tiles(chosen, S, block)
     real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
-    # Always so; a mesh wants an array divided by heads where its indices are.
+    # Always true; under a mesh the array must be sharded by heads as its indices are.
     real = real & (chosen.max() >= -1)
     v = clean(v, kv_ids)
-    # 0 times inf is NaN, so such values count apart, in a column of their own.
+    # 0 times inf is NaN, so such values are counted in a column of their own.
     bad = ~jnp.isfinite(v)
     count = bad.any(axis=1, keepdims=True).astype(v.dtype)
     v = jnp.concatenate([jnp.where(bad, 0, v), count], axis=1)
@@ -100,7 +100,7 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
     picks = jnp.where(chosen < 0, M, chosen).reshape(T * J)
     order = stable_order(picks, M + 1)
     rank = inverse(order)
-    # Of a block, the first pair and their number; its tiles are first .. last.
+    # The first pair of each block and the number of pairs; its tiles are first .. last.
     size = jnp.zeros(M + 1, jnp.int32).at[picks].add(1)
     start, size = jnp.cumsum(size) - size, size[:M]
     last = jnp.cumsum(-(-size // C))
@@ -165,7 +165,7 @@ def _backward(mask, scale, kept, cotangents):
     """The backward pass; recomputes scores, so that O(T J block) are never stored."""
     q, k, v, real, tiles, out, lse = kept
     d_out, d_lse = cotangents
-    # How much every weight of a query moves its log-sum-exp.
+    # The term that the gradients of a query's scores have in common.
     level = d_lse - (d_out * out).sum(axis=1)
     known = jnp.where(lse == -jnp.inf, 0.0, lse)
 

@@ -13,7 +13,7 @@ from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtyp
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 
@@ -95,7 +95,7 @@ class SinkhornAttention(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv]; T may be shorter than the length given to `init`."""
         (T, H), C = q.shape, self.block
@@ -142,7 +142,7 @@ def sinkhorn(
         x = x - jax.nn.logsumexp(x, axis=1, keepdims=True)
         return x - jax.nn.logsumexp(x, axis=0, keepdims=True), None
 
-    # What is not alive is left alone with itself, so that nothing is divided by 0.
+    # Blocks without real keys map to themselves, so that nothing is divided by 0.
     pairs = (live[:, None] & live[None, :]) | jnp.eye(len(live), dtype=bool)
     x = jnp.where(pairs, logits, -jnp.inf)
     return jnp.exp(lax.scan(balance, x, length=iterations)[0])

@@ -14,7 +14,7 @@ from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import visible
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import ABSENT, num_bits, positions_of_largest
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
@@ -67,8 +67,8 @@ class TopK(Kernel):
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         T, S = len(q), len(k)
@@ -83,7 +83,7 @@ class TopK(Kernel):
             chosen = positions_of_largest(scores, self.num_keys)
             return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, chosen)
 
-        # Queries that lack in the last chunk are the last one again.
+        # The last chunk is padded with copies of the last query.
         split = partial(in_chunks, C=chunk_size(T, S), mode="edge")
         out = lax.map(attend, jax.tree.map(split, (q, q_index, q_info.segment_ids)))
         return out.reshape(-1, v.shape[1])[:T]
@@ -104,9 +104,9 @@ def attend_chosen(
 ) -> Float[Array, "C Hv"]:
     """Computes softmax attention of each query over its own choice of keys."""
     absent = index == ABSENT
-    # What is absent is 0, so that no inf or NaN enters by a weight or a gradient of 0.
+    # Absent keys are 0: 0 times inf or NaN would be NaN, in gradients too.
     k, v = (jnp.where(absent[:, :, None], 0, x[index]) for x in (k, v))
-    # A query without keys takes equal weights, of values that are all 0.
+    # A query without keys has equal weights over values that are all 0.
     hidden = absent & ~absent[:, :1]
     scores = jnp.where(hidden, -jnp.inf, scores_of("ch,ckh->ck", q, k, scale))
     w = jax.nn.softmax(scores, axis=1).astype(v.dtype)

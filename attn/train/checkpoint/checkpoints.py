@@ -214,7 +214,7 @@ class Checkpoints:
 
     def _seal_stamps(self, step: int) -> None:
         if jax.process_index() == 0:
-            # Where the disk is full the seal stands without them.
+            # If the disk is full, the seal is written without them.
             with contextlib.suppress(OSError):
                 extend_seal(self._manifest(step), self._folder(step), _STAMPS)
 
