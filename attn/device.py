@@ -24,8 +24,9 @@ def device_kind() -> str:
     """The device kind of the current mesh, else of the default device.
 
     A mesh over a described topology (`jax.experimental.topologies`) carries the kind of
-    its devices, so a program compiled for a TPU pod on a laptop gets the kernels of that
-    pod. The mesh in force is part of the key of `jax.jit`'s cache, and so is this choice.
+    its devices, so a program compiled for a TPU pod on a laptop gets the kernels of
+    that pod. The mesh in force is part of the key of `jax.jit`'s cache, and so is this
+    choice.
 
     Returns:
         jax's `device_kind`: "cpu", "NVIDIA H200", "TPU v5 lite".

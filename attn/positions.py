@@ -30,8 +30,8 @@ def rotary(
 ) -> Float[Array, "B T N H"]:
     """Rotates the pairs (x_i, x_{i + H/2}) by position: Su et al. 2021, equation 34.
 
-    Scores of rotated queries and keys depend on their distance only. Angles and products
-    are float32, of float64 `x` float64.
+    Scores of rotated queries and keys depend on their distance only. Angles and
+    products are float32, of float64 `x` float64.
 
     Args:
         positions: of the tokens; 0, 1, 2, ... unless given.

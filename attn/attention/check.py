@@ -33,7 +33,7 @@ KINDS = {
 def check(call: Call, lse: bool = False) -> None:
     """Raises `UserError` where arguments disagree or the kernel cannot serve them.
 
-    Values are looked at where they are at hand, and a tracer never is.
+    Values are checked where they can be read, which those of tracers cannot.
     """
     _check_kernel(call.kernel)
     for name, x in (("q", call.q), ("k", call.k), ("v", call.v)):

@@ -23,11 +23,11 @@ def choose_implementation(
 ) -> tuple[str, dict[str, str]]:
     """Chooses an implementation, and says of each why it is taken or is not.
 
-    `auto` takes a library's kernel where one can serve; else the definition while its
-    scores are few, and our tiles beyond.
+    `auto` takes a library's kernel where one supports the call; else the definition
+    while its scores are few, and the blockwise kernel beyond.
 
     Raises:
-        UserError: `impl` names one that does not exist or cannot do what is asked.
+        UserError: `impl` names one that does not exist or does not support the call.
     """
     own = kernel.implementations
     names = (*own, *kernel.backends)

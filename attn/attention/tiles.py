@@ -22,10 +22,10 @@ def blockwise(
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
     """Runs `blockwise_attention` of N heads; returns the output and the log-sum-exp.
 
-    On an Explicit mesh each device goes through its own heads, a few at a time. Where
+    On an Explicit mesh each device computes its own heads, a few at a time. Where
     the compiler divides arrays by itself (Auto axes, or several devices and no mesh), a
     step takes all heads, since a loop over divided heads would gather them.
-    Tokens are put in another order where that is cheaper.
+    Tokens are reordered where that is cheaper.
     """
     T, S, mask = call.q.shape[1], call.k.shape[1], call.pattern
     scoring, divided = call.whole_scoring, may_be_divided(call.q)

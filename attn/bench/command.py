@@ -38,12 +38,12 @@ def check(
     """Returns the suite to run, and the folder to write to, if any.
 
     Args:
-        asked: the command line.
-        suites: what can be asked for, by name.
-        results: where a whole suite is written unless told otherwise.
+        asked: the parsed command line.
+        suites: all suites by name.
+        results: the default folder for a whole suite.
 
     Raises:
-        UserError: what was asked for cannot be done.
+        UserError: the request cannot be met.
     """
     if asked.suite not in suites:
         raise unknown("suite", asked.suite, suites)

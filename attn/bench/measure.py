@@ -71,8 +71,8 @@ def rotated(names: Sequence[str], turn: int) -> list[str]:
 def settle(limit: float = 0.5, nap: float = 4e-3) -> None:
     """Waits until this process's threads are idle, or for `limit` seconds.
 
-    OpenMP's threads go on spinning for some milliseconds after a call of torch, and
-    would take a core from whoever is measured next.
+    OpenMP's threads spin for some milliseconds after a call of torch, and would take a
+    core from the next runner.
     """
     start = time.perf_counter()
     while time.perf_counter() - start < limit:

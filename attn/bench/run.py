@@ -53,7 +53,7 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
 def run_scaling(
     scaling: Scaling, rounds: int, rates: Mapping[str, float], watch: Watcher
 ) -> tuple[CaseRecord, ...]:
-    """Every mechanism at every length, in turn; who took too long is not run at longer ones."""
+    """Runs every mechanism at every length, interleaved; slow ones skip longer lengths."""
     everyone = {one.name: one for one in runners(scaling)}
     gone: dict[str, str] = {}
     found = []

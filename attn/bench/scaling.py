@@ -13,8 +13,8 @@ from attn.bench.suite import Scaling
 def fit(values: Mapping[int, float | int]) -> Fit | None:
     """Fits value = c tokens^e by least squares of the logarithms.
 
-    None of fewer than two lengths, and where a value is 0. The standard error is that of
-    a slope, from the residuals, and needs three.
+    None of fewer than two lengths, and where a value is 0. The standard error is that
+    of a slope, from the residuals, and needs three.
     """
     if len(values) < 2 or min(values.values()) <= 0:
         return None

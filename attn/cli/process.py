@@ -1,6 +1,7 @@
 """The process of a command: its signals, its allocator, the compiler's flag.
 
-Imported before anything heavy, so that a signal finds its handler from the first moment.
+Imported before anything heavy, so that a signal finds its handler from the first
+moment.
 """
 
 import contextlib
@@ -77,8 +78,9 @@ def _flush() -> None:
 def _use_huge_pages() -> None:
     """Restarts this process with an allocator that requests huge pages.
 
-    XLA on a CPU takes its scratch memory anew for each call, and small pages cost it up
-    to a quarter of a training step in faults. glibc reads the setting once, at start.
+    XLA on a CPU allocates its scratch memory for each call, and page faults of small
+    pages cost up to a quarter of a training step. glibc reads the setting once, at
+    start.
     """
     name, value = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
     if sys.platform == "linux" and name not in os.environ:

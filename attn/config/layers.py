@@ -1,7 +1,7 @@
 """Layers of a transformer as plain data: sizes, parameters, costs and mesh limits.
 
 A field that is None is the model's own (`ModelConfig`), and `resolve` fills it in. All
-else is asked of a resolved layer. D is the width of the residual stream, T the length
+other methods need a resolved layer. D is the width of the residual stream, T the length
 of a sequence, L the longest one that the model is made for.
 """
 
@@ -50,9 +50,9 @@ class Layer:
 class ShortConv(Layer):
     """A depthwise convolution along the sequence, then a linear map.
 
-    Each token is mixed with its `width - 1` predecessors (its neighbours, where the model
-    looks both ways). One such layer before attention decides associative recall: Arora et al.
-    2024 (Zoology), section 4; Fu et al. 2023 (H3), section 3.
+    Each token is mixed with its `width - 1` predecessors (its neighbours, where the
+    model looks both ways). One such layer before attention decides associative recall:
+    Arora et al. 2024 (Zoology), section 4; Fu et al. 2023 (H3), section 3.
     """
 
     name = "short_conv"

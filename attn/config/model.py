@@ -22,8 +22,8 @@ LAYERS: dict[str, type[Layer]] = {
 class ModelConfig:
     """A transformer: a block of residual layers, repeated.
 
-    Layers are written as names in `pattern`, or as specs in `block`, where each may have
-    sizes and a mechanism of its own. What a spec leaves open is the model's.
+    Layers are written as names in `pattern`, or as specs in `block`, where each may
+    have sizes and a mechanism of its own. What a spec leaves open is the model's.
     """
 
     vocab_size: int | None = None

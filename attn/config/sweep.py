@@ -44,7 +44,7 @@ def sweep(
 def set_field(config: Any, path: str, value: Any) -> Any:
     """A copy of a config with the field at a dotted path set.
 
-    The name of a kernel stands for that kernel with its defaults.
+    A kernel may be given by name, with its defaults.
     """
     name, _, rest = path.partition(".")
     names = [f.name for f in dataclasses.fields(config) if f.init]

@@ -1,7 +1,7 @@
 """Conversion of frozen dataclasses to strict JSON and back, naming wrong fields.
 
-A field stands in JSON under its own name, or under `metadata["json"]`. JSON has no NaN: a
-number that is not finite is null, and null where a number must be is NaN. A dataclass
+A field has in JSON its own name, or under `metadata["json"]`. JSON has no NaN: a
+number that is not finite is null, and a null number is read as NaN. A dataclass
 whose base is one of several by name (`Named`) carries that name under `is`.
 """
 
@@ -61,7 +61,8 @@ def decode(
     older file.
 
     Args:
-      kind: a dataclass of numbers, strings, optional values, tuples, mappings, dataclasses.
+      kind: a dataclass of numbers, strings, optional values, tuples, mappings,
+          dataclasses.
       value: what `json.loads` gave.
       named: bases whose subclasses are told apart by name.
       strict: whether an unknown field is wrong; it is left out otherwise.

@@ -2,8 +2,8 @@
 
     data_dir / task / config / version /    *.array_record*  *.json  SHA256SUMS
 
-A dataset is built beside its final path and renamed to it, whole and with checksums, so a
-folder that is there is complete; it is compared with its sums at every load.
+A dataset is built beside its final path and renamed to it, whole and with checksums, so
+a folder that is there is complete; it is compared with its sums at every load.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def prepare(
 ) -> Dataset:
     """Loads a task's splits, building them first where they are not on disk.
 
-    Rows come as int32 arrays. `say` hears of a build before it begins. Several
+    Rows come as int32 arrays. `say` is told of a build before it begins. Several
     processes may prepare the same task at once: the first to finish wins.
 
     Raises:

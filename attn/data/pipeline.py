@@ -1,8 +1,8 @@
 """Batches in an order fixed by seed and step, gathered ahead by Grain's threads.
 
-Rows lie in memory, so what Grain is asked for is whole calls: some steps of all replicas
-in one gather. That keeps Python out of the single example, and leaves threads and read
-ahead to Grain. Its state is the step, so nothing of it is saved.
+Rows are in memory, so an item of the Grain source is a whole call: some steps of all
+replicas in one gather. So no Python runs for a single example, and threads and
+prefetching are left to Grain. Its state is the step, so nothing of it is saved.
 """
 
 from collections.abc import Iterator, Sequence

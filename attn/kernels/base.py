@@ -49,8 +49,9 @@ class Kernel:
     can: ClassVar[frozenset[str]]
     implementations: ClassVar[tuple[str, ...]] = ("direct",)
     """Ways to compute the same thing on every device: the first is what `auto` takes on
-    short sequences, the last what it takes on long ones. Where there are several, of one
-    head each (not `over_all_heads`), the call takes `form`, which is one of them."""
+    short sequences, the last what it takes on long ones. Where there are several, of
+    one head each (not `over_all_heads`), the call takes `form`, which is one of
+    them."""
     over_all_heads: ClassVar[bool] = False
     """Whether "blockwise" runs over all heads at once, in `attn.attention.tiles`."""
     backends: ClassVar[tuple[str, ...]] = ()

@@ -21,9 +21,9 @@ call."""
 class Composed(Kernel):
     """A mechanism composed of softmax attentions; a subclass defines `compose` alone.
 
-    By definition each is `dense_attention` of one head (`dense`). On long sequences each is
-    a call of all heads, which goes through tiles a few heads at a time (`blockwise`):
-    tiles of one head under `vmap` would be tiles of all heads at once.
+    By definition each is `dense_attention` of one head (`dense`). On long sequences
+    each is a call over all heads, which visits tiles for a few heads at a time
+    (`blockwise`): tiles of one head under `vmap` would be tiles of all heads at once.
     """
 
     implementations = ("dense", "blockwise")

@@ -34,7 +34,8 @@ def dense_attention(
 
     Returns:
         The output, in the dtype of `v`, and the log-sum-exp of the scores. A query that
-        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches the
+        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches
+            the
         queries that see it, and no others.
     """
     acc = jnp.promote_types(q.dtype, jnp.float32)

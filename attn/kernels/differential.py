@@ -15,12 +15,12 @@ from attn.kernels.composed import Composed, SoftmaxOf
 class Differential(Composed):
     """(softmax(q1 k1^T s) - lambda softmax(q2 k2^T s)) v: Ye et al. 2024, section 2.1.
 
-    lambda = exp(a1 . b1) - exp(a2 . b2) + lambda_init of four learned vectors, and
-    s = (H / 2)^-0.5. What both maps give to every key cancels. A head of the paper has
-    q1, q2, k1, k2 of width d and v of 2 d; here H is that 2 d, and q1, k1 are the even
+    lambda = exp(a1 . b1) - exp(a2 . b2) + lambda_init of four learned vectors, and s =
+    (H / 2)^-0.5. What both maps have in common cancels. A head of the paper has q1, q2,
+    k1, k2 of width d and v of 2 d; here H is that 2 d, and q1, k1 are the even
     channels, q2, k2 the odd ones, so that the pairs that rotary positions rotate stay
-    in one map and both maps have fast and slow ones. Time and memory of two softmaxes on
-    half the width, which read the values twice.
+    in one map and both maps have fast and slow ones. Time and memory of two softmaxes
+    on half the width, which read the values twice.
 
     The paper's norm of each head is the layer's (`head_norm`), and its factor
     1 - lambda_init is left to that norm's weight. Its heads share one lambda a layer;

@@ -16,8 +16,8 @@ NO_KEY = -1
 class TokenInfo:
     """Run-time facts about the tokens of one side of a call: queries or keys.
 
-    Arrays are [B, L], `lengths` [B]; without the batch inside a kernel. None means that
-    nothing is to be said: one segment, positions 0, 1, 2, ..., no padding. Fields are
+    Arrays are [B, L], `lengths` [B]; without the batch inside a kernel. None is the
+    default: one segment, positions 0, 1, 2, ..., no padding. Fields are
     not typed as arrays, since transforms put leaves of their own there.
     """
 

@@ -97,8 +97,8 @@ class Chunk(Mask):
 class Earlier(Mask):
     """A query sees the key blocks before its own: floor(s / k_block) < floor(t / q_block).
 
-    Blocks hold `q_block` queries and `k_block` keys. If the keys are `k_block` summaries
-    of each `q_block` tokens, these are the summaries of earlier tokens.
+    Blocks hold `q_block` queries and `k_block` keys. If the keys are `k_block`
+    summaries of each `q_block` tokens, these are the summaries of earlier tokens.
     """
 
     q_block: int
@@ -123,8 +123,9 @@ class Earlier(Mask):
 class Fixed(Mask):
     """A query sees its own block of `stride` tokens, and the last keys of every block.
 
-    The last `columns` keys of a block stand for a summary of it: the fixed factorisation of Child et al. 2019, section 4.3 (their l and c), both
-    parts together; theirs is `Causal() & Fixed(stride, columns)`.
+    The last `columns` keys of a block stand for a summary of it: the fixed
+    factorisation of Child et al. 2019, section 4.3 (their l and c), both parts
+    together; theirs is `Causal() & Fixed(stride, columns)`.
     """
 
     stride: int

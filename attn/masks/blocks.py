@@ -114,10 +114,10 @@ class BigBird(BlockSparse):
     """Blocks of `block` tokens: a window, the first ones, and some at random.
 
     Zaheer et al. 2020, section 2 and appendix D: each block of queries sees the
-    `num_window` blocks around it, the first `num_global` (which also see everything), and
-    `num_random` drawn without repetition from the others. A function of its fields alone:
-    the same on every machine, the random blocks from `seed` by PCG64. Made for T = S =
-    `length`; the last block need not be whole.
+    `num_window` blocks around it, the first `num_global` (which also see everything),
+    and `num_random` drawn without repetition from the others. A function of its fields
+    alone: the same on every machine, the random blocks from `seed` by PCG64. Made for T
+    = S = `length`; the last block need not be whole.
 
     Raises:
         UserError: a field is out of range, or `num_window` is even.

@@ -2,7 +2,7 @@
 
 `Runs` are starts and ends, int64 [n, R]: row i holds the keys of
 start[i, r] <= s < end[i, r]. In normal form the intervals of a row are in order and
-apart, and empty ones (start == end) stand last.
+apart, and empty ones (start == end) come last.
 """
 
 import numpy as np

@@ -42,7 +42,7 @@ class Pattern:
         """The verdicts on queries q0..q1-1 and keys k0..k1-1, as `Tile` values.
 
         Exact for a single pattern. For a composition EMPTY and FULL are certain, and
-        PARTIAL stands also for what cannot be told from its parts.
+        PARTIAL includes what cannot be decided from its parts.
         """
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ class PerHead(Mask):
     """Query head n sees what `masks[n]` shows.
 
     `& | ~` go to each head, with one mask for all or with another `PerHead` of as many
-    heads. It has no predicate of its own: whoever runs it takes `.masks` apart.
+    heads. It has no predicate of its own: callers run each of `.masks`.
     """
 
     masks: tuple[Mask, ...]

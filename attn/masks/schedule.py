@@ -34,8 +34,8 @@ def mask_schedule(
     """Makes the schedule of `mask` on a T × S map in tiles of q_block × k_block.
 
     Args:
-        ragged: tiles of a last block that is not whole count as PARTIAL even where
-            the mask shows all of what exists, since a kernel that pads must mask the rest.
+        ragged: tiles of a last block that is not whole count as PARTIAL even where the
+            mask shows all of what exists, since a kernel that pads must mask the rest.
 
     Raises:
         UserError: the mask was made for other lengths, or a size is below 1.

@@ -19,9 +19,9 @@ from attn.parallel.rules import layout
 class LatentAttention(Attention):
     """k = [c W_uk, rotary(x W_kr)] and v = c W_uv, where c = norm(x W_c) has R numbers.
 
-    Equations 9 to 11 and 14 to 17; the norm is of section 3.1.2. Rotary positions rotate
-    a part of `rope_dim` channels beside the H, whose key all heads share, since a
-    rotation between W_uk and the query would bar `absorbed`. Decoding keeps R +
+    Equations 9 to 11 and 14 to 17; the norm is of section 3.1.2. Rotary positions
+    rotate a part of `rope_dim` channels beside the H, whose key all heads share, since
+    a rotation between W_uk and the query would bar `absorbed`. Decoding keeps R +
     `rope_dim` numbers a token, whatever N. Queries come straight from x: their own low
     rank (equations 12 and 13) saves no cache.
     """

@@ -1,7 +1,7 @@
 """Short convolution, MLP, and the residual addition around every layer.
 
-Each layer takes [B, T, D] and what is known of its tokens, and gives [B, T, D] and the
-cache that it was given. Weights are float32; a layer computes in the dtype of its input.
+Each layer takes [B, T, D] and token info, and returns [B, T, D] and the cache that it
+was given. Weights are float32; a layer computes in the dtype of its input.
 """
 
 from typing import Any

@@ -32,8 +32,8 @@ MODULES: dict[type[config.Layer], Any] = {
 class Transformer(nnx.Module):
     """A stack of residual layers over embedded tokens, and a head.
 
-    It is a decoder where `model.causal`, else an encoder. On a mesh its weights are laid
-    out by `attn.parallel.rules`.
+    It is a decoder where `model.causal`, else an encoder. On a mesh its weights are
+    laid out by `attn.parallel.rules`.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Axes are Explicit: an array's sharding is part of its type, and an operation that would
 need an unwanted collective fails where it is written. One device is a 1 × 1 mesh, so
-there is one code path. Which dimension lies along which axis is in `rules`.
+there is one code path. `rules` assigns dimensions to axes.
 """
 
 from collections.abc import Mapping

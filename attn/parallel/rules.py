@@ -21,8 +21,8 @@ def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:
 
     Args:
         dims: a letter a dimension, by spaces. A letter in brackets, as in "D (N) H",
-            lies whole whatever the rules say.
-        shape: key/value heads that the mesh cannot divide lie whole (multi-query
+            is not divided, whatever the rules say.
+        shape: key/value heads that the mesh cannot divide are replicated (multi-query
             attention); without a shape they are taken to be divisible.
     """
     axes = [RULES.get(letter) for letter in dims.split()]

@@ -43,7 +43,8 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
     """Plots every head of every layer, queries down, keys across, in one scale.
 
     The scale ends at 1, or at the largest weight where a mechanism goes beyond it;
-    weights below 0 (some mechanisms have them) are drawn by their size, and it says so.
+    weights below 0 (some mechanisms have them) are drawn by magnitude, as its label
+    says.
     """
     heads = [
         (f"layer {name.removeprefix('layer_')} · head {head}", values[head])

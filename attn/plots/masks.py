@@ -27,7 +27,7 @@ def plot_masks(
     """Plots a panel a mask, queries down, keys across, in at most `tiles` tiles a side.
 
     Args:
-        masks: by the name to write above each; the algebra stands below the name where
+        masks: by the name to write above each; the expression is below the name where
             it differs.
         T, S: lengths in tokens; S = T where it is None.
 

@@ -168,7 +168,8 @@ def label_points(
 ):
     """Writes each (x, y, text, colour) beside its point, where there is space.
 
-    Earlier points choose first. A label that had to go far gets a thin line to its point.
+    Earlier points choose first. A label that had to go far gets a thin line to its
+    point.
     """
     figure.draw_without_rendering()
     pixels = [axes.transData.transform(point[:2]) for point in points]

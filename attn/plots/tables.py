@@ -153,7 +153,7 @@ def to_csv(tables: Sequence[Table]) -> str:
     """Formats every row of every table as stored numbers, one record a row.
 
     A mean over seeds is three fields: the mean, its `half width` and its `n`. Words
-    stand where there is no number, and nothing stands for what is not known.
+    replace missing numbers, and unknown values are empty.
     """
     records = [_record(table, row) for table in tables for row in table.rows]
     names = dict.fromkeys(name for record in records for name in record)

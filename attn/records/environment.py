@@ -31,7 +31,8 @@ def environment(mesh: dict[str, int]) -> dict[str, Any]:
       mesh: devices along each mesh axis, by name.
 
     Returns:
-      One version for each package, `platform` (cpu, gpu, tpu), `device_kind` and counts,
+      One version for each package, `platform` (cpu, gpu, tpu), `device_kind` and
+          counts,
       `mesh`, `cpu` model and `cores` this process may use, `memory_bytes`, `git_commit`
       and `git_dirty` (None outside a checkout), `os`, `xla_flags`. No host name and no
       absolute path is among them.
@@ -123,9 +124,9 @@ def provenance(
     """Machine, versions and commit in one line, with all values that occur.
 
     Args:
-      environments: what `environment` gave, one a run.
-      packages: whose versions are said, where they are known.
-      before, after: what else the line says.
+      environments: from `environment`, one a run.
+      packages: those whose versions are included, where known.
+      before, after: further parts of the line.
     """
     machines = every(map(_machine, environments))
     named = {name: every(env.get(name) for env in environments) for name in packages}

@@ -44,7 +44,7 @@ class RunFolder:
     Args:
       path: the folder.
       writes: False in all but the first of several processes that share a run.
-      say: hears what was found damaged, and what becomes of it.
+      say: called with messages about damage, and its consequences.
     """
 
     def __init__(

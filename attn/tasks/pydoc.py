@@ -1,7 +1,7 @@
 """A byte-level language model of English: Python's own reference, as in `help()`.
 
-The text is `pydoc_data.topics` (79 topics and 465 KB in Python 3.11), part of every Python; it
-differs by Python version, which is therefore part of the dataset's name.
+The text is `pydoc_data.topics` (79 topics and 465 KB in Python 3.11), part of every
+Python; it differs by Python version, which is therefore part of the dataset's name.
 
 Topics quote each other at length, so each paragraph is kept once. Topics that still
 share any 64 bytes form a group, and a group goes whole into one split: no 64 bytes of

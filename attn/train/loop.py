@@ -1,9 +1,9 @@
 """The training loop, from start to end: data, steps, validation, result.
 
-The loop hands the device a call of several steps, and reads the metrics of the call
-before while it runs. Checkpoints, signals and a step that is not finite are looked at
-between calls. Where a call ends follows from the config alone, so an interrupted run
-goes on with the calls, and to the bits, of one that was not.
+The loop dispatches a call of several steps, and reads the metrics of the previous call
+while it runs. Checkpoints, signals and values that are not finite are handled between
+calls. The ends of calls follow from the config alone, so an interrupted run continues
+with the calls, and to the bits, of one that was not.
 """
 
 from collections.abc import Mapping

@@ -19,8 +19,8 @@ def make_maps(
 ) -> dict[str, np.ndarray]:
     """Computes the effective map of every head of the first seed, in float16.
 
-    Of one example of the test split, truncated to `MAP_TOKENS` tokens: arrays `layer_<i>`
-    [N, T, T], its tokens and their labels.
+    Of one example of the test split, truncated to `MAP_TOKENS` tokens: arrays
+    `layer_<i>` [N, T, T], its tokens and their labels.
     """
     rows = data.splits["test"]
     tokens = np.asarray(rows["tokens"][0][:MAP_TOKENS], np.int32)

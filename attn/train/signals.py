@@ -15,7 +15,8 @@ class Stopped(Exception):
 class StopSignal:
     """Records SIGTERM and SIGINT inside `with`, where they no longer kill.
 
-    A second SIGINT goes to the handler before, for whoever cannot wait for the save.
+    A second SIGINT goes to the previous handler, for users who cannot wait for the
+    save.
     """
 
     def __init__(self):

@@ -154,13 +154,14 @@ class Backend:
         Args:
             q, k, v: K divides N. On an Explicit mesh, divided over batch and heads.
             mask, scoring: what may be seen, and how scores are made.
-            q_info, kv_info: segments, lengths and padding; positions are not taken.
+            q_info, kv_info: segments, lengths and padding; positions are not supported.
 
         Returns:
             In the dtype of `q`. A query that sees nothing gives 0.
 
         Raises:
-            UserError: the mesh divides T, S or H, or the keys' heads unlike the queries'.
+            UserError: the mesh divides T, S or H, or the keys' heads unlike the
+                queries'.
         """
 
         def local(q, k, v, *, scoring, q_info, kv_info):
@@ -187,7 +188,7 @@ def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
     """The form that a mask takes in a library.
 
     Raises:
-        UserError: it has none, so `why_unsupported` was not asked or not heard.
+        UserError: it has none; `why_unsupported` says so beforehand.
     """
     if form is None:
         raise UserError(

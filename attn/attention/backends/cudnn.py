@@ -19,9 +19,9 @@ from attn.masks import Mask
 class Cudnn(Backend):
     """Full, causal, and causal with a window to the left; lengths of each sequence.
 
-    cuDNN masks by flags alone, so that is all a mask may come to. Lengths with a window
-    are unsupported: a query whose window lies past the last key would see nothing inside
-    the kernel, and what cuDNN makes of such a row is not documented.
+    cuDNN masks by flags alone, to which the mask must be equal. Lengths with a window
+    are unsupported: a query whose window lies past the last key would see nothing
+    inside the kernel, and what cuDNN makes of such a row is not documented.
     """
 
     name = "cudnn"
@@ -102,8 +102,8 @@ def flags(mask: Mask, T: int, S: int) -> dict[str, Any]:
 def lengths(q_info: TokenInfo, kv_info: TokenInfo) -> dict[str, Array]:
     """Lengths of the sequences, at least 1: a row without keys would be NaN.
 
-    The key that is then left of none was made a zero, so it gives 0; a query that is
-    left of none is dropped after.
+    The one key of an empty sequence is zero, so it gives 0; the one query of an empty
+    sequence is dropped afterwards.
     """
     given = {
         "query_seq_lengths": q_info.lengths,

@@ -109,9 +109,9 @@ def block_sizes(T: int, S: int) -> splash_kernel.BlockSizes:
 class LazyMask(splash_mask.Mask):
     """A mask of `attn.masks` behind splash attention's mask interface.
 
-    Splash asks a block only whether it holds any and whether it holds all, then hides
-    elements by `mask_function` in the kernel. So a block answers by its tile verdict,
-    in two elements.
+    Splash checks only whether any and whether all pairs of a block are visible, then
+    masks elements by `mask_function` in the kernel. So a block is given as two
+    elements, by its tile verdict.
     """
 
     mask_function: Predicate

@@ -1,10 +1,10 @@
 """The two passes with derivatives of their own, for second derivatives.
 
-How far their loops go is known at run time only, and reverse mode cannot go back through
-such loops. Here the tangents of a pass are those of the definition, `dense_attention`,
-over a row of tiles at a time: so a gradient can be differentiated again, forward
-(Hessian-vector products) and in reverse, as often as one likes. What lies in memory
-beside that is a row of tiles, with all its keys, of all heads.
+The lengths of their loops are known at run time only, and reverse mode cannot
+differentiate such loops. Here the tangents of a pass are those of the definition,
+`dense_attention`, over a row of tiles at a time: so a gradient can be differentiated
+again, forward (Hessian-vector products) and in reverse, as often as one likes. The
+additional memory is a row of tiles, with all its keys, of all heads.
 """
 
 from functools import partial

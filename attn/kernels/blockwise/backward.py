@@ -32,9 +32,9 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
 
     Args:
         inputs: q, k, v, bias, sinks, infos as `forward` takes them.
-        out, lse: what it gave.
+        out, lse: its outputs.
         d_out, d_lse: cotangents of both.
-        bias_moves: whether anyone asks for the gradient of the bias.
+        bias_moves: whether the gradient of the bias is required.
     """
     q, k, v, bias, sinks, _ = inputs
     B, K = q.shape[0], k.shape[2]

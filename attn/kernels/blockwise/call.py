@@ -33,18 +33,18 @@ def blockwise_attention(
     """Computes `dense_attention` of every head, in O(T + S) memory.
 
     The N / K query heads of a group share a key/value head, which is never copied. The
-    gradient of a bias [#B, #N, T, S] is computed only where it is asked for.
+    gradient of a bias [#B, #N, T, S] is computed only where it is required.
     A gradient can be differentiated again in both modes (`again`); forward mode of the
     call itself is not supported, and JAX raises.
 
     Args:
         q, k, v: K divides N.
-        mask, scoring, q_info, kv_info: as `dense_attention` takes them, of all heads and
-            sequences.
+        mask, scoring, q_info, kv_info: as `dense_attention` takes them, of all heads
+            and sequences.
         blocks: queries and keys a tile, at most T and S; chosen by the mask unless
             given.
         whole: works on all sequences and heads in each step, which arrays that are
-            divided over devices need. Otherwise on a few, in turn.
+            divided over devices need. Otherwise on a few at a time.
 
     Returns:
         The output, in the dtype of `v`, and the log-sum-exp of the scores, float32 (of

@@ -1,8 +1,9 @@
 """Attention over reordered tokens, an order in which few tiles are visited.
 
-A pattern whose keys lie far apart leaves no tile of the map empty. Every n-th token
-taken together, or the keys that stand out of each block, lie side by side. A mask comes
-as reorderings that share no pair, so their softmaxes merge by their log-sum-exps.
+A pattern whose keys are far apart leaves no tile of the map empty. In another order
+(every n-th token together, or the summary keys of all blocks) they are side by side. A
+mask is divided into disjoint reorderings, whose softmaxes are merged by their
+log-sum-exps.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float
 
 from attn.kernels.blockwise.call import blockwise_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NO_KEY, NO_INFO, TokenInfo
+from attn.kernels.tokens import NO_INFO, NO_KEY, TokenInfo
 from attn.masks import Mask
 
 
@@ -107,8 +108,8 @@ def reordered_attention(
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
     """Runs `blockwise_attention` over disjoint reorderings, and merges the outputs.
 
-    The first of them holds all queries, and takes the sinks. A bias lies as the tokens
-    do, and positions are of tokens in their own order, so both are for a single one.
+    The first of them has all queries, and the sinks. A bias and positions are indexed
+    by the tokens in their own order, and so are not supported here.
     """
     (B, T), S = q.shape[:2], k.shape[1]
     q_ids, kv_ids = q_info.segment_ids, kv_info.ids(S)

@@ -1,8 +1,8 @@
 """The tile schedule of a mask: which tiles are visited, line by line, and their size.
 
 A line is a row of tiles in the forward pass and a column in the backward pass. Tiles
-along a line lie on a grid or, where a mask shows each query one interval of keys, side
-by side from where the interval of the line begins.
+along a line are on a grid or, where a mask shows each query one interval of keys, side
+by side from the start of the line's interval.
 """
 
 from functools import lru_cache

@@ -133,8 +133,8 @@ def read(x: Array, at: Block) -> Array:
 def read_groups(x: Array, at: Block, G: int) -> Array:
     """Reads [B, T, N, H] as [b, k, G, C, H].
 
-    Query heads are split in the tile: split in the whole array, which XLA may lay out
-    anew, they would cost a copy of it.
+    Query heads are split in the tile: in the whole array the split could cost a copy,
+    as XLA may choose another layout.
     """
     tile = take(x, at.slices(0, 1, 2, G))
     b, C, heads, H = tile.shape

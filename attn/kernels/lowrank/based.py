@@ -17,13 +17,14 @@ class Based(FeatureAttention):
     Of x = q W_q / d^(1/4), and k W_k / d^(1/4), phi(q) . phi(k) = 1 + s + s^2 / 2 for
     the score s = q W_q . k W_k / sqrt(d): near exp(s) where s is small, and never under
     1/2. O(T d^2 Hv) time; decoding keeps a state that grows as d^2 and not with the
-    sequence. It cannot say a strong no: below s = -1 the weight of a key grows again.
+    sequence. It cannot suppress a key: below s = -1 its weight grows again.
 
     The paper projects the layer's input to queries and keys of width d. Here the layer
     makes them of width H and the kernel projects again; the product of the two is the
     same class of maps wherever d <= H. The paper keeps x_i x_j and x_j x_i; they are
-    kept once here, times sqrt 2: the same phi(q) . phi(k) from little over half a state.
-    Its models mix such layers with windows and convolutions: here they are layers too.
+    kept once here, times sqrt 2: the same phi(q) . phi(k) from little over half a
+    state. Its models mix such layers with windows and convolutions: here they are
+    layers too.
     """
 
     name = "based"

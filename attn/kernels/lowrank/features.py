@@ -46,8 +46,8 @@ class FeatureAttention(Kernel):
     ) -> tuple[Float[Array, "T R"], Float[Array, "S R"]]:
         """Computes phi(q) and phi(k), at least float32, with no negative products.
 
-        Their logarithms, where `forms` is `log_state`. Each row depends on its own token
-        alone, so that a step can make it.
+        They are logarithms where `forms` is `log_state`. Each row depends on its own
+        token alone, so that a decoding step can compute it.
         """
         raise NotImplementedError
 

@@ -2,8 +2,8 @@
 
 Three forms of one sum, over all s or over s <= t. `parallel` holds the T × S map,
 `recurrent` one R × U state that every token changes, and `chunked` one state for each
-chunk of tokens: what came before a chunk arrives in it, what lies in the chunk is
-scored directly, so neither a T × T map nor a scan over tokens exists.
+chunk of tokens: earlier tokens enter a chunk by its state, those of the chunk are
+scored directly, so there is neither a T × T map nor a scan over tokens.
 """
 
 import jax.numpy as jnp

@@ -1,12 +1,12 @@
 """Sums as in `linear_state`, for positive features given by their logarithms.
 
-Row t is the sum of exp(log_q[t, r] + log_k[s, r]) values[s] over r and s, times a factor
-of its own that normalising cancels. Each sum over keys of one feature is kept relative
-to the largest of those keys, m_r, which moves to the query as exp(log_q + m_r): so no
-factor is above 1, the largest term of a row is 1, and what underflows is below the
-rounding of the row. Where all keys are seen m_r is over all keys. Under a causal mask
-no later key may enter it: it runs along the tokens (`recurrent`), or belongs to a block
-of keys that every query behind the block sees whole.
+Row t is the sum of exp(log_q[t, r] + log_k[s, r]) values[s] over r and s, times a
+factor of its own that normalising cancels. Each sum over keys of one feature is kept
+relative to the largest of those keys, m_r, which moves to the query as exp(log_q +
+m_r): so no factor is above 1, the largest term of a row is 1, and what underflows is
+below the rounding of the row. Where all keys are seen m_r is over all keys. Under a
+causal mask no later key may enter it: it runs along the tokens (`recurrent`), or
+belongs to a block of keys that every query behind the block sees whole.
 """
 
 import jax.numpy as jnp

@@ -28,9 +28,10 @@ class Nystrom(Kernel):
     what the landmarks miss. Landmarks average over the whole sequence, so it cannot be
     causal; rows of the map sum to 1 only when the iteration has converged.
 
-    A mask of the keys is taken as the padding of the queries too where T = S, which is taken
-    for self-attention: such queries are in no landmark. Where T != S all queries count.
-    Segments without tokens, on sequences shorter than L, take no part in F, A or B.
+    A mask of the keys is taken as the padding of the queries too where T = S, which is
+    taken for self-attention: such queries are in no landmark. Where T != S all queries
+    count. Segments without tokens, on sequences shorter than L, take no part in F, A or
+    B.
 
     The paper adds a depthwise convolution of the values to the output; here that is the
     layer `short_conv`. The first guess has the norms of each A, as in its equation; its
@@ -109,12 +110,12 @@ def landmarks(
 def pseudo_inverse(A: Float[Array, "L L"], iterations: int) -> Float[Array, "L L"]:
     """Iterates Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4 to A^+ (section 3).
 
-    Z starts as A^T / (||A||_1 ||A||_inf). Where A Z is off the identity by a small e, it
-    is by about 3/4 e^3 after a step. Before that, what Z knows of a singular value s
+    Z starts as A^T / (||A||_1 ||A||_inf). Where A Z is off the identity by a small e,
+    it is by about 3/4 e^3 after a step. Before that, what Z knows of a singular value s
     grows 13/4-fold a step from s^2 / (||A||_1 ||A||_inf): few iterations leave out the
     small ones, which is a mild error of F A^+ B, as they are small in F and B as well.
-    So do roundings grow in what A lacks: more iterations are no better where A is
-    singular. Rows and columns of zeros stay zeros.
+    Rounding errors grow likewise in the null space of A: more iterations are no better
+    where A is singular. Rows and columns of zeros stay zeros.
     """
     I = jnp.eye(len(A), dtype=A.dtype)  # noqa: E741
     size = jnp.abs(A)

@@ -20,9 +20,10 @@ class Synthesizer(Composed):
 
     "dense" has scores relu(q W1) W2: each token alone decides where it looks. "random",
     the paper's factorised one, has R1^T R2: the same map for every sequence. Both are
-    softmax attention with queries and keys of width `rank` and one learned key a position,
-    so time is O(T S) and memory as softmax's. It is made for one longest sequence, of which
-    a shorter one takes the first positions, and for as many queries as keys.
+    softmax attention with queries and keys of width `rank` and one learned key a
+    position, so time is O(T S) and memory as softmax's. It is made for one longest
+    sequence, of which a shorter one takes the first positions, and for as many queries
+    as keys.
 
     The paper's dense map has biases, and a hidden layer as wide as the model that reads
     the layer's input; this one has none, and reads the head's query.

@@ -2,11 +2,11 @@
 
     S_t = a_t S_{t-1} + k_t u_t^T,    o_t = q_t S_t,    S of size H × Hv,
 
-where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in three
-forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk reads what came
-before it from one state, and its own tokens directly: Sun et al. 2023, equations 5-7, are
-the forms of this without a correction; with one they are Yang, Kautz, Hatamizadeh 2024,
-section 3.3.
+where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in
+three forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk reads
+what came before it from one state, and its own tokens directly: Sun et al. 2023,
+equations 5-7, are the forms of this without a correction; with one they are Yang,
+Kautz, Hatamizadeh 2024, section 3.3.
 """
 
 from dataclasses import dataclass

@@ -20,19 +20,19 @@ class GatedDelta(FadingState):
     """S_t = a_t S_{t-1} (I - b_t k_t k_t^T) + b_t v_t k_t^T,   o_t = S_t q_t.
 
     Yang, Kautz, Hatamizadeh 2024 (Gated Delta Networks), section 3.1, with their
-    parallel form over chunks, section 3.3; the delta rule is Schlag et al. 2021, section
-    4.2, and its form over chunks Yang et al. 2024 (DeltaNet), section 3. k and q have
-    length 1, so that writing to a key moves what it reads a share b_t of the way to v_t:
-    a key that comes again is overwritten. With a_t, all is forgotten at a pace that the
-    sequence sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in chunks of C,
-    O(T (C + H + Hv + H (H + Hv) / C)) memory; an H × Hv state to decode, held as the
-    transpose of S.
+    parallel form over chunks, section 3.3; the delta rule is Schlag et al. 2021,
+    section 4.2, and its form over chunks Yang et al. 2024 (DeltaNet), section 3. k and
+    q have length 1, so that writing to a key moves what it reads a share b_t of the way
+    to v_t: a key that comes again is overwritten. With a_t, all is forgotten at a pace
+    that the sequence sets. O(T (C (H + Hv + C) + H (H + Hv) + H^2 Hv / C)) time in
+    chunks of C, O(T (C + H + Hv + H (H + Hv) / C)) memory; an H × Hv state to decode,
+    held as the transpose of S.
 
     a_t = exp(-softplus(w . k_t + c)) and b_t = sigmoid(w' . k_t + c') are of the head's
-    own key, before its length is taken; in the paper they are of the layer's input,
-    of which our k is a linear map, and its a_t has a learned factor on the softplus. The paper's short convolutions and silu of q, k, v and
-    its output gate are no part of a head's attention, and not here. Order is in the
-    recurrence, so nothing is rotated.
+    own key, before its length is taken; in the paper they are of the layer's input, of
+    which our k is a linear map, and its a_t has a learned factor on the softplus. The
+    paper's short convolutions and silu of q, k, v and its output gate are no part of a
+    head's attention, and not here. Order is in the recurrence, so nothing is rotated.
     """
 
     name = "gated_delta"
@@ -76,8 +76,8 @@ class GatedDelta(FadingState):
     def writes(self, x, fade, left):
         """Computes U and W of section 3.3: a token corrects what those before it wrote.
 
-        u_t = b_t (v_t - k_t S_t-1 a_t) with S_t-1 a_t = left_t S + sum of fade_ts k_s u_s
-        over s < t: a triangular system for all u of a chunk, linear in v and in S.
+        u_t = b_t (v_t - k_t S_t-1 a_t) with S_t-1 a_t = left_t S + sum of fade_ts k_s
+        u_s over s < t: a triangular system for all u of a chunk, linear in v and in S.
         """
         beta = x.beta[..., None]
         met = jnp.einsum("mch,mdh->mcd", x.k, x.k) * fade * beta

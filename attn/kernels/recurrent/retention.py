@@ -16,17 +16,18 @@ class Retention(FadingState):
     """o_n = sum over m <= n of gamma^(n - m) (q_n . k_m / sqrt(H)) v_m.
 
     Sun et al. 2023 (RetNet), section 2.1: equation 5 is `parallel`, 6 `recurrent` and 7
-    `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv)) time
-    in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to decode.
+    `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv))
+    time in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to
+    decode.
 
-    It decays by distance alone, whatever the sequence holds, and a padded key counts as a
-    position: it adds nothing, and what came before it decays by one step more.
+    It decays by distance alone, whatever the sequence holds, and a padded key counts as
+    a position: it adds nothing, and what came before it decays by one step more.
 
-    The paper's xPos at a scalar gamma is a rotation of queries and keys, which the layer
-    does (`positions="rotary"`). Its norm of each head's output is the layer's too, and
-    makes the paper's scalings of the scores (section 2.2) cancel, so that of them
-    1 / sqrt(H) alone is here. The gate swish(x W) of equation 8 is no part of a head's
-    attention, and not here.
+    The paper's xPos at a scalar gamma is a rotation of queries and keys, which the
+    layer does (`positions="rotary"`). Its norm of each head's output is the layer's
+    too, and makes the paper's scalings of the scores (section 2.2) cancel, so that of
+    them 1 / sqrt(H) alone is here. The gate swish(x W) of equation 8 is no part of a
+    head's attention, and not here.
     """
 
     name = "retention"

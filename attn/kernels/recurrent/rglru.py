@@ -27,16 +27,16 @@ class RGLRU(Kernel):
     """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t: De et al. 2024 (Griffin), 2.4.
 
     Equations 1 to 4, channel by channel, with a_t = a^(c r_t), a = sigmoid(Lambda) and
-    gates r_t and i_t that are sigmoids: q is what goes into the gate of the recurrence,
-    k what goes into that of the input, and v is x. O(T H) time, no matmul, and decoding
-    keeps H numbers. Each channel forgets at its own pace, so there is no one map, and
-    heads are no more than a way to divide channels.
+    gates r_t and i_t that are sigmoids: q is the argument of the recurrence gate, k
+    that of the input gate, and v is x. O(T H) time, no matmul, and decoding keeps H
+    numbers. Each channel decays at its own rate, so there is no one map, and heads only
+    divide the channels.
 
     The paper makes both gates from x itself, by block-diagonal maps with biases; ours
     are linear maps of what the layer is given, like x, and have no bias. What surrounds
-    it there, a convolution before and a branch of GeLU that multiplies the output, is
-    the business of a block, and is not here. The authors' code (recurrentgemma) puts 1
-    in place of the root at position 0 of a sequence, whose gated input then enters whole;
+    it there, a convolution before and a branch of GeLU that multiplies the output,
+    belongs to a block, and is not here. The authors' code (recurrentgemma) puts 1 in
+    place of the root at position 0 of a sequence, whose gated input then enters whole;
     ours has the root of equation 4 at every position.
     """
 

@@ -13,7 +13,7 @@ class SparseSoftmax(Softmax):
 
     A subclass is its knobs and its mask; the rest is `Softmax`, so tiles that the mask
     hides cost nothing in `blockwise` and in the libraries' kernels that take the mask.
-    Where the caller's mask hides every later key, the whole reach lies behind the query.
+    Where the caller's mask hides every later key, the whole window is before the query.
     """
 
     family = "sparse"

@@ -18,10 +18,10 @@ class BigBirdAttention(SparseSoftmax):
     first `num_global`, which also see all, and `num_random` of the others. O(T block
     (num_window + num_global + num_random)) time. Under `Causal()` each looks back only.
 
-    The random blocks are drawn once for a sequence of T tokens, by `seed`, the same in all
-    heads: it cannot take keys of another length than the queries (`cross`), nor positions
-    known at run time (`positions`), and a sequence padded to another length is another draw.
-    Decoding must keep all keys, since any block may be a later one's.
+    The random blocks are drawn once for a sequence of T tokens, by `seed`, the same in
+    all heads: it cannot take keys of another length than the queries (`cross`), nor
+    positions known at run time (`positions`), and a sequence padded to another length
+    is another draw. Decoding must keep all keys, since any block may be a later one's.
     """
 
     name = "bigbird"

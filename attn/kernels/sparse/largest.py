@@ -1,7 +1,7 @@
 """Selection of the k largest numbers of a row, in time that does not depend on k.
 
-Not `lax.top_k`, which on a mesh gathers all rows on each device. What is here counts and
-gathers within a row, so a mesh divides it as it divides the rows.
+Not `lax.top_k`, which on a mesh gathers all rows on each device. What is here counts
+and gathers within a row, so a mesh divides it as it divides the rows.
 """
 
 from collections.abc import Callable

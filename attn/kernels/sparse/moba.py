@@ -23,14 +23,16 @@ class MoBA(Kernel):
 
     The gate of block i is s_i = q . mean(K[I_i]); a query attends to the `num_blocks`
     blocks of highest gate, its own one always among them. No later block is chosen and
-    the own block is causal within ("causality in MoBA", same section). The choice itself
-    has no gradient, and no weights. O(T S H / block) time for the gates, which is
-    quadratic still, and O(T num_blocks block H) for the rest; memory follows likewise.
+    the own block is causal within ("causality in MoBA", same section). The choice
+    itself has no gradient, and no weights. O(T S H / block) time for the gates, which
+    is quadratic still, and O(T num_blocks block H) for the rest; memory follows
+    likewise.
 
     The paper is causal only. Without a mask our reading is that all blocks compete,
-    before and behind, and that the own one is always there. Of padding: a mean is over
-    real keys, and a block without any is never chosen. The own block is the one of
-    equal index, so that keys of another length than the queries are not supported.
+    before and after, and that the own one is always among the chosen. Of padding: a
+    mean is over real keys, and a block without any is never chosen. The own block is
+    the one of equal index, so that keys of another length than the queries are not
+    supported.
     """
 
     name = "moba"
@@ -117,13 +119,13 @@ def choose(
     """Chooses the blocks of highest gate; -1 where fewer are visible.
 
     Args:
-        gates: how much a query likes a block.
+        gates: the scores of blocks.
         real: whether a block has a real key.
         block: keys of a block.
         count: blocks to choose.
         ahead: whether a later block may be chosen.
         forced: blocks up to the query's own one that are chosen before all others.
-        first: likewise, of the first blocks of the sequence.
+        first: blocks at the start of the sequence that are chosen likewise.
     """
     T, M = gates.shape
     own, other = jnp.arange(T)[:, None] // block, jnp.arange(M)[None]

@@ -36,7 +36,8 @@ class NativeSparseAttention(Kernel):
       of the block's keys and of learned embeddings of the positions in it.
     - chosen (3.3.2, equations 8, 9 and 11): to the keys of `num_blocks` blocks, by the
       compressed attention's weights, each counted once for every `stride` keys that its
-      block shares with the chosen one. The first block and the two up to the query's own
+      block shares with the chosen one. The first block and the two up to the query's
+          own
       are always of them (section 4.1).
     - window (3.3.3): to the last `width` keys.
 
@@ -44,13 +45,13 @@ class NativeSparseAttention(Kernel):
     O(T (num_blocks block + width)) for the others. Memory follows: T S / block numbers
     for the choice, T num_blocks Hv for its parts, S H block / stride to compress.
 
-    Departures. A compressed value is a learned weighted mean over positions, the same for
-    all channels, so that one T × S map is applied to every channel; the paper's is an MLP
-    too. The paper's gates read the input of the layer, of which our query is a linear
-    map, rotated where positions are rotary. Its branches have keys and values of their
-    own; ours share one projection. It chooses once for all heads of a group, to save
-    memory traffic; each head here chooses for itself. Blocks that are compressed and
-    blocks that are chosen have one size (32 and 64 in the paper). Of padding: a
+    Departures. A compressed value is a learned weighted mean over positions, the same
+    for all channels, so that one T × S map is applied to every channel; the paper's is
+    an MLP too. The paper's gates read the input of the layer, of which our query is a
+    linear map, rotated where positions are rotary. Its branches have keys and values of
+    their own; ours share one projection. It chooses once for all heads of a group, to
+    save memory traffic; each head here chooses for itself. Blocks that are compressed
+    and blocks that are chosen have one size (32 and 64 in the paper). Of padding: a
     compressed block is made of its real keys, and is not there if it has none.
     """
 
@@ -212,8 +213,8 @@ class NativeSparseAttention(Kernel):
     def by_block(self, weights: Float[Array, "T few"], M: int) -> Float[Array, "T M"]:
         """Sums weights of compressed keys to importance of blocks (equation 9).
 
-        Of the compressed blocks that start in block j, the u-th shares ratio - u strides
-        with j and u with j + 1.
+        Of the compressed blocks that start in block j, the u-th shares ratio - u
+        strides with j and u with j + 1.
         """
         (T, few), ratio = weights.shape, self.block // self.stride
         weights = jnp.pad(weights, ((0, 0), (0, M * ratio - few)))

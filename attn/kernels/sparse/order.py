@@ -7,8 +7,8 @@ from jaxtyping import Array, Int
 def stable_order(numbers: Int[Array, "n"], bound: int) -> Int[Array, "n"]:
     """Computes `jnp.argsort` of integers in 0 .. bound - 1.
 
-    Number and position are sorted as one integer where they fit: on a CPU XLA sorts one array
-    in less time than two.
+    Number and position are sorted as one integer where they fit: on a CPU XLA sorts one
+    array in less time than two.
     """
     n = len(numbers)
     if bound * n > jnp.iinfo(numbers.dtype).max:

@@ -21,15 +21,15 @@ from attn.masks import FULL, Mask
 class Reformer(Kernel):
     """Softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
 
-    h(x) = argmax([x R; -x R]) with R normal, so similar vectors share a bucket. In every
-    round keys are sorted by bucket, then by position, and each bucket is split into chunks
-    from its own start. The chunk of a query is that of the last key of its bucket that is
-    not after its position, or of the first if there is none; it sees keys of its bucket
-    in that chunk, in the one before and, where the mask lets it look ahead, in the one
-    after. Rounds are united: a pair that N rounds show carries exp(score) / N in
-    each (appendix A), so it counts once. With B buckets and chunks of C keys a round
-    takes O((T + B C) C) time and memory beside the sorting; every pair is looked up in
-    all rounds.
+    h(x) = argmax([x R; -x R]) with R normal, so similar vectors share a bucket. In
+    every round keys are sorted by bucket, then by position, and each bucket is split
+    into chunks from its own start. The chunk of a query is that of the last key of its
+    bucket that is not after its position, or of the first if there is none; it sees
+    keys of its bucket in that chunk, in the one before and, where the mask lets it look
+    ahead, in the one after. Rounds are united: a pair that N rounds show carries
+    exp(score) / N in each (appendix A), so it counts once. With B buckets and chunks of
+    C keys a round takes O((T + B C) C) time and memory beside the sorting; every pair
+    is looked up in all rounds.
 
     Departures. The paper splits the whole sorted order, across buckets; there a later
     token moves the borders of chunks, and with them which earlier keys share one, so
@@ -37,9 +37,9 @@ class Reformer(Kernel):
     its bucket before it and on nothing else; for that the last chunk of a bucket is
     filled in part. The paper ties keys to queries; here both are hashed by the same R
     and keys are still divided by their length. It lets a token see itself only where
-    nothing else is shown, since a tied key answers itself loudest; here every token sees
-    its own position, which also leaves no query blind. Its chunks are 2 T / num_buckets
-    long, and see themselves and the one before, never the one after.
+    nothing else is shown, since a tied key answers itself loudest; here every token
+    sees its own position, which also leaves no query blind. Its chunks are 2 T /
+    num_buckets long, and see themselves and the one before, never the one after.
 
     Hashing is in float32 and passes no gradient. Padded keys are in no bucket.
     """

@@ -61,7 +61,7 @@ def routed_attention(
 
     Args:
         q, k, v: queries, keys and values.
-        chosen: numbers of key blocks, all different in a row; -1 chooses nothing.
+        chosen: indices of key blocks, all different in a row; -1 for none.
         block: keys of a block.
         mask: what may be seen of the blocks.
         scale: of the scores; H ** -0.5 unless given.
@@ -69,7 +69,9 @@ def routed_attention(
 
     Returns:
         The output and the log-sum-exp of the scores, at least float32. A query that
-        sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
+        sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that
+            see
+        it, and no others.
     """
     S, H = k.shape
     tiles = make_tiles(chosen, S, block)

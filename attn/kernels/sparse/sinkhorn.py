@@ -21,25 +21,26 @@ from attn.masks import Mask
 class SinkhornAttention(Kernel):
     """softmax(q [k; R k]^T / sqrt(H)) [v; R v] by blocks: Tay et al. 2020, section 3.
 
-    Keys are split into M blocks. A sorting network gives each block a row of M logits from
-    the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log space) turns
-    exp(logits / temperature) into R, nearly doubly stochastic: a soft permutation. Block
-    b of the queries sees its own keys, and the keys sum_j R[b, j] k_j, position by position.
-    O(T C + T M) time and O(T C + M^2) memory for blocks of C = `block`.
+    Keys are split into M blocks. A sorting network gives each block a row of M logits
+    from the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log
+    space) turns exp(logits / temperature) into R, nearly doubly stochastic: a soft
+    permutation. Block b of the queries sees its own keys, and the keys sum_j R[b, j]
+    k_j, position by position. O(T C + T M) time and O(T C + M^2) memory for blocks of C
+    = `block`.
 
     Padded keys are left out of every sum, and a block of padding alone is balanced by
-    itself, apart from the others. A position of a sorted block is seen where any block has
-    a real key there, so rows of the map sum to 1 only as nearly as rows of R do, and to
-    less where that position of another block is padding.
+    itself, apart from the others. A position of a sorted block is seen where any block
+    has a real key there, so rows of the map sum to 1 only as nearly as rows of R do,
+    and to less where that position of another block is padding.
 
-    Cannot be causal: columns are balanced over all blocks, so that R[b] knows what comes
-    after b. (The paper's causal balancing sums columns over earlier blocks alone, and its
-    summaries are of all that was read up to a block.) Made for one longest sequence; shorter
-    ones take the first outputs of the network.
+    Cannot be causal: columns are balanced over all blocks, so that R[b] knows what
+    comes after b. (The paper's causal balancing sums columns over earlier blocks alone,
+    and its summaries are of all that was read up to a block.) Made for one longest
+    sequence; shorter ones take the first outputs of the network.
 
-    Departures. The network reads a head's keys, not the layer's input, and has no biases.
-    Both blocks share one softmax. Gumbel noise is left out, so the same call gives
-    the same output.
+    Departures. The network reads a head's keys, not the layer's input, and has no
+    biases. Both blocks share one softmax. Gumbel noise is left out, so the same call
+    gives the same output.
     """
 
     name = "sinkhorn"

@@ -31,8 +31,8 @@ class TopK(Kernel):
     Exactly k keys where at least k are seen, the earlier of two that tie, and all of
     them where fewer are. Every score is computed, hidden ones too, and counted for each
     bit of a score: O(T S H) time, which is quadratic. What the paper saves is memory:
-    O(C S + C k (H + Hv)) for a chunk of C queries. To go back we keep which keys were
-    chosen, k numbers a query, and compute the scores of those alone anew.
+    O(C S + C k (H + Hv)) for a chunk of C queries. The backward pass keeps the
+    chosen indices, k a query, and recomputes the scores of those alone.
 
     The choice has no gradient: what was not chosen gets none. Log-sum-exps of disjoint
     keys do not merge to the k largest of their union, so it gives none.

@@ -50,10 +50,10 @@ class Restored:
 class Checkpoints:
     """The newest `keep` checkpoints of a run, in `directory`.
 
-    Each carries `experiment`, the JSON values of `identity`, in its seal.
-    A state is a tree of jax arrays (typed PRNG keys too) in dictionaries with string
-    keys, tuples and named tuples. Orbax would turn other keys into strings. Where several
-    processes share a run they share `directory`, and call each method together.
+    Each carries `experiment`, the JSON values of `identity`, in its seal. A state is a
+    tree of jax arrays (typed PRNG keys too) in dictionaries with string keys, tuples
+    and named tuples. Orbax would turn other keys into strings. Where several processes
+    share a run they share `directory`, and call each method together.
     """
 
     def __init__(

@@ -47,8 +47,8 @@ def restore_model(folder: Path, seed: int) -> Transformer:
     """Restores the model of the run in `folder`, with the newest weights of a seed.
 
     Raises:
-        UserError: there is no such seed, no good checkpoint, or only one from before the
-            end of a finished run.
+        UserError: there is no such seed, no good checkpoint, or only one from before
+            the end of a finished run.
     """
     config = RunFolder(folder).config()
     if config is None:
