@@ -1,4 +1,4 @@
-"""The public calls: a one-head kernel on all heads of all sequences.
+"""The public calls, which run a one-head kernel on all heads of all sequences.
 
 The lift from one head adds no collective: inputs sharded over batch and heads come out
 sharded over batch and heads, forward and backward. One key/value head that all devices
@@ -118,7 +118,7 @@ def effective_map(
     k: Float[Array, "B S K H"],
     **options: Unpack[CallOptions],
 ) -> Float[Array, "B N T S"]:
-    """The T x S map by which the kernel mixes the values, whatever its algorithm.
+    """Computes the T x S map by which the kernel mixes the values.
 
     A kernel that is linear in v and treats its channels alike returns its own map where
     v is the identity: `einsum("bnts,bsnv->btnv", map, v)` is `attend(...)`. Memory is

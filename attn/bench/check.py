@@ -21,7 +21,7 @@ compared."""
 
 @dataclass(frozen=True)
 class Inputs:
-    """q, k, v and the cotangent g of the output: standard normal, [B, T or S, N or K, H].
+    """Inputs q, k, v and the cotangent g, standard normal, [B, T or S, N or K, H].
 
     float32 arrays whose values the dtype of the case can hold, so every library gets
     the same numbers.

@@ -1,4 +1,4 @@
-"""A rival: a library's attention, made ready for a case."""
+"""The base of rivals: a library's attention, made ready for a case."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -53,7 +53,7 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
 def run_scaling(
     scaling: Scaling, rounds: int, rates: Mapping[str, float], watch: Watcher
 ) -> tuple[CaseRecord, ...]:
-    """Runs every mechanism at every length, interleaved; slow ones skip longer lengths."""
+    """Runs all mechanisms at all lengths, interleaved; slow ones skip long lengths."""
     everyone = {one.name: one for one in runners(scaling)}
     gone: dict[str, str] = {}
     found = []

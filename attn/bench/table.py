@@ -1,4 +1,4 @@
-"""A record as tables and files: targets, scaling, compiling, masks, then every case."""
+"""Tables and files of a record: targets, scaling, compiling, masks, cases."""
 
 from collections.abc import Sequence
 from itertools import groupby

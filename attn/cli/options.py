@@ -42,7 +42,7 @@ class Sweep(Where):
 
 @dataclass(frozen=True)
 class Listing:
-    """Names what there is."""
+    """Lists all experiments and studies."""
 
     json: bool = False
     """Print a JSON array, not a table."""

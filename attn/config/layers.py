@@ -78,7 +78,7 @@ class ShortConv(Layer):
 
 @dataclass(frozen=True)
 class MLP(Layer):
-    """gelu(x W) W': Vaswani et al. 2017, section 3.3, with gelu for relu."""
+    """A two-layer MLP, gelu(x W) W': Vaswani et al. 2017, section 3.3, but for gelu."""
 
     name = "mlp"
 

@@ -13,7 +13,9 @@ from attn.kernels.composed import Composed, SoftmaxOf
 
 @dataclass(frozen=True)
 class Differential(Composed):
-    """(softmax(q1 k1^T s) - lambda softmax(q2 k2^T s)) v: Ye et al. 2024, section 2.1.
+    """Differential attention: Ye et al. 2024, section 2.1.
+
+        (softmax(q1 k1^T s) - lambda softmax(q2 k2^T s)) v
 
     lambda = exp(a1 . b1) - exp(a2 . b2) + lambda_init of four learned vectors, and s =
     (H / 2)^-0.5. What both maps have in common cancels. A head of the paper has q1, q2,

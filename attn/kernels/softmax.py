@@ -15,7 +15,7 @@ from attn.masks import Mask
 
 @dataclass(frozen=True)
 class Softmax(Kernel):
-    """softmax(q k^T / sqrt(H)) v over the keys that the mask shows.
+    """Softmax attention, softmax(q k^T / sqrt(H)) v, over the keys that the mask shows.
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Time O(T S density); memory O(T S)
     by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's

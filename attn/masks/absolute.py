@@ -18,7 +18,7 @@ def first(start: Index, stop: Index, count: int) -> np.ndarray:
 
 @dataclass(frozen=True, repr=False)
 class Global(Mask):
-    """The first `num_tokens` see all keys, and all queries see them.
+    """A pattern of global tokens: the first `num_tokens` see and are seen by all.
 
     Beltagy et al. 2020 (Longformer), section 3.1. With T != S both the first queries
     and the first keys are meant.

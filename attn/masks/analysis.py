@@ -16,7 +16,7 @@ LEAF = 64
 
 
 def _chunks(mask: Pattern, T: int, S: int) -> Iterator[Runs] | None:
-    """The runs of queries 0..T-1, some rows at a time; None where the mask has none."""
+    """The runs of queries 0..T-1, in chunks of rows; None where the mask has none."""
     if mask.runs(np.arange(1), S) is None:
         return None
     return (mask.runs(np.arange(i, min(i + ROWS, T)), S) for i in range(0, T, ROWS))  # pyright: ignore[reportReturnType]

@@ -71,7 +71,7 @@ class Mask(Pattern):
     def band(
         self, T: int, S: int | None = None
     ) -> tuple[int | None, int | None] | None:
-        """The (left, right) of a mask that is `t - left <= s <= t + right` on T × S, else None.
+        """The (left, right) of a mask t - left <= s <= t + right on T × S, else None.
 
         A side that hides nothing is None; a number may be negative.
         """
@@ -87,7 +87,7 @@ class Mask(Pattern):
 
 @dataclass(frozen=True, repr=False)
 class Full(Mask):
-    """Every query sees every key."""
+    """The mask under which every query sees every key."""
 
     diagonal = True
 
@@ -106,7 +106,7 @@ FULL = Full()
 
 @dataclass(frozen=True, repr=False)
 class Pair(Mask):
-    """Two masks under one operator."""
+    """The base of two masks under one operator."""
 
     a: Mask
     b: Mask
@@ -126,7 +126,7 @@ class Pair(Mask):
 
 @dataclass(frozen=True, repr=False)
 class And(Pair):
-    """A pair is visible if both masks show it."""
+    """The intersection: a pair is visible if both masks show it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) & self.b.predicate(q, k)
@@ -145,7 +145,7 @@ class And(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Or(Pair):
-    """A pair is visible if either mask shows it."""
+    """The union: a pair is visible if either mask shows it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) | self.b.predicate(q, k)
@@ -163,7 +163,7 @@ class Or(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Not(Mask):
-    """A pair is visible if the other mask hides it."""
+    """The complement: a pair is visible if the other mask hides it."""
 
     a: Mask
 

@@ -146,7 +146,7 @@ class BigBird(BlockSparse):
 
     @cached_property
     def picks(self) -> np.ndarray:
-        """The random blocks of each block, int32 [M, num_random]; -1 where none is left."""
+        """The random blocks of each block, int32 [M, num_random]; -1 beyond them."""
         M, half = self.num_blocks, self.num_window // 2
         rows = np.arange(M)
         low = np.maximum(rows - half, self.num_global).clip(max=M)
@@ -198,7 +198,7 @@ class BigBird(BlockSparse):
 
 
 def draw(counts: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Draws `size` different numbers below each count: int64 [n, size], -1 for none left.
+    """Draws `size` distinct integers below each count: int64 [n, size], -1 beyond.
 
     Floyd's algorithm (Bentley 1987) on the raw bits of PCG64, which NumPy promises to
     keep; that of `Generator` it may change.

@@ -8,7 +8,7 @@ from attn.errors import UserError
 
 
 def whole(mask: Any, **least: int | None) -> None:
-    """Raises `UserError` unless each field is a whole number, and at least its value."""
+    """Raises `UserError` unless each field is an integer not below its minimum."""
     for name, low in least.items():
         value = getattr(mask, name)
         here = f"{type(mask).__name__}({name}={value!r})"

@@ -12,7 +12,7 @@ Index = Any
 
 
 class Tile(IntEnum):
-    """The verdict on a rectangle of the map; ordered, so that `&` is min and `|` is max."""
+    """The verdict on a tile; ordered, so that `&` is min and `|` is max."""
 
     EMPTY = 0
     PARTIAL = 1

@@ -17,7 +17,9 @@ from attn.parallel.rules import layout
 
 
 class LatentAttention(Attention):
-    """k = [c W_uk, rotary(x W_kr)] and v = c W_uv, where c = norm(x W_c) has R numbers.
+    """Multi-head latent attention from a latent c = norm(x W_c) of R numbers.
+
+        k = [c W_uk, rotary(x W_kr)],   v = c W_uv
 
     Equations 9 to 11 and 14 to 17; the norm is of section 3.1.2. Rotary positions
     rotate a part of `rope_dim` channels beside the H, whose key all heads share, since

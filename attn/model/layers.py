@@ -58,7 +58,7 @@ class ShortConv(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """gelu(x W) W' (`attn.config.MLP`)."""
+    """A two-layer MLP, gelu(x W) W' (`attn.config.MLP`)."""
 
     def __init__(self, spec: config.MLP, model: config.ModelConfig, rngs: nnx.Rngs):
         D, F = model.d_model, spec.d_ff or 0
@@ -81,7 +81,7 @@ class MLP(nnx.Module):
 
 
 class Residual(nnx.Module):
-    """x + dropout(layer(norm(x)))."""
+    """A residual branch, x + dropout(layer(norm(x)))."""
 
     def __init__(self, layer: nnx.Module, model: config.ModelConfig, rngs: nnx.Rngs):
         self.norm = nnx.RMSNorm(model.d_model, rngs=rngs)

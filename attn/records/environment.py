@@ -1,4 +1,4 @@
-"""The environment of a run: versions, devices, machine and source, without names or paths."""
+"""The environment of a run: versions, devices, machine, source; no names or paths."""
 
 import os
 import platform

@@ -176,7 +176,7 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any] | None:
-        """The values of `config.json`, or of a checkpoint where it is lost; None where neither.
+        """The values of `config.json`, or of a checkpoint where it is lost; else None.
 
         Raises:
           UserError: this is not the folder of a run.

@@ -35,7 +35,7 @@ def extend_seal(seal: Path, folder: Path, names: Collection[str]) -> None:
 
 
 def broken_seal(seal: Path, folder: Path, *, optional: Collection[str]) -> str | None:
-    """Says what is wrong with `folder` and names the file; None when nothing is.
+    """Describes the damage to `folder` and names the file; None if undamaged.
 
     Args:
       optional: files that may be there without being sealed.

@@ -44,7 +44,7 @@ class CallShape:
 
 @dataclass(frozen=True)
 class Backend:
-    """One library's kernel: its limits are class attributes, so they can be listed."""
+    """The base of the libraries' kernels; limits are class attributes, to be listed."""
 
     name: ClassVar[str]
     source: ClassVar[str]

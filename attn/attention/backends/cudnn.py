@@ -17,7 +17,7 @@ from attn.masks import Mask
 
 @dataclass(frozen=True)
 class Cudnn(Backend):
-    """Full, causal, and causal with a window to the left; lengths of each sequence.
+    """cuDNN's kernel: full, causal and causal-window masks; lengths of sequences.
 
     cuDNN masks by flags alone, to which the mask must be equal. Lengths with a window
     are unsupported: a query whose window lies past the last key would see nothing

@@ -12,7 +12,9 @@ from attn.kernels.lowrank.features import FeatureAttention
 
 @dataclass(frozen=True)
 class Based(FeatureAttention):
-    """phi(x) = [1, x, vec(x x^T) / sqrt 2]: Arora et al. 2024 (Based), section 4.
+    """Linear attention with a second-order Taylor map: Arora et al. 2024 (Based), 4.
+
+        phi(x) = [1, x, vec(x x^T) / sqrt 2]
 
     Of x = q W_q / d^(1/4), and k W_k / d^(1/4), phi(q) . phi(k) = 1 + s + s^2 / 2 for
     the score s = q W_q . k W_k / sqrt(d): near exp(s) where s is small, and never under

@@ -16,7 +16,9 @@ from attn.masks import FULL, Mask
 
 @dataclass(frozen=True)
 class Linformer(Kernel):
-    """softmax(q (E k)^T / sqrt(H)) F v: Wang et al. 2020, section 4, equation 7.
+    """Attention to keys projected along the sequence: Wang et al. 2020, equation 7.
+
+        softmax(q (E k)^T / sqrt(H)) F v
 
     E and F are learned, `rank` × S for each head, so O(T rank) time and memory. They
     mix all positions, so it cannot be causal, and it is made for one longest sequence;

@@ -15,7 +15,7 @@ from attn.kernels.lowrank.linear_state import normalise, with_ones
 
 @dataclass(frozen=True)
 class Performer(FeatureAttention):
-    """FAVOR+: Choromanski et al. 2021, section 2.3, lemma 1, and 2.4 (orthogonality).
+    """Random-feature attention (FAVOR+): Choromanski et al. 2021, sections 2.3, 2.4.
 
     phi(x)_r = exp(w_r . x' - |x'|^2 / 2) with x' = x / H^(1/4) and w_r normal, so the
     expectation of phi(q) . phi(k) is exp(q . k / sqrt(H)). O(T R Hv) time; an unbiased

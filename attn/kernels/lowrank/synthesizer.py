@@ -16,7 +16,7 @@ KINDS = ("dense", "random")
 
 @dataclass(frozen=True)
 class Synthesizer(Composed):
-    """softmax(scores) v with learned scores: Tay et al. 2020, section 3.
+    """Attention with learned scores, softmax(scores) v: Tay et al. 2020, section 3.
 
     "dense" has scores relu(q W1) W2: each token alone decides where it looks. "random",
     the paper's factorised one, has R1^T R2: the same map for every sequence. Both are

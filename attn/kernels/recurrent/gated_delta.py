@@ -17,7 +17,9 @@ SHORTEST = 1e-6
 
 @dataclass(frozen=True)
 class GatedDelta(FadingState):
-    """S_t = a_t S_{t-1} (I - b_t k_t k_t^T) + b_t v_t k_t^T,   o_t = S_t q_t.
+    """The gated delta rule: a matrix state that is corrected and decays.
+
+        S_t = a_t S_{t-1} (I - b_t k_t k_t^T) + b_t v_t k_t^T,   o_t = S_t q_t
 
     Yang, Kautz, Hatamizadeh 2024 (Gated Delta Networks), section 3.1, with their
     parallel form over chunks, section 3.3; the delta rule is Schlag et al. 2021,

@@ -13,7 +13,9 @@ from attn.kernels.recurrent.base import FadingState
 
 @dataclass(frozen=True)
 class Retention(FadingState):
-    """o_n = sum over m <= n of gamma^(n - m) (q_n . k_m / sqrt(H)) v_m.
+    """Retention: linear attention with exponential decay.
+
+        o_n = sum over m <= n of gamma^(n - m) (q_n . k_m / sqrt(H)) v_m
 
     Sun et al. 2023 (RetNet), section 2.1: equation 5 is `parallel`, 6 `recurrent` and 7
     `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv))

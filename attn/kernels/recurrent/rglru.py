@@ -24,7 +24,9 @@ GATES = 13
 
 @dataclass(frozen=True)
 class RGLRU(Kernel):
-    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t: De et al. 2024 (Griffin), 2.4.
+    """The real-gated linear recurrent unit: De et al. 2024 (Griffin), section 2.4.
+
+        h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t
 
     Equations 1 to 4, channel by channel, with a_t = a^(c r_t), a = sigmoid(Lambda) and
     gates r_t and i_t that are sigmoids: q is the argument of the recurrence gate, k

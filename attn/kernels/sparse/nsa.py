@@ -27,7 +27,9 @@ own."""
 
 @dataclass(frozen=True)
 class NativeSparseAttention(Kernel):
-    """sum over c of g_c o_c: Yuan et al. 2025, section 3, equation 5.
+    """Three sparse attentions, mixed by gates: Yuan et al. 2025, section 3, equation 5.
+
+        sum over c of g_c o_c
 
     Three softmax attentions of the same query, mixed by gates g = sigmoid(W q + b):
 

@@ -19,7 +19,9 @@ from attn.masks import Mask
 
 @dataclass(frozen=True)
 class SinkhornAttention(Kernel):
-    """softmax(q [k; R k]^T / sqrt(H)) [v; R v] by blocks: Tay et al. 2020, section 3.
+    """Attention to a block and a sorted block of keys: Tay et al. 2020, section 3.
+
+        softmax(q [k; R k]^T / sqrt(H)) [v; R v]
 
     Keys are split into M blocks. A sorting network gives each block a row of M logits
     from the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log

@@ -75,7 +75,7 @@ def restore_model(folder: Path, seed: int) -> Transformer:
 
 
 def _require_end(folder: Path, restored: Restored) -> None:
-    """Raises `UserError` where a finished run's newest good weights are not its last."""
+    """Raises `UserError` unless a finished run's newest good weights are its last."""
     if not (folder / "result.json").exists():
         return
     result, _ = read_result(folder)
