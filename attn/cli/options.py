@@ -62,7 +62,7 @@ class Reporting:
 
 @dataclass(frozen=True)
 class Overrides(Where):
-    """The options of an experiment that can be overridden, and where it runs."""
+    """Options that override fields of an experiment, and where it runs."""
 
     model: ModelConfig = ModelConfig()
     task: Task = Task()

@@ -23,7 +23,8 @@ class ModelConfig:
     """A transformer: a block of residual layers, repeated.
 
     Layers are written as names in `pattern`, or as specs in `block`, where each may
-    have sizes and a mechanism of its own. What a spec leaves open is the model's.
+    have sizes and a mechanism of its own. Fields that a spec leaves open are taken from
+    the model.
     """
 
     vocab_size: int | None = None

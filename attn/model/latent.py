@@ -21,11 +21,11 @@ class LatentAttention(Attention):
 
         k = [c W_uk, rotary(x W_kr)],   v = c W_uv
 
-    Equations 9 to 11 and 14 to 17; the norm is of section 3.1.2. Rotary positions
-    rotate a part of `rope_dim` channels beside the H, whose key all heads share, since
-    a rotation between W_uk and the query would bar `absorbed`. Decoding keeps R +
-    `rope_dim` numbers a token, whatever N. Queries come straight from x: their own low
-    rank (equations 12 and 13) saves no cache.
+    DeepSeek-V2 (2024), equations 9 to 11 and 14 to 17; norm of section 3.1.2. Rotary
+    positions rotate a part of `rope_dim` channels beside the H, whose key all heads
+    share, since a rotation between W_uk and the query would bar `absorbed`. Decoding
+    keeps R + `rope_dim` numbers a token, whatever N. Queries come straight from x:
+    their own low rank (equations 12 and 13) saves no cache.
     """
 
     def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
