@@ -144,7 +144,7 @@ def _library(name: str, times: Times, theme: Theme) -> Line:
 
 
 def _by_family(record: Record, theme: Theme) -> list[Panel]:
-    """Draws a row a family and a column a direction, softmax in every panel."""
+    """Makes a row of panels a family and a column a direction, softmax in each."""
     found = []
     for family in dict.fromkeys(one.family for one in record.growth):
         own = [one for one in record.growth if one.family == family]

@@ -85,7 +85,7 @@ def _growth(
 
 
 def _note(rows: Mapping[int, Row], mark: Row | None) -> str:
-    """The remark on a mechanism: its settings, and the first length that failed."""
+    """The remark on a mechanism: its settings, and the first length without samples."""
     said = [mark.reason] if mark is not None and mark.ms and mark.reason else []
     for tokens, row in sorted(rows.items()):
         if row.ms is None:

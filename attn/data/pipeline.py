@@ -21,7 +21,7 @@ READ_AHEAD = 2
 def cut_steps(
     start: int, stop: int, *, longest: int, every: Sequence[int] = ()
 ) -> tuple[int, ...]:
-    """Splits the steps from `start` to `stop` into calls, and yields their lengths.
+    """Splits the steps from `start` to `stop` into calls; returns their lengths.
 
     None is over `longest`, and one ends at each multiple of each of `every`.
     """

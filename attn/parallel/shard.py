@@ -60,8 +60,8 @@ def over_mesh(
     infos = q_info, kv_info
     of_infos = jax.tree.map(lambda x: P(batch, *[None] * (x.ndim - 1)), infos)
     specs = (scoring_spec(scoring, batch, heads), *of_infos)
-    # Outputs of the libraries' kernels do not record the axes that they vary over, so
-    # that check is off.
+    # Kernels' outputs do not record the mesh axes that they vary over, so that check
+    # is off.
     return jax.shard_map(
         run,
         mesh=jax.typeof(q).sharding.mesh,

@@ -133,7 +133,7 @@ def _expressions(task: ListOps) -> Rows:
 
 
 def root_view(tokens: Integer[np.ndarray, "n T"]) -> Int[np.ndarray, "n 3"]:
-    """Makes [n, 3]: root operator, its value over direct digits (-1: none), nesting."""
+    """Makes [n, 3]: root operator, value over direct digits (-1: none), nested."""
     opens, closes = (tokens >= MIN) & (tokens < CLOSE), tokens == CLOSE
     depth = np.cumsum(opens, axis=1) - np.cumsum(closes, axis=1)
     leaf = (depth == 1) & (tokens >= 1) & (tokens < MIN)

@@ -21,12 +21,12 @@ SPANS = (1024, 768, 512, 384, 256)
 LOAD = 32
 """The cost of reading one token of a tile, in scores."""
 MASKED = 1.4
-"""The cost of a score that has to be masked, in scores."""
+"""The cost of a masked tile over that of one without a mask."""
 MOST_TILES = 2**16
 """The number of tiles at the largest block sizes beyond which no others are tried."""
 ALONE, ALONE_BELOW = 1.6, 2**17
-"""The cost of a score in tiles that XLA runs on one core, and the scores of a head's
-tile below which it does."""
+"""The cost of tiles that XLA runs on one core over that of others, and the scores of a
+head's tile below which it does."""
 
 
 class BlockSizes(NamedTuple):
