@@ -1,4 +1,4 @@
-"""The one door of the laboratory.
+"""The command line of the laboratory.
 
     python launch.py list [--json]             names, claims, minutes
     python launch.py show NAME [overrides]     config, parameters, FLOPs, bytes
@@ -28,27 +28,27 @@ COMMANDS = {
     "inspect": "commands.inspect",
     "bench": "commands.bench",
 }
-"""Each command word, and the function of `attn.cli` that does it."""
+"""The function of `attn.cli` that runs each command."""
 HEAVY = ("run", "compare", "sweep", "inspect", "bench")
-"""The commands that compile and compute."""
+"""Commands that compile and compute."""
 
 
 def registry():
-    """The experiments by name; importing them is what takes the time of `list`."""
+    """The experiments by name; their import is most of the time that `list` takes."""
     import experiments.registry
 
     return experiments.registry
 
 
 def benchmarks():
-    """The suites of `bench`, and where their results lie."""
+    """The suites of `bench`, and the folder of their results."""
     import experiments.benchmarks
 
     return experiments.benchmarks
 
 
 def main(words: Sequence[str]) -> int:
-    """Runs one command; gives its exit code."""
+    """Runs one command; returns its exit code."""
     from attn.cli import ending
 
     return ending.run(lambda: _command(words))

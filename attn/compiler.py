@@ -1,10 +1,11 @@
-"""The faults of the compiler that is installed, and the flag that turns them off."""
+"""Known faults of the installed compiler, and the flag that works around them."""
 
 import os
 import warnings
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type="
-"""Empty, it keeps XLA from handing fusions to YNNPACK; XLA reads it once, at its start."""
+"""The flag whose empty value keeps XLA from using YNNPACK for fusions; XLA reads it
+once, at its start."""
 
 FAULTS = {
     "0.10.2": "returns wrong numbers for some CPU programs (jax issue 39103)",
@@ -14,7 +15,7 @@ FAULTS = {
 
 
 def fault() -> str | None:
-    """The fault that programs for a CPU are exposed to; None where there is none."""
+    """The compiler fault that CPU programs are exposed to; None where there is none."""
     from jaxlib import __version__ as version
 
     if FLAG in os.environ.get("XLA_FLAGS", ""):
@@ -23,13 +24,13 @@ def fault() -> str | None:
 
 
 def flags() -> str:
-    """The user's `XLA_FLAGS`, with `FLAG` where it is needed; to be set before jax starts."""
+    """The user's `XLA_FLAGS`, and `FLAG` where needed; to be set before jax starts."""
     mine = os.environ.get("XLA_FLAGS", "")
     return f"{mine} {FLAG}".strip() if fault() else mine
 
 
 def warn_if_exposed() -> None:
-    """Warns whoever computes on a CPU with a faulty jaxlib and without the flag."""
+    """Warns on a CPU with a faulty jaxlib and without the flag."""
     import jax
 
     found = fault()

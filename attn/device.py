@@ -1,4 +1,4 @@
-"""The device that a program is traced for, which need not be in this machine."""
+"""The device that a program is traced for, which this machine need not have."""
 
 import re
 from functools import cache
@@ -16,15 +16,17 @@ NVIDIA = (
     ),
     (7.0, r"V100|T4|TITAN V|TITAN RTX|RTX 20\d\d|Quadro RTX|GTX 16"),
 )
-"""Compute capability, rounded down to its generation, by name; NVIDIA's CUDA GPUs page."""
+"""Compute capability, rounded down to its generation, by name, from NVIDIA's page of
+CUDA GPUs."""
 
 
 def device_kind() -> str:
-    """The kind of device: of the mesh in force, else of the default device.
+    """The device kind of the current mesh, else of the default device.
 
     A mesh over a described topology (`jax.experimental.topologies`) carries the kind of
-    its devices, so a program compiled for a TPU pod on a laptop gets the kernels of that
-    pod. The mesh in force is part of the key of `jax.jit`'s cache, and so is this choice.
+    its devices, so a program compiled for a TPU pod on a laptop gets the kernels of
+    that pod. The mesh in force is part of the key of `jax.jit`'s cache, and so is this
+    choice.
 
     Returns:
         jax's `device_kind`: "cpu", "NVIDIA H200", "TPU v5 lite".
@@ -53,10 +55,10 @@ def generation(kind: str) -> float | None:
 
 @cache
 def cpu_multiplies() -> frozenset[str]:
-    """The 16-bit dtypes that this machine's CPU has instructions to multiply in."""
+    """The 16-bit dtypes that this machine's CPU can multiply natively."""
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set()
-    # The names that Linux gives them on x86 and on Arm.
+    # Linux's names of the features on x86 and on Arm.
     bfloat16 = {"avx512_bf16", "amx_bf16", "bf16"} & flags
     float16 = {"avx512_fp16", "amx_fp16", "asimdhp"} & flags
     return frozenset(["bfloat16"] * bool(bfloat16) + ["float16"] * bool(float16))

@@ -1,4 +1,4 @@
-"""Errors of the user, told apart from our own.
+"""Errors caused by the user, as distinct from bugs.
 
 `launch.py` prints a `UserError` as one line and exits with 2; anything else is a
 bug and keeps its traceback.
@@ -7,15 +7,15 @@ bug and keeps its traceback.
 from collections.abc import Iterable
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 75
-"""Exit codes beside 0; the last is EX_TEMPFAIL: stopped by a signal, and resumable."""
+"""Exit codes other than 0; the last is EX_TEMPFAIL: stopped by a signal, resumable."""
 
 
 class UserError(ValueError):
-    """A request that cannot be met; the message names the field, the value, the way out."""
+    """A request that cannot be met; the message names field, value and remedy."""
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:
-    """The error for a name that is not among `names`, with the nearest that is."""
+    """Makes the error for a name that is not in `names`, with the nearest that is."""
     from difflib import get_close_matches
 
     names = sorted(names)

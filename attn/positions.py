@@ -1,4 +1,4 @@
-"""How a token knows its position: in its vector, or in a bias of the scores."""
+"""Position encodings: in the token vectors, by rotation, or in a bias of the scores."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from attn.errors import UserError
 
 
 def sinusoidal(positions: Num[Array, "*L"], D: int) -> Float[Array, "*L D"]:
-    """Vaswani et al. 2017, section 3.5: sines, then cosines, of 10000^(-2i/D) t.
+    """Computes sines, then cosines, of 10000^(-2i/D) t: Vaswani et al. 2017, 3.5.
 
     Float32, or the dtype of float64 positions.
     """
@@ -28,28 +28,30 @@ def rotary(
     *,
     base: float = 10_000.0,
 ) -> Float[Array, "B T N H"]:
-    """Turns the pairs (x_i, x_{i + H/2}) by their position: Su et al. 2021, equation 34.
+    """Rotates the pairs (x_i, x_{i + H/2}) by position: Su et al. 2021, equation 34.
 
-    Scores of turned queries and keys depend on their distance only. Angles and products
-    are float32, of float64 `x` float64.
+    Scores of rotated queries and keys depend on their distance only. Angles and
+    products are float32, of float64 `x` float64.
 
     Args:
-        positions: where the tokens stand; 0, 1, 2, ... unless given.
-        base: pair i turns by base^(-2i/H) a position.
+        positions: of the tokens; 0, 1, 2, ... unless given.
+        base: pair i is rotated by base^(-2i/H) a position.
 
     Raises:
         UserError: H is odd.
     """
     T, H = x.shape[1], x.shape[-1]
     if H % 2:
-        raise UserError(f"head dim {H} is odd, and rotary positions turn pairs")
+        raise UserError(
+            f"head dim {H} is odd; rotary positions rotate pairs of channels"
+        )
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     at = jnp.arange(T)[None] if positions is None else positions
     angles = _angles(at, H // 2, 2 / H, base, dtype)[:, :, None]
     sin, cos = jnp.sin(angles), jnp.cos(angles)
     a, b = jnp.split(x.astype(dtype), 2, axis=-1)
-    turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-    return turned.astype(x.dtype)
+    rotated = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    return rotated.astype(x.dtype)
 
 
 def _angles(
@@ -73,7 +75,7 @@ class RelativeBias:
         raise NotImplementedError
 
     def tile(self, distance: Int[Array, ""], C: int, D: int) -> Float[Array, "*heads C D"]:  # fmt: skip
-        """The bias of C queries and D keys; `distance` is that of the first of both."""
+        """The bias of C queries and D keys; `distance` is that of their first ones."""
         # All pairs on a diagonal share a value: compute one each, and shear them.
         band = self.at(distance + jnp.arange(1 - C, D))
         *heads, width = band.shape
@@ -86,10 +88,10 @@ class RelativeBias:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Alibi(RelativeBias):
-    """-slope |s - t|: Press et al. 2022 (ALiBi), section 3."""
+    """The bias -slope |s - t|: Press et al. 2022 (ALiBi), section 3."""
 
     slopes: Any
-    """[*heads]: how fast a head forgets, as `alibi_slopes` gives them."""
+    """Slopes [*heads]: the decay of each head, as from `alibi_slopes`."""
 
     def at(self, distance):
         heads, axes = self.slopes.ndim, distance.ndim
@@ -101,7 +103,7 @@ class Alibi(RelativeBias):
 
 
 def alibi_slopes(N: int) -> Float[Array, "N"]:
-    """Slopes of N heads: Press et al. 2022, section 3 and footnote 10.
+    """Computes the slopes of N heads: Press et al. 2022, section 3 and footnote 10.
 
     The geometric sequence from 2^(-8/N); where N is no power of two, that of the power
     below, then every other one of the power above.
@@ -115,20 +117,20 @@ def alibi_slopes(N: int) -> Float[Array, "N"]:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class T5Bias(RelativeBias):
-    """A learned number for each bucket of distances: Raffel et al. 2020, section 2.1.
+    """A learned bias for each bucket of distances: Raffel et al. 2020, section 2.1.
 
     The first half of the buckets of a direction hold one distance each; the others grow
     logarithmically up to `max_distance`, and the last takes all beyond.
     """
 
     table: Any
-    """[*heads, L]."""
+    """The learned bias of each bucket, [*heads, L]."""
     bidirectional: bool = field(default=True, metadata={"static": True})
     """Whether keys after the query have buckets of their own, as in an encoder."""
     max_distance: int = field(default=128, metadata={"static": True})
 
     def bucket(self, distance: Int[Array, "*L"]) -> Int[Array, "*L"]:
-        """Which of the buckets a distance reads, exact at every edge."""
+        """The bucket of each distance, exact at every edge."""
         L = self.table.shape[-1]
         behind = -distance
         first = jnp.zeros_like(distance)
@@ -147,7 +149,7 @@ class T5Bias(RelativeBias):
 
 
 def _edges(exact: int, n: int, max_distance: int) -> list[int]:
-    """The first distance of each of n logarithmic buckets from `exact` on, but the first.
+    """The first distance of each logarithmic bucket from `exact` on but the first.
 
     log(d / exact) / log(max_distance / exact) n >= j in whole numbers: a logarithm in
     float32 rounds the edges that are whole distances to either side.

@@ -1,4 +1,4 @@
-"""What this laboratory claims, and how it tests it. Importing registers everything."""
+"""The experiments of this laboratory; importing the package registers them all."""
 
 from experiments import families, heads, images, mechanisms, trees
 

@@ -1,4 +1,4 @@
-"""Dense, sparse and low-rank attention at equal size: what does each give up?
+"""A study of dense, sparse and low-rank attention at equal size.
 
     python launch.py compare
 

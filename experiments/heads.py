@@ -1,4 +1,4 @@
-"""How many heads? One is too few for some tasks; when are they too many?
+"""A study of the number of heads: too few for some tasks, and when too many.
 
     python launch.py run heads
 

@@ -1,4 +1,4 @@
-"""Which mechanisms read an image from its pixels, one after the other?
+"""A study of mechanisms on images, read pixel by pixel.
 
     python launch.py run images
 

@@ -1,4 +1,4 @@
-"""The mechanisms that studies compare, and how one replaces another fairly."""
+"""The mechanisms that studies compare, and their substitution at equal parameters."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from attn.kernels import (
 def line_up(
     *, width: int, num_global: int, num_features: int, rank: int | None = None
 ) -> tuple[Kernel, ...]:
-    """One of each mechanism, dense to low rank; Linformer where `rank` is given."""
+    """One of each mechanism, dense to low-rank; Linformer where `rank` is given."""
     mechanisms = (
         Softmax(),
         WindowAttention(width=width),
@@ -30,7 +30,7 @@ def line_up(
 
 
 def under(base: Experiment, mechanisms: tuple[Kernel, ...]) -> tuple[Experiment, ...]:
-    """`base` with each mechanism at equal parameters, named for both.
+    """Makes `base` with each mechanism, at equal parameters.
 
     What a mechanism owns is taken from the hidden layer. Where there is none, only
     mechanisms that own nothing are equal, and a test holds it.

@@ -1,4 +1,4 @@
-"""Every mechanism at equal size, on recall and on real images: the whole table.
+"""A study of every mechanism at equal size, on recall and on real images.
 
     python launch.py compare --all
 
@@ -29,7 +29,7 @@ KNOBS: dict[str, dict[str, int]] = {
     "nystrom": {"num_landmarks": 16},
     "synthesizer": {"rank": 16},
 }
-"""Of mechanisms whose defaults are made for longer texts than 64 tokens."""
+"""Knobs of mechanisms whose defaults are made for sequences longer than 64 tokens."""
 
 BLOCK = ("short_conv", "attention", "mlp")
 
@@ -56,7 +56,7 @@ def line_up() -> tuple[Kernel, ...]:
 
 
 def able(*needs: str) -> tuple[Kernel, ...]:
-    """Those that can do all of these."""
+    """The mechanisms that have all of these capabilities."""
     return tuple(kernel for kernel in line_up() if kernel.can.issuperset(needs))
 
 

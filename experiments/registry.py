@@ -1,4 +1,4 @@
-"""The names of what can be run: experiments, and studies that compare some of them."""
+"""The registry of experiments, and of studies that compare some of them."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ class Study:
     """The sentence that the table will support or refute."""
     experiments: tuple[Experiment, ...]
     minutes: float
-    """To expect on two CPU cores."""
+    """The expected minutes on two CPU cores."""
 
 
 _REGISTRY: dict[str, Experiment | Study] = {}
 
 
 def register(*items: Experiment | Study) -> None:
-    """Makes items known by name; a study brings its experiments along.
+    """Registers items by name; a study brings its experiments.
 
     Raises:
         UserError: a name is taken.
@@ -36,7 +36,7 @@ def register(*items: Experiment | Study) -> None:
 
 
 def get(name: str) -> Experiment | Study:
-    """The item of that name.
+    """Returns the item of that name.
 
     Raises:
         UserError: there is none; the nearest name is offered.
@@ -47,5 +47,5 @@ def get(name: str) -> Experiment | Study:
 
 
 def everything() -> tuple[Experiment | Study, ...]:
-    """All items, in the order they were registered."""
+    """All items, in order of registration."""
     return tuple(_REGISTRY.values())

@@ -1,8 +1,8 @@
-"""Does ListOps measure attention, or whether a model reads its first symbol?
+"""A study of whether ListOps measures attention, or reading the first symbol.
 
     python launch.py run trees
 
-Long Range Arena's rules on short texts, padding masked for every mechanism. The
+Long Range Arena's rules on short expressions, padding masked for every mechanism. The
 baselines name the root operator alone, and the root with its own digits.
 """
 

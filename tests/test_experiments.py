@@ -53,7 +53,7 @@ def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
         params = [cost.count_params(e) for e in group]
         assert max(params) <= 1.01 * min(params)
         assert len({(e.train, e.seeds) for e in group}) == 1
-        # What looks ahead only where it may, and what never does, read the same text.
+        # What looks ahead only where it may, and what never does, read the same sequence.
         same = {"kernel": Softmax(), "d_ff": 1, "num_heads": 1, "causal": False}
         assert len({replace(e.model, **same) for e in group}) == 1
 

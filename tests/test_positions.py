@@ -34,7 +34,7 @@ def test_sinusoidal_takes_positions_of_any_shape_in_their_own_precision():
         np.testing.assert_allclose(table, expected, rtol=0, atol=1e-14)
 
 
-def turned(x: np.ndarray, T: int) -> np.ndarray:
+def rotated(x: np.ndarray, T: int) -> np.ndarray:
     """One vector [H] at every position: [T, H]."""
     every = jnp.broadcast_to(jnp.asarray(x)[None, None, None], (1, T, 1, x.size))
     return np.asarray(jax.jit(rotary)(every))[0, :, 0]
@@ -42,7 +42,7 @@ def turned(x: np.ndarray, T: int) -> np.ndarray:
 
 def test_rotary_is_its_formula():
     x = np.random.default_rng(0).normal(size=6).astype(np.float32)
-    out = turned(x, 40)
+    out = rotated(x, 40)
     for t in (0, 1, 39):
         for i in range(3):
             angle = t / 10_000 ** (2 * i / 6)
@@ -54,7 +54,7 @@ def test_rotary_is_its_formula():
 def test_rotary_scores_depend_on_distance_only():
     random = np.random.default_rng(1)
     q, k = random.normal(size=(2, 8)).astype(np.float32)
-    scores = turned(q, 64) @ turned(k, 64).T
+    scores = rotated(q, 64) @ rotated(k, 64).T
     for distance in (-20, -3, 0, 1, 17):
         along = np.diagonal(scores, distance)
         np.testing.assert_allclose(along, along[0], atol=2e-5)
@@ -75,8 +75,8 @@ def by_complex_numbers(x, positions, base):
     """Rotary in NumPy, float64, of x [B, T, N, H] at positions [B, T]."""
     C = x.shape[-1] // 2
     angles = positions[..., None, None] * base ** (-np.arange(C) / C)
-    turned = (x[..., :C] + 1j * x[..., C:]) * np.exp(1j * angles)
-    return np.concatenate([turned.real, turned.imag], axis=-1)
+    rotated = (x[..., :C] + 1j * x[..., C:]) * np.exp(1j * angles)
+    return np.concatenate([rotated.real, rotated.imag], axis=-1)
 
 
 @pytest.mark.parametrize("base", [10_000.0, 500_000.0])

@@ -1,4 +1,4 @@
-"""From one head to all heads of a model: the public calls of this package."""
+"""The public calls of this package: from one head to all heads of a model."""
 
 from attn import compiler
 from attn.attention.api import attend, attend_with_lse, effective_map

@@ -1,4 +1,4 @@
-"""The public calls: a one-head kernel on all heads of all sequences.
+"""The public calls, which run a one-head kernel on all heads of all sequences.
 
 The lift from one head adds no collective: inputs sharded over batch and heads come out
 sharded over batch and heads, forward and backward. One key/value head that all devices
@@ -50,28 +50,28 @@ def attend(
         mask: what may be seen; everything unless given. `PerHead` gives each query
             head its own.
         bias: added to the scaled scores: an array, or one that is computed from
-            distances (`attn.positions`) and never held. A kernel's soft-cap caps their
-            sum, and no other order is offered.
+            distances (`attn.positions`) and never stored. A kernel's soft-cap caps
+            their sum, and no other order is offered.
         kv_mask: True where a key is real, False where it is padding.
         q_segment_ids, kv_segment_ids: a query sees the keys of its own segment; both
             or neither. Not negative.
-        q_positions, kv_positions: where the tokens stand, for the mask and for a bias
+        q_positions, kv_positions: positions of the tokens, for the mask and for a bias
             of distances; 0, 1, 2, ... unless given.
-        q_lengths, kv_lengths: the first so many queries and keys are real. A query
-            beyond gives 0.
-        weights: what `kernel.init` gave, stacked over N heads in front.
+        q_lengths, kv_lengths: numbers of real queries and keys; the others are
+            padding. A padded query gives 0.
+        weights: from `kernel.init`, stacked over N heads in front.
         scale: of the scores; H ** -0.5 unless given.
-        impl: one of `kernel.implementations` or `kernel.backends`, or `auto`. A named one
-            never falls back.
+        impl: one of `kernel.implementations` or `kernel.backends`, or `auto`. A named
+            one never falls back.
 
     Returns:
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
         Gradients may be differentiated again in both modes; forward mode of the call
-        itself (`jax.jvp`, `jax.jacfwd`) needs impl="dense" where it would get tiles.
+        itself (`jax.jvp`, `jax.jacfwd`) needs impl="dense" where blockwise would run.
 
     Raises:
-        UserError: arguments disagree or would be misread, or the kernel has not the
-            capability asked for.
+        UserError: arguments disagree or would be misread, or the kernel lacks a
+            required capability.
     """
     call = make_call(
         kernel,
@@ -103,7 +103,7 @@ def attend_with_lse(
     impl: str = "auto",
     **options: Unpack[CallOptions],
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`attend`, and the float32 log-sum-exp of the scores, differentiable.
+    """Runs `attend`, and returns the scores' float32 log-sum-exp too; differentiable.
 
     Two outputs over disjoint keys merge exactly with their log-sum-exps.
     """
@@ -118,7 +118,7 @@ def effective_map(
     k: Float[Array, "B S K H"],
     **options: Unpack[CallOptions],
 ) -> Float[Array, "B N T S"]:
-    """The T x S map by which the kernel mixes the values, whatever its algorithm.
+    """Computes the T x S map by which the kernel mixes the values.
 
     A kernel that is linear in v and treats its channels alike returns its own map where
     v is the identity: `einsum("bnts,bsnv->btnv", map, v)` is `attend(...)`. Memory is

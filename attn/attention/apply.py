@@ -1,4 +1,4 @@
-"""Under `attend`: the layout of a call over masks, heads, groups and batch."""
+"""The mapping of a one-head kernel over masks, heads, groups and batch."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ from attn.positions import RelativeBias
 
 
 def run(call: Call, impl: str, lse: bool = False) -> Any:
-    """The output [B, T, N, Hv], and with `lse` the log-sum-exp [B, T, N] beside it."""
+    """Computes the output [B, T, N, Hv], and with `lse` the log-sum-exp [B, T, N]."""
     if isinstance(call.mask, PerHead):
         return _by_mask(call, call.mask, impl, lse)
     chosen, reasons = choose_implementation(call.kernel, call.shape(lse), impl)
@@ -42,14 +42,14 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
             kv_info=call.kv_info,
         )
     k, v = spread(call.q, call.k, call.v)
-    # Outputs of padded queries are made 0 after all, whatever they saw.
+    # Outputs of padded queries are set to 0 below, whatever they see.
     real, q_info = call.q_info.real(call.q.shape[1]), call.q_info
     q_info = TokenInfo(q_info.segment_ids, q_info.positions)
     call = replace(call, k=k, v=v, q_info=q_info)
     out: Any
     if isinstance(call.kernel, Composed) and chosen == "blockwise":
         out = _composed(call, call.kernel)
-    elif call.kernel.lifted and chosen == "blockwise":
+    elif call.kernel.over_all_heads and chosen == "blockwise":
         both = blockwise(call)
         out = both if lse else both[0]
     else:
@@ -66,7 +66,7 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
 
 
 def _by_mask(call: Call, mask: PerHead, impl: str, lse: bool) -> Any:
-    """Each mask on its own heads, then the heads in their order again."""
+    """Runs the heads of each mask in a call of their own, then restores their order."""
     spec = explicit_spec(call.q)
     if spec is not None and spec[2] is not None and ways(call.q, spec[2]) > 1:
         raise UserError(
@@ -83,7 +83,7 @@ def _by_mask(call: Call, mask: PerHead, impl: str, lse: bool) -> Any:
 
 
 def _heads_by_mask(masks: tuple[Mask, ...], G: int) -> list[tuple[Mask, list[int]]]:
-    """Heads of one mask, equally many of each key/value head that they read."""
+    """Groups heads by mask; all key/value heads of a group serve equally many."""
     groups: dict[tuple[Mask, int], list[int]] = {}
     for mask in dict.fromkeys(masks):
         own = [n for n, other in enumerate(masks) if other == mask]
@@ -94,7 +94,7 @@ def _heads_by_mask(masks: tuple[Mask, ...], G: int) -> list[tuple[Mask, list[int
 
 
 def _pick(call: Call, mask: Mask, heads: list[int]) -> Call:
-    """The call of some of its heads, under one mask."""
+    """Selects some heads of a call, under one mask."""
     G = call.q.shape[2] // call.k.shape[2]
     kv = np.array(sorted({n // G for n in heads}))
     own, bias = np.array(heads), call.scoring.bias
@@ -114,7 +114,7 @@ def _pick(call: Call, mask: Mask, heads: list[int]) -> Call:
 
 
 def _composed(call: Call, kernel: Composed) -> Array:
-    """A mechanism made of softmax attentions: tiles of all heads for each of them."""
+    """Runs a mechanism made of softmax attentions, each blockwise over all heads."""
     whole, scoring = call.q, call.scoring
     bare = replace(call, kernel=Softmax(), weights=None)
 
@@ -129,17 +129,17 @@ def _composed(call: Call, kernel: Composed) -> Array:
 
 
 def _one_head(call: Call, form: str, lse: bool) -> Any:
-    """The kernel on each head, by vmap over batch, key/value heads and groups.
+    """Maps the kernel over batch, key/value heads and groups with `vmap`.
 
-    It is given the parts of the call that tell anything, of which `check` knows that it
-    takes them.
+    It is given the optional parts of the call that are set, which `check` has made sure
+    that it takes.
     """
     kernel, (N, K) = call.kernel, (call.q.shape[2], call.k.shape[2])
     groups = (K, N // K)
     one: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
-    if len(kernel.implementations) > 1 and not kernel.lifted:
+    if len(kernel.implementations) > 1 and not kernel.over_all_heads:
         one = partial(one, form=form)
-    # Of each part: its arrays, and their axis at the maps over batch, K and G.
+    # For each part: its arrays, and their axes for `vmap` over batch, K and G.
     parts: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {}
     if call.weights:
         stacked = jax.tree.map(lambda x: split(x, 0, groups), call.weights)
@@ -163,7 +163,7 @@ def _one_head(call: Call, form: str, lse: bool) -> Any:
 
 
 def _grouped(scoring: Scoring, groups: tuple[int, int]) -> tuple[Scoring, tuple]:
-    """The bias with heads as (K, G), and without the axes [#B, #N] that it shares."""
+    """The bias with heads split into (K, G), less the axes [#B, #N] that it shares."""
     bias, axes = scoring.bias, (None, 0, 0)
     if isinstance(bias, RelativeBias):
         bias = jax.tree.map(lambda x: split(x, 0, groups), bias)

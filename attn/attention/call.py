@@ -1,4 +1,4 @@
-"""One call of `attend`: its arguments in one object."""
+"""The arguments of one call of `attend`, in one object."""
 
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
@@ -11,13 +11,13 @@ from attn.device import device_kind
 from attn.errors import unknown
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask, PerHead
 from attn.positions import RelativeBias
 
 
 class CallOptions(TypedDict, total=False):
-    """What a call may ask beside its kernel and its arrays, as `attend` documents it."""
+    """The optional arguments of a call, as `attend` documents them."""
 
     mask: Mask | None
     bias: Float[Array, "#B #N T S"] | RelativeBias | None
@@ -35,7 +35,7 @@ class CallOptions(TypedDict, total=False):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Call:
-    """The arguments of one call, as they go from `attend` to the tile."""
+    """The arguments of one call, as they pass from `attend` to the tiles."""
 
     kernel: Kernel = field(metadata={"static": True})
     q: Any
@@ -44,27 +44,27 @@ class Call:
     mask: Any = field(default=FULL, metadata={"static": True})
     weights: Any = None
     scoring: Scoring = PLAIN
-    q_info: TokenInfo = NOTHING_TOLD
-    kv_info: TokenInfo = NOTHING_TOLD
+    q_info: TokenInfo = NO_INFO
+    kv_info: TokenInfo = NO_INFO
 
     @property
     def pattern(self) -> Mask:
-        """What a query sees, by the mask and by the kernel."""
+        """The mask in force: the caller's, and the kernel's own."""
         return self.kernel.pattern(self.mask, self.q.shape[1], self.k.shape[1])
 
     @property
     def whole_scoring(self) -> Scoring:
-        """How scores are made, by the call and by the kernel."""
+        """The scoring in force: the call's, and the kernel's own."""
         return self.kernel.own_scoring(self.scoring, self.weights)
 
     @property
     def has_positions(self) -> bool:
-        """Whether tokens have positions that are known at run time only."""
+        """Whether tokens have positions that are known only at run time."""
         return any(x.positions is not None for x in (self.q_info, self.kv_info))
 
     @property
     def asked(self) -> frozenset[str]:
-        """What is asked beyond the mask, by names as in `CAPABILITIES`."""
+        """The capabilities of `CAPABILITIES` that the call needs beyond its mask."""
         scoring, keys = self.whole_scoring, self.kv_info
         relative = isinstance(scoring.bias, RelativeBias)
         asked = {
@@ -81,7 +81,7 @@ class Call:
         return frozenset(name for name, on in asked.items() if on)
 
     def shape(self, lse: bool = False) -> CallShape:
-        """What an implementation is chosen by: of a mask for each head, the first's."""
+        """The static facts of the call; of a mask for each head, the first's."""
         mask = self.mask.masks[0] if isinstance(self.mask, PerHead) else self.mask
         (B, T, N, H), (S, K) = self.q.shape, self.k.shape[1:3]
         sizes = (B, T, S, N, K, H, self.v.shape[-1])
@@ -92,7 +92,7 @@ class Call:
 def make_call(
     kernel: Kernel, q: Any, k: Any, v: Any, **options: Unpack[CallOptions]
 ) -> Call:
-    """The call of a kernel with these arrays and options; nothing is checked yet."""
+    """Builds the call of a kernel on arrays with options; checks nothing yet."""
     for name in options:
         if name not in CallOptions.__annotations__:
             raise unknown("option", name, CallOptions.__annotations__)

@@ -1,4 +1,4 @@
-"""What a call of `attend` must be, said before anything is traced."""
+"""Checks of a call of `attend`, made before anything is traced."""
 
 import math
 from numbers import Real
@@ -20,20 +20,20 @@ KINDS = {
         jnp.bool_,
         "True where a key is real: what is added to scores is a bias",
     ),
-    "segment_ids": (jnp.integer, "a segment's number; kv_mask tells padding"),
-    "positions": (jnp.integer, "where each token stands, from 0"),
+    "segment_ids": (jnp.integer, "ids of segments; padding goes in kv_mask"),
+    "positions": (jnp.integer, "the position of each token, from 0"),
     "lengths": (jnp.integer, "how many tokens are real"),
     "q": (jnp.floating, "cast it"),
     "k": (jnp.floating, "cast it"),
     "v": (jnp.floating, "cast it"),
 }
-"""The dtypes that an argument may have, and what it tells."""
+"""The dtypes that an argument may have, and what it means."""
 
 
 def check(call: Call, lse: bool = False) -> None:
-    """Raises `UserError` where arguments disagree or the kernel cannot serve.
+    """Raises `UserError` where arguments disagree or the kernel cannot serve them.
 
-    Values are looked at where they are at hand, and a tracer never is.
+    Values are checked where they can be read, which those of tracers cannot.
     """
     _check_kernel(call.kernel)
     for name, x in (("q", call.q), ("k", call.k), ("v", call.v)):
@@ -65,7 +65,7 @@ def _check_kernel(kernel: Any) -> None:
 
 
 def _check_array(name: str, x: Any, kind: str) -> None:
-    """Raises `UserError` unless `x` is an array of what `KINDS` has for `kind`."""
+    """Raises `UserError` unless `x` is an array of the dtypes in `KINDS` for `kind`."""
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         raise UserError(
             f"{name} is a {type(x).__name__}; it must be an array: jnp.asarray({name})"
@@ -118,10 +118,10 @@ def _check_shape(name: str, x: Any, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None:
-    """Raises `UserError` for a number below 0 or above `most`, where `x` is at hand."""
+    """Raises `UserError` for values below 0 or above `most`, where they can be read."""
     if not _at_hand(x):
         return
-    # As numpy's: under a trace, what jax computes of it would be traced.
+    # By numpy: under a trace, jax's result would be a tracer.
     numbers = np.asarray(x)
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0:
@@ -131,7 +131,7 @@ def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None
 
 
 def _at_hand(x: Any) -> bool:
-    """Whether the numbers of an array can be read: no tracer, shape or other host's."""
+    """Whether an array's values can be read: no tracer, shape or other host's array."""
     if isinstance(x, jax.Array):
         return not isinstance(x, Tracer) and x.is_fully_addressable
     return isinstance(x, np.ndarray)

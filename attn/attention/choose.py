@@ -1,4 +1,4 @@
-"""Which implementation of a kernel a call gets, why, and the record of such choices."""
+"""The choice of an implementation for a call, its reasons, and a record of choices."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,34 +11,37 @@ from attn.kernels.base import Kernel
 from attn.kernels.blockwise import SCORES_AT_ONCE
 
 DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
-"""Scores of all heads up to which `auto` holds them at once, by the kind of device: on a
-CPU what the tiles hold in one step."""
+"""The number of scores of all heads up to which `auto` holds them at once, by device
+kind; on a CPU what the tiles hold in one step."""
 DENSE_SCORES_ELSEWHERE = 2**23
-"""On an accelerator, where one large product is faster than many small ones."""
+"""The same on an accelerator, where one large product is faster than many small
+ones."""
 
 
 def choose_implementation(
     kernel: Kernel, shape: CallShape, impl: str = "auto"
 ) -> tuple[str, dict[str, str]]:
-    """The implementation for a call, and for each one why it is taken or is not.
+    """Chooses an implementation, and says of each why it is taken or is not.
 
-    `auto` takes a library's kernel where one can serve; else the definition while its
-    scores are few, and our tiles beyond.
+    `auto` takes a library's kernel where one supports the call; else the definition
+    while its scores are few, and the blockwise kernel beyond.
 
     Raises:
-        UserError: `impl` names one that does not exist or cannot do what is asked.
+        UserError: `impl` names one that does not exist or does not support the call.
     """
     own = kernel.implementations
     names = (*own, *kernel.backends)
     if impl not in ("auto", *names):
         raise unknown(f"impl of kernel {kernel.name!r}", impl, ("auto", *names))
     shape = replace(shape, mask=kernel.pattern(shape.mask, shape.T, shape.S))
-    refused = {name: BACKENDS[name].why_unsupported(shape) for name in kernel.backends}
-    if refused.get(impl):
+    unsupported = {
+        name: BACKENDS[name].why_unsupported(shape) for name in kernel.backends
+    }
+    if unsupported.get(impl):
         raise UserError(
-            f"impl = {impl!r}: {refused[impl]}; 'auto' would choose another"
+            f"impl = {impl!r}: {unsupported[impl]}; 'auto' would choose another"
         )
-    able = [name for name, reason in refused.items() if reason is None]
+    able = [name for name, reason in unsupported.items() if reason is None]
     if impl != "auto":
         why, why_not = "asked for by name", "not asked for"
     elif able:
@@ -47,12 +50,12 @@ def choose_implementation(
     else:
         few, why = _are_few(shape)
         impl, why_not = own[0] if few else own[-1], why
-    reasons = {name: refused.get(name) or why_not for name in names}
+    reasons = {name: unsupported.get(name) or why_not for name in names}
     return impl, reasons | {impl: why}
 
 
 def _are_few(shape: CallShape) -> tuple[bool, str]:
-    """Whether the scores of all heads may be held at once, and why."""
+    """Whether the scores of all heads fit in memory at once, and why."""
     most = DENSE_SCORES.get(shape.device, DENSE_SCORES_ELSEWHERE)
     scores = shape.B * shape.N * shape.T * shape.S
     few = scores <= most
@@ -61,10 +64,10 @@ def _are_few(shape: CallShape) -> tuple[bool, str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What one call of `attend` was given."""
+    """The implementation that one call of `attend` got, and why."""
 
     scope: str
-    """The layer that called, as `scope` names it; "" where nothing does."""
+    """The layer that called, as `scope` names it; "" outside of any."""
     kernel: str
     implementation: str
     reason: str
@@ -76,7 +79,7 @@ _record: ContextVar[list[Choice] | None] = ContextVar("attend_record", default=N
 
 @contextmanager
 def recording() -> Iterator[list[Choice]]:
-    """Gives a list to which every call inside appends its `Choice`.
+    """Yields a list to which every call inside appends its `Choice`.
 
     A call appends where it runs or is traced, so one whose trace jax holds already
     appends nothing. An inner record keeps its calls from an outer one.
@@ -101,7 +104,7 @@ def scope(name: str) -> Iterator[None]:
 
 
 def note(kernel: Kernel, implementation: str, reason: str) -> None:
-    """Appends a choice to the record, if one is kept."""
+    """Appends a choice to the record, if there is one."""
     found = _record.get()
     if found is not None:
         found.append(Choice(_scope.get(), kernel.name, implementation, reason))

@@ -1,4 +1,4 @@
-"""Which implementation a call would get, why, and what it costs, with nothing run."""
+"""Explanations of a call without running it: implementation, reasons, cost."""
 
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -16,20 +16,20 @@ from attn.masks import PerHead
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which implementation a call gets, why not the others, and what it costs."""
+    """The implementation a call gets, why the others were passed over, and its cost."""
 
     kernel: str
     implementation: str
     reason: str
-    """Why this one, in words."""
-    refused: dict[str, str]
-    """Every other implementation, and why not that."""
+    """The reason why it was chosen."""
+    not_chosen: dict[str, str]
+    """Every other implementation, and why it was not chosen."""
     density: float
     """Share of the T x S map that the mask and the kernel's pattern show."""
     flops: float
-    """Multiplications and additions of the whole batch, forward, counting matmuls."""
+    """Matmul FLOPs of the whole batch, forward."""
     temp_bytes: int | None
-    """Scratch memory of the compiled forward call, where the backend tells it."""
+    """Scratch memory of the compiled forward call, where the backend reports it."""
 
 
 def explain(
@@ -41,7 +41,7 @@ def explain(
     impl: str = "auto",
     **options: Unpack[CallOptions],
 ) -> Explanation:
-    """What `attend` would do with these arguments. Compiles, and runs nothing.
+    """Explains what `attend` would do with these arguments; compiles, but runs nothing.
 
     Args:
         q, k, v: arrays, or what has their shape and dtype (`jax.ShapeDtypeStruct`).
@@ -63,7 +63,7 @@ def explain(
 
 
 def temp_bytes(call: Call, impl: str) -> int | None:
-    """Scratch memory of the compiled forward call, where the backend tells it."""
+    """Scratch memory of the compiled forward call, where the backend reports it."""
     compiled = jax.jit(lambda call: run(call, impl)).lower(call).compile()
     memory = compiled.memory_analysis()
     return memory.temp_size_in_bytes if memory else None

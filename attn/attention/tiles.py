@@ -1,4 +1,4 @@
-"""Our own tiles over a mesh: `attn.kernels.blockwise` on each device's own heads."""
+"""The blockwise kernel over a mesh: each device runs the tiles of its own heads."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,17 +20,17 @@ from attn.parallel.shard import over_mesh
 def blockwise(
     call: Call,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`blockwise_attention` of N heads: the output and the log-sum-exp.
+    """Runs `blockwise_attention` of N heads; returns the output and the log-sum-exp.
 
-    On an Explicit mesh each device goes through its own heads, a few at a time. Where
+    On an Explicit mesh each device computes its own heads, a few at a time. Where
     the compiler divides arrays by itself (Auto axes, or several devices and no mesh), a
     step takes all heads, since a loop over divided heads would gather them.
-    Tokens are put in another order where that is cheaper.
+    Tokens are reordered where that is cheaper.
     """
     T, S, mask = call.q.shape[1], call.k.shape[1], call.pattern
     scoring, divided = call.whole_scoring, may_be_divided(call.q)
     local: Callable[..., Any] = partial(blockwise_attention, mask=mask, whole=divided)
-    # A bias lies as the tokens do, and positions are of tokens in their own order.
+    # A bias and positions are indexed by the tokens in their own order.
     if scoring.bias is None and not call.has_positions:
         orders = choose_reorderings(mask, T, S)
         if len(orders) > 1:
@@ -40,7 +40,7 @@ def blockwise(
 
 
 def may_be_divided(x: Array) -> bool:
-    """Whether the compiler may lay `x` over several devices without saying so."""
+    """Whether the compiler may shard `x` over devices on its own (Auto axes)."""
     mesh = jax.typeof(x).sharding.mesh
     if mesh.empty:
         return jax.device_count() > 1

@@ -1,1 +1,1 @@
-"""Our kernels beside what a user would pick instead: same run, in turn, by ratio."""
+"""Benchmarks against other libraries: interleaved in one run, compared by ratio."""

@@ -1,4 +1,4 @@
-"""What is measured: one attention call of one shape, mask, type and direction."""
+"""Benchmark cases: one attention call of one shape, mask, dtype and direction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,9 @@ from attn.masks import FULL, BigBird, Causal, Global, Mask, Window
 Dtype = Literal["float32", "bfloat16"]
 
 BACKWARD = 3.5
-"""Matmul work of forward and backward over that of forward.
-
-The backward pass has five products where the forward has two, so 2.5 times as much:
-the count of FlashAttention's benchmarks (Dao 2023, FlashAttention-2, section 4.1).
-"""
+"""Matmul work of forward and backward over that of forward. The backward pass has five
+products where the forward has two, so 2.5 times as much: the count of FlashAttention's
+benchmarks (Dao 2023, FlashAttention-2, section 4.1)."""
 
 MASKS: Mapping[str, Mask] = {
     "full": FULL,
@@ -29,31 +27,32 @@ MASKS: Mapping[str, Mask] = {
 
 
 def direction(backward: bool) -> str:
-    """The words for a call with gradients, and without."""
+    """Names the direction of a call: forward, or with gradients."""
     return "forward + backward" if backward else "forward"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call, by its shape: B batch, T queries, S keys, N and K heads, H head dim."""
+    """One attention call: B batch, T queries, S keys, N and K heads, H head dim."""
 
     T: int
     mask: Mask = Causal()
     dtype: Dtype = "float32"
     backward: bool = False
-    """Whether the gradients of q, k and v are asked for too."""
+    """Whether the gradients of q, k and v are computed too."""
     B: int = 1
     N: int = 8
     K: int = 8
     H: int = 64
     keys: int | None = None
-    """As many as queries unless given."""
+    """The number of keys; as many as queries unless given."""
 
     def __post_init__(self):
         require_positive(self, "T", "B", "N", "K", "H", "keys")
 
     @property
     def S(self) -> int:
+        """The number of keys: T unless given."""
         return self.T if self.keys is None else self.keys
 
     @property
@@ -67,7 +66,7 @@ class Case:
 
     @property
     def shape(self) -> str:
-        """`1 x 4096 x 8 x 64`: B, T, N, H, and what departs from T keys and N heads."""
+        """The shape as in `1 x 4096 x 8 x 64`: B, T, N, H; also S and K if others."""
         extra = f", {self.S} keys" if self.S != self.T else ""
         extra += f", {self.K} kv heads" if self.K != self.N else ""
         return f"{self.B} x {self.T} x {self.N} x {self.H}{extra}"
@@ -78,19 +77,19 @@ class Case:
 
     @property
     def density(self) -> float:
-        """The share of the T x S map that the mask shows."""
+        """The visible share of the T x S map."""
         return self.mask.density(self.T, self.S)
 
     @property
     def useful_flops(self) -> float:
-        """Multiplications and additions of the products over visible pairs only."""
+        """FLOPs of the matrix products over visible pairs only."""
         forward = 4.0 * self.T * self.S * self.H * self.N * self.B * self.density
         return forward * (BACKWARD if self.backward else 1.0)
 
 
 @dataclass(frozen=True)
 class Race:
-    """A case, and who runs it; everybody unless named."""
+    """A case and the rivals that run it; all of them unless named."""
 
     case: Case
     rivals: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Whether a rival computes attention at all: its outputs against the definition."""
+"""The check of a rival: whether its outputs are attention by the definition."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,16 @@ from jax import lax
 from attn.bench.cases import Case
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 4e-2}
-"""Largest difference over the largest value, above which an answer is wrong."""
+"""The largest difference, over the largest value, at which an output is accepted."""
 
 MANY_SCORES = 2**26
-"""Scores of one head above which only the first and the last head are compared."""
+"""The number of scores of one head above which only the first and the last head are
+compared."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """q, k, v and the cotangent g of the output: standard normal, [B, T or S, N or K, H].
+    """Inputs q, k, v and the cotangent g, standard normal, [B, T or S, N or K, H].
 
     float32 arrays whose values the dtype of the case can hold, so every library gets
     the same numbers.
@@ -48,13 +49,13 @@ def _round(x: np.ndarray, case: Case) -> np.ndarray:
 
 
 def checked_heads(case: Case) -> list[int]:
-    """The key/value heads that are compared."""
+    """The key/value heads whose outputs are compared."""
     few = case.T * case.S > MANY_SCORES
     return sorted({0, case.K - 1}) if few else list(range(case.K))
 
 
 def definition(case: Case, inputs: Inputs) -> list[np.ndarray]:
-    """softmax(q k^T / sqrt(H)) v in float32 on the checked heads, and its gradients.
+    """Computes float32 softmax(q k^T / sqrt(H)) v and gradients on the checked heads.
 
     Vaswani et al. 2017, section 3.2.1, equation 1, some queries at a time.
 
@@ -87,7 +88,7 @@ def definition(case: Case, inputs: Inputs) -> list[np.ndarray]:
 
 
 def _select(case: Case, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The checked heads of arrays [B, T or S, N or K, H]."""
+    """Selects the checked heads of arrays [B, T or S, N or K, H]."""
     groups = [x.reshape(*x.shape[:2], case.K, -1, case.H) for x in arrays]
     heads = [x[:, :, checked_heads(case)] for x in groups]
     return [x.reshape(*x.shape[:2], -1, case.H) for x in heads]
@@ -96,7 +97,7 @@ def _select(case: Case, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 def largest_error(
     case: Case, found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
 ) -> float:
-    """The largest |found - expected| over the largest |expected|, worst of the outputs.
+    """The largest |found - expected| / max |expected| over the outputs.
 
     Infinite where an output is missing, has another shape, or is not finite.
     """

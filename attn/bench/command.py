@@ -1,4 +1,4 @@
-"""What `launch.py bench` does: picks, runs, writes, and says where."""
+"""The command `launch.py bench`: selects, runs and writes benchmarks."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,15 +16,16 @@ LEAST_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Benching:
-    """Runs our kernels beside other libraries', in turn, and compares by ratio."""
+    """Runs our kernels and other libraries' interleaved, and compares them by ratio."""
 
     suite: str = "targets"
-    """targets: what we hold ourselves to; grid: a wider sweep of shapes; quick: a
-    minute's look; mechanisms: how time and scratch memory of each grow with length."""
+    """targets: the performance targets of this package; grid: a wider sweep of shapes;
+    quick: one minute; mechanisms: how time and scratch memory of each grow with
+    length."""
     only: str = ""
-    """A part of the names of cases, or of mechanisms; others are left out."""
+    """Part of the names of cases, or of mechanisms; others are skipped."""
     rounds: int = 5
-    """Samples of everybody; at least 5."""
+    """Samples of each runner; at least 5."""
     json: bool = False
     """The record as JSON in place of the tables."""
     out: Path | None = None
@@ -34,15 +35,15 @@ class Benching:
 def check(
     asked: Benching, suites: Mapping[str, Suite], results: Path
 ) -> tuple[Suite, Path | None]:
-    """The suite to run and the folder to write to, if any.
+    """Returns the suite to run, and the folder to write to, if any.
 
     Args:
-        asked: the command line.
-        suites: what can be asked for, by name.
-        results: where a whole suite is written unless told otherwise.
+        asked: the parsed command line.
+        suites: all suites by name.
+        results: the default folder for a whole suite.
 
     Raises:
-        UserError: what was asked for cannot be done.
+        UserError: the request cannot be met.
     """
     if asked.suite not in suites:
         raise unknown("suite", asked.suite, suites)
@@ -66,7 +67,7 @@ def bench(
     results: Path,
     progress: Callable[[Console, float], AbstractContextManager],
 ) -> None:
-    """Runs what was asked for; prints the tables, or the record as JSON.
+    """Runs the selected benchmarks; prints their tables, or the record as JSON.
 
     Args:
         asked, suites, results: as in `check`.

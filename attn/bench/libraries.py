@@ -1,4 +1,4 @@
-"""What a user of JAX would pick instead, and every rival by its name."""
+"""The rivals: other attention libraries for JAX, and all rivals by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from attn.masks import FULL, Causal
 
 
 class JaxNN(JaxRival):
-    """`jax.nn.dot_product_attention`, which has flags for bands that end at the query."""
+    """`jax.nn.dot_product_attention`, with flags for causal bands."""
 
     name = "jax.nn"
 
@@ -24,7 +24,7 @@ class JaxNN(JaxRival):
         return band is None or band[1] not in (None, 0)
 
     def attention(self) -> Callable[..., jax.Array]:
-        """The library's function."""
+        """The attention function of the library."""
         return jax.nn.dot_product_attention
 
     def function(self, case: Case) -> Callable[..., jax.Array]:
@@ -38,13 +38,13 @@ class JaxNN(JaxRival):
 
 
 class Tokamax(JaxNN):
-    """Its chunked implementation, the one in linear memory that runs everywhere."""
+    """tokamax's chunked attention: linear memory, and runs on every backend."""
 
     name, package = "tokamax", "tokamax"
 
     def why_unsupported(self, case: Case) -> str | None:
         if find_spec(self.package) is None:
-            # Its own requirements undo those of our command line.
+            # Its requirements conflict with those of our command line.
             return "not installed: CONTRIBUTING.md says how, under Other machines"
         if case.T > case.S:
             return "takes as many keys as queries, or more"
@@ -57,6 +57,8 @@ class Tokamax(JaxNN):
 
 
 class Flax(JaxRival):
+    """flax's `nnx.dot_product_attention`, with a flag for causal masks only."""
+
     name, package = "flax", "flax"
 
     def wants_mask(self, case: Case) -> bool:
@@ -74,7 +76,7 @@ class Flax(JaxRival):
 
 
 class Attnax(JaxRival):
-    """Its `flash_attention`, which off GPUs is blockwise under a dense mask."""
+    """attnax's `flash_attention`: off GPUs it is blockwise under a dense mask."""
 
     name, package = "attnax", "attnax"
     heads_first = True
@@ -100,7 +102,7 @@ class Attnax(JaxRival):
 
 
 def all_rivals() -> dict[str, Rival]:
-    """Every rival by its name, ours first."""
+    """All rivals by name, our own first."""
     ours = [Ours(OURS, "auto")]
     ours += [Ours(f"{OURS} {impl}", impl) for impl in ("dense", "blockwise")]
     others = [JaxNN(), Flax(), TorchSDPA(), FlexAttention(), Attnax(), Tokamax()]

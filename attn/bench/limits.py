@@ -1,4 +1,4 @@
-"""Our own limits: time against the density of a mask, compile time and scratch memory."""
+"""Limits of our kernel: time by mask density, compile time and scratch memory."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ COMPILATIONS = 3
 def run_density(
     cases: Sequence[Case], rounds: int, watch: Watcher
 ) -> tuple[DensityRecord, ...]:
-    """Our blockwise kernel under each mask, in turn, against itself under none."""
+    """Times our blockwise kernel under each mask against the same without a mask."""
     found = []
     for backward in (False, True):
         group = [case for case in cases if case.backward == backward]
@@ -65,7 +65,7 @@ def _density_group(
 
 
 def compile_anew(tokens: int, watch: Watcher) -> CompileRecord:
-    """Compiles the causal call and its gradients at a length, some times; runs nothing."""
+    """Compiles the causal call and its gradients at one length, several times."""
     case = Case(tokens, backward=True)
     watch.begin(f"compiling {case.name}", COMPILATIONS)
     tick = ticker(watch, COMPILATIONS)

@@ -1,4 +1,4 @@
-"""The machine, and how fast it multiplies matrices: what a share is a share of."""
+"""The machine of a benchmark, and the matmul rate that shares of peak refer to."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ EXTRA_PACKAGES = ("torch", "attnax", "tokamax")
 
 
 def matmul_gflops(dtype: str, sizes: Sequence[int] = SIZES) -> float:
-    """The best rate of a square product of `dtype`, in GFLOP/s, by any installed library."""
+    """The best rate of a square `dtype` matmul by any installed library, in GFLOP/s."""
     rates = [_jax_gflops(dtype, size) for size in sizes]
     with contextlib.suppress(ImportError):
         rates += [_torch_gflops(dtype, size) for size in sizes]
@@ -50,7 +50,7 @@ def _torch_gflops(dtype: str, size: int) -> float:
 
 
 def describe(dtypes: Iterable[str]) -> dict[str, Any]:
-    """Where and with what a record was made, as JSON values; rates of `dtypes`."""
+    """Describes machine and versions as JSON values, with matmul rates of `dtypes`."""
     extra: dict[str, str | None] = {}
     for name in EXTRA_PACKAGES:
         try:
@@ -67,7 +67,7 @@ def describe(dtypes: Iterable[str]) -> dict[str, Any]:
 
 
 def slug(machine: dict[str, Any]) -> str:
-    """A file name of the machine: `intel-xeon-processor-2-cores`."""
+    """The machine as a file name, such as `intel-xeon-processor-2-cores`."""
     kind = machine["cpu"] if machine["platform"] == "cpu" else machine["device_kind"]
     words = re.sub(r"\((r|tm)\)", " ", (kind or "unknown").lower())
     count = f"{machine['cores']} cores"

@@ -1,4 +1,4 @@
-"""Clocks: everybody in turn, round after round, and the ratio within each round."""
+"""Timing: runners interleaved in rounds, compared by the ratio within each round."""
 
 import math
 import re
@@ -9,19 +9,19 @@ from pathlib import Path
 from statistics import median
 
 LEAST_CALL = 5e-3
-"""Seconds below which a sample is of several calls."""
+"""The duration in seconds below which several calls make a sample."""
 LEAST_SAMPLE = 20e-3
-"""Seconds that such a sample takes."""
+"""The duration in seconds of such a sample."""
 
 LEAST_ROUNDS = 3
-"""Rounds of a runner whose calls are long; a spread needs as many."""
+"""The least number of rounds, also for slow runners; a spread needs as many."""
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of some samples."""
+    """Median, minimum and maximum of some samples."""
 
     median: float
     low: float
@@ -36,12 +36,12 @@ class Spread:
 
 
 def paired(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
-    """The ratio of times within each round, over the rounds."""
+    """The spread of the ratios of times within each round."""
     return Spread.of([their / our for their, our in zip(theirs, ours, strict=True)])
 
 
 def seconds(call: Call, calls: int = 1) -> float:
-    """Wall time of one of `calls` calls."""
+    """Wall time a call, over `calls` calls."""
     start = time.perf_counter()
     for _ in range(calls):
         call()
@@ -49,30 +49,30 @@ def seconds(call: Call, calls: int = 1) -> float:
 
 
 def calls_a_sample(once: float) -> int:
-    """How many calls of `once` seconds a sample holds."""
+    """The number of calls in a sample, where one call takes `once` seconds."""
     if once >= LEAST_CALL:
         return 1
     return math.ceil(LEAST_SAMPLE / max(once, 1e-6))
 
 
 def rounds_within(budget: float, once: float, rounds: int) -> int:
-    """As many of `rounds` samples of `once` seconds as `budget` seconds hold."""
+    """The number of rounds, at most `rounds`, that fit in `budget` seconds."""
     if once * rounds <= budget:
         return rounds
     return min(rounds, max(LEAST_ROUNDS, int(budget // once)))
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """The order of a round, so that nobody always follows the same one."""
+    """The order of a round, rotated so that no runner always follows the same one."""
     turn %= len(names)
     return [*names[turn:], *names[:turn]]
 
 
 def settle(limit: float = 0.5, nap: float = 4e-3) -> None:
-    """Waits until the threads of this process are quiet, or for `limit` seconds.
+    """Waits until this process's threads are idle, or for `limit` seconds.
 
-    OpenMP's threads go on spinning for some milliseconds after a call of torch, and
-    would take a core from whoever is measured next.
+    OpenMP's threads spin for some milliseconds after a call of torch, and would take a
+    core from the next runner.
     """
     start = time.perf_counter()
     while time.perf_counter() - start < limit:
@@ -85,14 +85,14 @@ def settle(limit: float = 0.5, nap: float = 4e-3) -> None:
 
 @dataclass(frozen=True)
 class Warm:
-    """A call that has run before, and the seconds that it took then."""
+    """A call that has run once, and the seconds that it took."""
 
     call: Call
     once: float
 
     @classmethod
     def up(cls, call: Call) -> "Warm":
-        """Runs `call` once, when all is quiet."""
+        """Runs `call` once, after the threads have settled."""
         settle()
         return cls(call, seconds(call))
 
@@ -103,7 +103,7 @@ def measure(
     each: Callable[[], None] = lambda: None,
     budget: float = math.inf,
 ) -> dict[str, list[float]]:
-    """Runs every runner once a round, in rotated order, and gives seconds a call.
+    """Runs every runner once a round, in rotated order; returns seconds a call.
 
     A call too short for the clock is repeated within its sample, and called once
     before it, since the others have emptied the caches.
@@ -130,7 +130,7 @@ def measure(
 
 
 def free_memory() -> float:
-    """Bytes that a process may still take; infinite where the system does not say."""
+    """Bytes that this process may still allocate; infinite where unknown."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Our own runners: softmax by each implementation, and every registered mechanism."""
+"""Runners of `attn.attend`: softmax by each implementation, and all mechanisms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -15,11 +15,11 @@ from attn.kernels import KERNELS, Kernel, Softmax
 from attn.masks import FULL, Causal, Mask
 
 OURS = "attn"
-"""The rival that every ratio is to: what a user of this package gets."""
+"""The runner that every ratio refers to: `attn.attend` by default."""
 
 
 class Ours(JaxRival):
-    """`attn.attend` with softmax, by an implementation."""
+    """The runner of `attn.attend` with softmax, by one implementation."""
 
     family = Softmax.family
 
@@ -31,7 +31,7 @@ class Ours(JaxRival):
         return Softmax()
 
     def mask(self, case: Case) -> Mask:
-        """What a query sees."""
+        """The mask that it runs under."""
         return case.mask
 
     def why_unsupported(self, case: Case) -> str | None:
@@ -42,7 +42,7 @@ class Ours(JaxRival):
         return chosen_by_auto(case) if self.impl == "auto" else ""
 
     def extras(self, case: Case) -> list:
-        """The weights or random features that the mechanism owns, if any."""
+        """The mechanism's weights or random features, if it has any."""
         owned = self.spec(case.T).init_heads(
             jax.random.key(0), case.N, head_dim=case.H, kv_len=case.S
         )
@@ -62,7 +62,7 @@ class Ours(JaxRival):
 
 @lru_cache
 def chosen_by_auto(case: Case) -> str:
-    """The implementation that `attn.attend` picks by itself."""
+    """The implementation that `attn.attend` chooses by default."""
     q, k = (
         jax.ShapeDtypeStruct((case.B, tokens, heads, case.H), case.dtype)
         for tokens, heads in ((case.T, case.N), (case.S, case.K))
@@ -71,7 +71,7 @@ def chosen_by_auto(case: Case) -> str:
 
 
 class Mechanism(Ours):
-    """`attn.attend` with a mechanism; causal where it can, else over all keys.
+    """`attn.attend` with a mechanism; causal if it can be, else bidirectional.
 
     Its output is not held against softmax, which most are not: tests hold each against
     its own definition. Where it trains weights their gradients are taken too.
@@ -108,7 +108,7 @@ class Mechanism(Ours):
 
 
 def runners(scaling: Scaling) -> tuple[Ours, ...]:
-    """Softmax first, since every ratio is to it; then by its definition, then others."""
+    """The runners: softmax first, as all ratios are to it; its definition; others."""
     for name in scaling.mechanisms:
         if name not in KERNELS:
             raise unknown("mechanism", name, KERNELS)

@@ -1,4 +1,4 @@
-"""Time against tokens: a panel a case and a line a library, or a panel a family."""
+"""Plots of time against tokens: a panel a case and a line a library; or by family."""
 
 import math
 from collections import defaultdict
@@ -32,7 +32,7 @@ LIBRARIES = {
     "torch": ("^", "sparse"),
     "attnax": ("D", "lowrank"),
 }
-"""The marker of a library, and the family whose hue in the report it wears."""
+"""The marker of each library, and the family whose hue it has."""
 STYLES = ("-", (0, (5, 1.2)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
 Times = Mapping[int, Spread]
@@ -41,7 +41,7 @@ Times = Mapping[int, Spread]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a panel."""
+    """A line of a panel."""
 
     name: str
     times: Times
@@ -50,14 +50,14 @@ class Line:
     style: Any = "-"
     width: float = 1.0
     crossing: int | None = None
-    """From how many tokens on it is faster than softmax."""
+    """The number of tokens from which it is faster than softmax."""
     bars: bool = False
-    """Whether the least and the greatest time are drawn."""
+    """Whether the minimum and the maximum time are drawn."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A title, its colour, and the lines under it."""
+    """A panel: its title, its colour and its lines."""
 
     title: str
     colour: Any
@@ -65,7 +65,7 @@ class Panel:
 
 
 def draw(record: Record, theme: Theme) -> Figure | None:
-    """All panels, log-log, two in a row; None where no case comes in two lengths."""
+    """Draws all panels, log-log, two in a row; None where no case has two lengths."""
     panels = (_by_family if record.growth else _by_case)(record, theme)
     if not panels:
         return None
@@ -107,7 +107,7 @@ def _words(record: Record) -> tuple[str, str]:
 
 
 def times_by_case(record: Record) -> dict[str, dict[str, Times]]:
-    """Times by panel and rival, where there are two lengths or more."""
+    """Times by panel and rival, where at least two lengths were timed."""
     found: dict[str, dict[str, dict[int, Spread]]] = defaultdict(
         lambda: defaultdict(dict)
     )
@@ -144,7 +144,7 @@ def _library(name: str, times: Times, theme: Theme) -> Line:
 
 
 def _by_family(record: Record, theme: Theme) -> list[Panel]:
-    """A row a family, a column a direction; the same line of softmax in every panel."""
+    """Makes a row of panels a family and a column a direction, softmax in each."""
     found = []
     for family in dict.fromkeys(one.family for one in record.growth):
         own = [one for one in record.growth if one.family == family]
@@ -223,13 +223,13 @@ def _panel(axes: Axes, panel: Panel, theme: Theme) -> None:
 
 
 def _between(tokens: Sequence[int], ms: Sequence[float], at: int) -> float:
-    """The time at a length between those measured, on the log-log line."""
+    """Interpolates the time at a length on the log-log line."""
     logs = np.interp(np.log(at), np.log(tokens), np.log(ms))
     return float(np.exp(logs))
 
 
 def _label(axes: Axes, lines: Sequence[Line]) -> None:
-    """Names right of the frame, none overlapping, each with a thin line from its end."""
+    """Writes names right of the frame, without overlap, each joined to its line."""
     to_axes = axes.transData + axes.transAxes.inverted()
     last = [max(line.times) for line in lines]
     ends = [

@@ -1,4 +1,4 @@
-"""One case: everyone who can is built, checked against the definition, and timed in turn."""
+"""A race: one case whose rivals are built, checked against the definition and timed."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,33 +22,33 @@ from attn.bench.rival import Built, Rival, Unsupported
 from attn.errors import UserError
 
 PATIENCE = 40.0
-"""Seconds that one call of a rival may take; a slower one is timed once."""
+"""Seconds that one call of a rival may take; a slower one is timed once only."""
 PREPARATION, PACE = 3.0, 60e9
-"""Seconds to build, and FLOP/s, assumed of a rival for the time that is left."""
+"""Seconds to build a rival, and its FLOP/s, as assumed for the time that is left."""
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Whoever wants to see a suite as it goes; told between samples, never within one."""
+    """The progress display of a suite; called between samples, never within one."""
 
     def begin(self, name: str, steps: int, work: float | None = None) -> None:
-        """A part of so many samples starts; `work` is its share of the total."""
+        """Announces a part of `steps` samples; `work` is its share of the total."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Reports one line of information."""
 
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
-        """`step` of `steps` are done."""
+        """Reports that `step` of `steps` are done."""
 
 
 def work(case: Case, rounds: int, runners: int = 1) -> float:
-    """About the seconds that a case takes."""
+    """The estimated seconds that a case takes."""
     flops = case.useful_flops / case.density
     return runners * (PREPARATION + (rounds + 3) * flops / PACE)
 
 
 def ticker(watch: Watcher, samples: int) -> Callable[[], None]:
-    """What to call after each of so many samples."""
+    """Returns a callback to invoke after each of `samples` samples."""
     taken = count(1)
     return lambda: watch.advance(next(taken), samples, {})
 
@@ -62,7 +62,7 @@ def run_race(
     patience: float = PATIENCE,
     budget: float = math.inf,
 ) -> CaseRecord:
-    """One case with its rivals, in turn; `rate` is the machine's, in GFLOP/s.
+    """Runs one case with its rivals, interleaved; `rate` is the machine's, in GFLOP/s.
 
     Args:
         patience: seconds of a call beyond which it is timed once.
@@ -102,7 +102,7 @@ def prepare(
     expected: Sequence,
     patience: float = PATIENCE,
 ) -> tuple[Row, Warm | None]:
-    """Builds and checks a rival; the second is None unless it is to be measured."""
+    """Builds and checks a rival; the second value is None unless it is to be timed."""
     try:
         reason = rival.why_unsupported(case)
         if reason is not None:
@@ -112,7 +112,7 @@ def prepare(
         warm = Warm.up(built.call)
     except (Unsupported, UserError) as reason:
         return Row(rival.name, "unsupported", str(reason)), None
-    except Exception as failure:  # of another library: it is its row that fails
+    except Exception as failure:  # raised by another library: only its row fails
         said = " ".join(str(failure).split())
         return Row(rival.name, "failed", f"{type(failure).__name__}: {said:.200}"), None
     row = Row(
@@ -124,7 +124,7 @@ def prepare(
         compile_seconds=built.compile_seconds,
     )
     if error == math.inf:
-        # JSON has no infinity: no error where nothing finite came out.
+        # JSON has no infinity: None where the output is not finite.
         why = "missing, or of another shape, or not finite; not timed"
         return replace(row, status="wrong", reason=why, error=None), None
     if error is not None and error > TOLERANCE[case.dtype]:
@@ -139,7 +139,7 @@ def prepare(
 
 
 def _error(rival: Rival, case: Case, built: Built, expected: Sequence) -> float | None:
-    """The error of a rival that promises the definition; else None, or inf if not finite."""
+    """The error of a rival that promises exactness, inf if not finite; else None."""
     if rival.promises:
         return largest_error(case, built.outputs, expected)
     return None if all(np.isfinite(x).all() for x in built.outputs) else math.inf
@@ -152,7 +152,7 @@ def timed(
     flops: float | None,
     rate: float,
 ) -> Row:
-    """The row with its times, and what follows from them; no rate without `flops`."""
+    """Adds the times and what follows from them to a row; no rate without `flops`."""
     ms = Spread.of(sample).times(1e3)
     gflops = None if flops is None else 1e-6 * flops / ms.median
     ratio = None
@@ -170,7 +170,7 @@ def timed(
 
 
 def _line(rows: Mapping[str, Row]) -> str:
-    """`attn 61.2 ms, jax.nn 702 ms (11.5x)`."""
+    """The result in one line, as in `attn 61.2 ms, jax.nn 702 ms (11.5x)`."""
     parts = []
     for row in rows.values():
         ratio = f" ({row.ratio.median:.2f}x)" if row.ratio and row.rival != OURS else ""

@@ -1,4 +1,4 @@
-"""What a benchmark found, as data: everything that its tables are made from."""
+"""Benchmark records as data: all that the tables are made from."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,14 +12,14 @@ Verdict = Literal["aim met", "met", "missed", "not measured"]
 
 @dataclass(frozen=True)
 class Row:
-    """One rival in one case."""
+    """The result of one rival in one case."""
 
     rival: str
     status: Status
     reason: str = ""
-    """Why there are no times, or what is to be known about them."""
+    """Why there are no times, or a remark on them."""
     samples_ms: tuple[float, ...] = ()
-    """Milliseconds a call in each round; `slow`: of its only call."""
+    """Milliseconds a call in each round; if `slow`, of its only call."""
     ms: Spread | None = None
     ratio: Spread | None = None
     """Its time over ours, paired within each round."""
@@ -28,19 +28,19 @@ class Row:
     temp_bytes: int | None = None
     compile_seconds: float | None = None
     gflops: float | None = None
-    """Useful: over visible pairs only, at the median time."""
+    """The useful rate, over visible pairs only, at the median time."""
     share: float | None = None
-    """`gflops` over this machine's matmul rate in the same type."""
+    """The share of `gflops` in this machine's matmul rate in the same dtype."""
 
     @property
     def time(self) -> Spread | None:
-        """`ms`; for a call that was timed once, that."""
+        """The spread `ms`, or of a call that was timed once, that time."""
         return self.ms or (Spread.of(self.samples_ms) if self.samples_ms else None)
 
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """One case and everyone who ran it."""
+    """A case, and the results of all rivals that ran it."""
 
     name: str
     mask: str
@@ -58,17 +58,17 @@ class CaseRecord:
 
     @property
     def shape_at_any_length(self) -> str:
-        """`1 x T x 8 x 64`: what the cases of a line have in common."""
+        """The shape without its length, as in `1 x T x 8 x 64`."""
         return self.shape.replace(f" x {self.tokens} x ", " x T x ", 1)
 
     def row(self, rival: str) -> Row | None:
-        """What `rival` did in this case; None if it did not run."""
+        """The result of `rival` in this case; None if it did not run."""
         return next((row for row in self.rows if row.rival == rival), None)
 
 
 @dataclass(frozen=True)
 class DensityRecord:
-    """Our blockwise kernel under a mask, beside itself under none."""
+    """The time of our blockwise kernel under a mask, and its ratio to no mask."""
 
     name: str
     density: float
@@ -80,30 +80,30 @@ class DensityRecord:
 
 @dataclass(frozen=True)
 class CompileRecord:
-    """Our kernel at one length, compiled and not run."""
+    """Compile time and scratch memory of our kernel at one length."""
 
     name: str
     tokens: int
     samples_seconds: tuple[float, ...]
-    """Tracing, lowering and compiling, each time anew."""
+    """Seconds for tracing, lowering and compiling, each time anew."""
     temp_bytes: int | None
-    """Where the backend tells it."""
+    """Scratch memory, where the backend reports it."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A cost as tokens to the power of an exponent."""
+    """A cost fitted as a power of the number of tokens."""
 
     exponent: float
     error: float | None
-    """Standard error of the exponent; two lengths tell none."""
+    """The standard error of the exponent; None for two lengths."""
     tokens: tuple[int, ...]
-    """The lengths that it was fitted to."""
+    """The lengths of the fit."""
 
 
 @dataclass(frozen=True)
 class Crossover:
-    """From how many tokens on a mechanism is faster than softmax."""
+    """The number of tokens from which a mechanism is faster than softmax."""
 
     kind: Literal["below", "at", "beyond", "never"]
     """`below` the shortest length measured, `beyond` the longest where its ratio still
@@ -113,17 +113,18 @@ class Crossover:
 
 @dataclass(frozen=True)
 class GrowthRecord:
-    """One mechanism in one direction, over all lengths of a scaling suite."""
+    """Cost growth of one mechanism in one direction, over a scaling suite's lengths."""
 
     mechanism: str
     family: str
     rival: str
-    """Its name in the rows of the cases."""
+    """The name in the rows of the cases."""
     backward: bool
     time: Fit | None
     scratch: Fit | None
     ratio: Spread | None
-    """Its time over that of softmax at the length where ratios are reported."""
+    """The ratio of its time to that of softmax, at the length where ratios are
+    reported."""
     crossover: Crossover | None
     compile_seconds: float | None
     """At the same length."""
@@ -136,7 +137,7 @@ class GrowthRecord:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A target, and the verdict of the numbers."""
+    """A target, and the verdict on it."""
 
     title: str
     against: str
@@ -151,7 +152,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Record:
-    """One run of one suite on one machine."""
+    """The record of one run of one suite on one machine."""
 
     suite: str
     rounds: int
@@ -165,5 +166,5 @@ class Record:
     growth: tuple[GrowthRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Converts the record to JSON values."""
         return asdict(self)

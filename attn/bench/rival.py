@@ -1,4 +1,4 @@
-"""A rival: a library's attention, made ready for a case."""
+"""The base of rivals: a library's attention, made ready for a case."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ from attn.bench.measure import free_memory
 
 
 class Unsupported(Exception):
-    """A rival cannot run a case; the message says why."""
+    """Raised where a rival cannot run a case; the message says why."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A rival made ready for a case, and what its first call gave."""
+    """A rival made ready for a case, and the results of its first call."""
 
     call: Callable[[], Sequence[Any]]
     """Runs once and returns when the outputs are there."""
@@ -30,55 +30,55 @@ class Built:
     compile_seconds: float
     """Time to compile; for torch, which compiles when it is called, of the first call."""
     temp_bytes: int | None = None
-    """Scratch memory, where the library tells it."""
+    """Scratch memory, where the library reports it."""
     note: str = ""
 
 
 class Rival:
-    """A library's attention; subclasses say what they cannot do, and build the rest."""
+    """A library's attention; subclasses declare its limits and build the call."""
 
     name: str
     package: ClassVar[str] = "jax"
     promises: ClassVar[bool] = True
-    """Whether it gives the definition of a case, and not only something finite."""
+    """Whether its outputs must match the definition, and not only be finite."""
 
     def why_unsupported(self, case: Case) -> str | None:
-        """Why it cannot run `case`, as far as known before building; None if it can."""
+        """Returns the reason why it cannot run `case`, if known before building."""
         if find_spec(self.package) is None:
             return f"not installed: pip install {self.package}"
         return None
 
     def note(self, case: Case) -> str:
-        """What a reader should know about how it runs `case`."""
+        """A remark for the tables on how it runs `case`."""
         return ""
 
     def function(self, case: Case) -> Callable[..., Any]:
-        """The call as a function of q, k, v in the library's own arrays and layout."""
+        """The attention function of q, k, v in the library's own arrays and layout."""
         raise NotImplementedError
 
     def build(self, case: Case, inputs: Inputs) -> Built:
-        """Compiles, and puts the inputs where they are wanted; raises `Unsupported`."""
+        """Compiles, and puts the inputs on the device; raises `Unsupported`."""
         raise NotImplementedError
 
 
 class JaxRival(Rival):
-    """A function of JAX arrays, compiled ahead of time."""
+    """A rival that is a function of JAX arrays, compiled ahead of time."""
 
     heads_first: ClassVar[bool] = False
-    """Whether it takes [B, N, T, H] in place of [B, T, N, H]."""
+    """Whether its layout is [B, N, T, H], not [B, T, N, H]."""
 
     def wants_mask(self, case: Case) -> bool:
-        """Whether the mask has to be handed over as an array [1, 1, T, S]."""
+        """Whether the mask must be passed as an array [1, 1, T, S]."""
         return False
 
     def extras(self, case: Case) -> list[Any]:
-        """What `function` takes beside q, k and v: the dense mask if it `wants_mask`."""
+        """The arguments of `function` after q, k, v: the mask if it `wants_mask`."""
         if not self.wants_mask(case):
             return []
         return [jnp.asarray(case.mask.dense(case.T, case.S)[None, None])]
 
     def trains_extras(self, case: Case) -> bool:
-        """Whether the gradients of its extras are asked for too."""
+        """Whether gradients of the extras are computed too."""
         return False
 
     def note(self, case: Case) -> str:
@@ -110,7 +110,7 @@ class JaxRival(Rival):
 def program(
     function: Callable[..., jax.Array], case: Case, trains_extras: bool = False
 ) -> Callable[..., Any]:
-    """The outputs, and gradients, as a function of ([q, k, v], extras) or ([q, k, v, g], extras).
+    """A function of ([q, k, v], extras) or ([q, k, v, g], extras): out, gradients.
 
     Args:
         trains_extras: whether the gradients of the extras come too, after q, k and v's.
@@ -129,7 +129,7 @@ def program(
 
 
 def require_memory(needed: float | int) -> None:
-    """Raises `Unsupported` where a call would need most of the memory that is free."""
+    """Raises `Unsupported` where a call would need most of the free memory."""
     free = free_memory()
     if needed > 0.8 * free:
         raise Unsupported(

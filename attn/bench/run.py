@@ -1,4 +1,4 @@
-"""Runs a suite: every case with everyone who can, then our own limits."""
+"""Runs of suites: every case with all rivals that can, then our own limits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ from attn.bench.verdicts import judge
 
 
 def total_work(suite: Suite, rounds: int) -> float:
-    """About the seconds that all parts of a suite take."""
+    """The estimated seconds that all parts of a suite take."""
     races = [(race.case, len(race.rivals or all_rivals())) for race in suite.races]
     if suite.scaling:
         everyone = len(runners(suite.scaling))
@@ -27,7 +27,7 @@ def total_work(suite: Suite, rounds: int) -> float:
 
 
 def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
-    """Everything that `suite` asks for, and its verdicts."""
+    """Runs everything in `suite`, and judges its targets."""
     raced = [race.case for race in suite.races]
     raced += suite.scaling.cases if suite.scaling else ()
     machine = describe(sorted({case.dtype for case in raced}))
@@ -53,7 +53,7 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
 def run_scaling(
     scaling: Scaling, rounds: int, rates: Mapping[str, float], watch: Watcher
 ) -> tuple[CaseRecord, ...]:
-    """Every mechanism at every length, in turn; who took too long is not run at longer ones."""
+    """Runs all mechanisms at all lengths, interleaved; slow ones skip long lengths."""
     everyone = {one.name: one for one in runners(scaling)}
     gone: dict[str, str] = {}
     found = []

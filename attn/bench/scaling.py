@@ -1,4 +1,4 @@
-"""How cost grows with length: fitted exponents, and where softmax is overtaken."""
+"""Growth of cost with length: fitted exponents, and crossovers with softmax."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from attn.bench.suite import Scaling
 
 
 def fit(values: Mapping[int, float | int]) -> Fit | None:
-    """The exponent e of value = c tokens^e by least squares of the logarithms.
+    """Fits value = c tokens^e by least squares of the logarithms.
 
-    None of fewer than two lengths, and where a value is 0. The standard error is that of
-    a slope, from the residuals, and needs three.
+    None of fewer than two lengths, and where a value is 0. The standard error is that
+    of a slope, from the residuals, and needs three.
     """
     if len(values) < 2 or min(values.values()) <= 0:
         return None
@@ -26,7 +26,7 @@ def fit(values: Mapping[int, float | int]) -> Fit | None:
 
 
 def crossover(ratios: Mapping[int, float]) -> Crossover | None:
-    """The length from which a ratio stays below 1, by its logarithm between lengths.
+    """The length from which a ratio stays below 1, interpolated between logarithms.
 
     Where a ratio is not below 1 at the end: whether it falls towards it, by more than
     the standard error of its slope over the longer half of the lengths.
@@ -48,7 +48,7 @@ def crossover(ratios: Mapping[int, float]) -> Crossover | None:
 
 
 def growth(cases: Sequence[CaseRecord], scaling: Scaling) -> tuple[GrowthRecord, ...]:
-    """The growth of every mechanism in both directions, from the rows of the cases."""
+    """The cost growth of every mechanism in both directions, from rows of the cases."""
     return tuple(
         _growth(one, backward, cases, scaling)
         for one in runners(scaling)
@@ -85,7 +85,7 @@ def _growth(
 
 
 def _note(rows: Mapping[int, Row], mark: Row | None) -> str:
-    """What it was run with, and the first length at which it gave no samples."""
+    """The remark on a mechanism: its settings, and the first length without samples."""
     said = [mark.reason] if mark is not None and mark.ms and mark.reason else []
     for tokens, row in sorted(rows.items()):
         if row.ms is None:

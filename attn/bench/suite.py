@@ -1,4 +1,4 @@
-"""A suite as data: who meets whom, what is measured of ours alone, and the targets."""
+"""Suites as data: the races, what is measured of our kernel alone, and the targets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ Knob = int | Callable[[int], int]
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on a number that a suite measures, and what we aim for."""
+    """A bound on a measured number, and the value aimed for."""
 
     title: str
     kind: Kind
@@ -47,10 +47,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Every mechanism at rising lengths, beside softmax: how its cost grows."""
+    """All mechanisms at increasing lengths, against softmax: how their cost grows."""
 
     lengths: tuple[int, ...]
-    """Tokens, rising."""
+    """Numbers of tokens, increasing."""
     fit_from: int
     """The shortest length from which exponents are fitted; fixed costs weigh below."""
     mark: int
@@ -62,9 +62,10 @@ class Scaling:
     heads: int = 4
     head_dim: int = 64
     patience: float = 10.0
-    """Seconds of a call beyond which it is timed once, and not tried at longer lengths."""
+    """Seconds a call beyond which it is timed once, and skipped at longer lengths."""
     budget: float = 6.0
-    """Seconds of samples of one mechanism, after which it sits out the rounds left."""
+    """Seconds of samples of one mechanism, after which it skips the remaining
+    rounds."""
 
     def __post_init__(self):
         if len(self.lengths) < 2 or list(self.lengths) != sorted(set(self.lengths)):
@@ -80,7 +81,7 @@ class Scaling:
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """Length by length, forward and then with gradients."""
+        """The cases by length, forward and then with gradients."""
         N = self.heads
         return tuple(
             Case(T, backward=backward, N=N, K=N, H=self.head_dim)
@@ -88,25 +89,26 @@ class Scaling:
         )
 
     def part(self, only: str) -> "Scaling | None":
-        """The mechanisms whose names hold `only`; None if there are none."""
+        """Selects the mechanisms whose names contain `only`; None if there are none."""
         names = tuple(name for name in self.mechanisms or KERNELS if only in name)
         return replace(self, mechanisms=names) if names else None
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Races, and what is measured of our blockwise kernel alone."""
+    """Races against other libraries, and measurements of our blockwise kernel alone."""
 
     races: tuple[Race, ...]
     targets: tuple[Target, ...] = ()
     density: tuple[Case, ...] = ()
-    """Cases whose time is held against their density and the dense time."""
+    """Cases whose time is compared with their density times the dense time."""
     lengths: tuple[int, ...] = ()
-    """Tokens at which compile time and scratch memory are taken, rising fourfold."""
+    """Numbers of tokens at which compile time and scratch memory are measured, each
+    four times the one before."""
     scaling: Scaling | None = None
 
     def part(self, only: str) -> "Suite":
-        """What has `only` in its name; a target stays if its cases do.
+        """Selects races whose names contain `only`, with the targets of their cases.
 
         `masks` and `compiling` name what is measured of our kernel alone.
 

@@ -1,4 +1,4 @@
-"""A record as tables and files: targets, scaling, compiling, masks, then every case."""
+"""Tables and files of a record: targets, scaling, compiling, masks, cases."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -41,7 +41,7 @@ CASE = "rival|ms|x ours|useful GFLOP/s|share|scratch|error|note".split("|")
 
 
 def make_tables(record: Record) -> list[Table]:
-    """Targets first, then our limits, then every case."""
+    """The tables of a record: targets, our limits, then every case."""
     found = [
         (record.targets, _targets),
         (record.growth, _scaling),
@@ -53,7 +53,7 @@ def make_tables(record: Record) -> list[Table]:
 
 
 def _table(title: str, columns: Sequence[str | Column], rows) -> Table:
-    """A table of words, whose first and last columns are sentences."""
+    """Builds a table of strings, whose first and last columns are sentences."""
     last = len(columns) - 1
     heads = tuple(
         c if isinstance(c, Column) else Column(c, text=i in (0, last))
@@ -96,7 +96,7 @@ def _density(record: Record) -> Table:
 
 
 def _scaling(record: Record) -> Table:
-    """A line a mechanism, by family; both directions side by side."""
+    """Builds the table of growth: a row a mechanism, by family, both directions."""
     families = list(dict.fromkeys(one.family for one in record.growth))
     lines = sorted(record.growth, key=lambda one: families.index(one.family))
     fitted = max((x.time.tokens for x in record.growth if x.time), key=len, default=())
@@ -118,7 +118,7 @@ def _scaling(record: Record) -> Table:
 
 
 def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
-    """A mechanism forward, and with gradients."""
+    """The cells of one mechanism, forward and with gradients."""
     forward, trained = pair
     took = trained.compile_seconds
     return (
@@ -129,7 +129,7 @@ def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
         *(spread(one.ratio) for one in pair),
         *(overtaken(one.crossover) for one in pair),
         NONE if took is None else f"{took:.2f}",
-        # What stopped it with gradients stopped it first, or nothing did.
+        # The run with gradients stops first, if any does.
         trained.note or forward.note,
     )
 
@@ -149,7 +149,7 @@ def _row(row: Row) -> tuple[str, ...]:
 
 
 def exponent(fit: Fit | None, lengths: int) -> str:
-    """`1.02 ± 0.03`, and the number of lengths where it is not all of them."""
+    """Formats a fit as `1.02 ± 0.03`, with its number of lengths if any is missing."""
     if fit is None:
         return NONE
     error = "" if fit.error is None else f" ± {fit.error:.2f}"
@@ -158,7 +158,7 @@ def exponent(fit: Fit | None, lengths: int) -> str:
 
 
 def overtaken(crossover: Crossover | None) -> str:
-    """`1,730`, `below 1,024`, `beyond 16,384`, or `never seen`."""
+    """Formats a crossover: `1,730`, `below 1,024`, `beyond 16,384` or `never seen`."""
     if crossover is None:
         return NONE
     if crossover.kind == "never":
@@ -168,7 +168,7 @@ def overtaken(crossover: Crossover | None) -> str:
 
 
 def spread(value: Spread | None) -> str:
-    """`61.2 (60.1 to 64.0)`; one number where all are the same."""
+    """Formats samples as `61.2 (60.1 to 64.0)`; one number where all are equal."""
     if value is None:
         return NONE
     texts = [milliseconds(x) for x in (value.median, value.low, value.high)]
@@ -192,23 +192,23 @@ def _made_by(record: Record) -> str:
 
 
 def notes(record: Record) -> list[str]:
-    """How to read the tables of a record."""
+    """Captions that explain the tables of a record."""
     return [SCALING_CAPTION, CAPTION] if record.growth else [CAPTION]
 
 
 def to_markdown(record: Record) -> str:
-    """The whole page, as GitHub Markdown."""
+    """Formats the record as one page of GitHub Markdown."""
     before = [f"# Benchmark: {record.suite}", _made_by(record)]
     return tables.to_markdown(make_tables(record), before, notes(record), level=2)
 
 
 def to_rich(record: Record):
-    """The same for a terminal; `rich.print` it."""
+    """Formats the record for a terminal, to be printed by `rich`."""
     return tables.to_rich(make_tables(record), [_made_by(record), *notes(record)])
 
 
 def write(record: Record, directory: Path) -> list[Path]:
-    """Puts the record at DIRECTORY/MACHINE-SUITE.json, .md, and .png if it has lines.
+    """Writes the record to DIRECTORY/MACHINE-SUITE.json, .md and, if plotted, .png.
 
     Raises:
         UserError: the directory cannot be written to.

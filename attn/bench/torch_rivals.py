@@ -1,4 +1,4 @@
-"""PyTorch on the same cores: its fused attention, and FlexAttention."""
+"""PyTorch rivals on the same cores: its fused attention, and FlexAttention."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from attn.records.environment import cores
 
 
 class TorchRival(Rival):
-    """A function of torch tensors [B, N, T, H], its own layout, on all cores."""
+    """A rival that is a function of torch tensors [B, N, T, H], on all cores."""
 
     package = "torch"
 
@@ -53,7 +53,7 @@ class TorchRival(Rival):
 
 
 class TorchSDPA(TorchRival):
-    """`scaled_dot_product_attention`: a fused kernel on the CPU, forward and backward."""
+    """`scaled_dot_product_attention`: a fused CPU kernel, forward and backward."""
 
     name = "torch sdpa"
 
@@ -78,7 +78,7 @@ class TorchSDPA(TorchRival):
 
 
 class FlexAttention(TorchRival):
-    """`flex_attention`, compiled, over a block mask of the same predicate."""
+    """`flex_attention`, compiled, with a block mask of the same predicate."""
 
     name = "torch flex"
 

@@ -1,4 +1,4 @@
-"""From numbers to verdicts: does the record meet what we hold ourselves to?"""
+"""Verdicts of benchmarks: whether a record meets its targets."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from attn.bench.record import (
 from attn.bench.suite import Target
 
 Found = tuple[Spread | None, str]
-"""A number, and where it is from; or None, and why there is none."""
+"""A number and the case that it is from; or None and the reason."""
 
 MB = 1e6
 
@@ -27,7 +27,7 @@ def judge(
     compiling: Sequence[CompileRecord] = (),
     growth: Sequence[GrowthRecord] = (),
 ) -> Judgement:
-    """The verdict on one target: the worst case counts, by its median."""
+    """Judges one target: the worst case counts, by its median."""
     numbers = {
         "speed": lambda: _speed(target, cases),
         "density": lambda: [(x.excess, x.name) for x in density if x.density < 1],
@@ -50,7 +50,7 @@ def judge(
 
 
 def _worst(target: Target, found: Sequence[Found]) -> Found:
-    """The worst by its median; one without a number leaves the target open."""
+    """The worst case by its median; None where a case lacks a number."""
     sign = -1 if target.higher_is_better else 1
     known = [(sign * value.median, value, where) for value, where in found if value]
     if len(known) < len(found):
@@ -80,7 +80,7 @@ def _speed(target: Target, cases: Sequence[CaseRecord]) -> list[Found]:
 
 
 def _scratch(compiling: Sequence[CompileRecord]) -> list[Found]:
-    """The scratch memory at the greatest length, in MB."""
+    """Scratch memory at the greatest length, in MB."""
     known = _known(compiling)
     if not known:
         return [(None, "not run, or the backend does not tell")]
@@ -89,7 +89,7 @@ def _scratch(compiling: Sequence[CompileRecord]) -> list[Found]:
 
 
 def _growth(compiling: Sequence[CompileRecord]) -> list[Found]:
-    """The scratch memory at the greatest length over that at a quarter of it."""
+    """Scratch memory at the greatest length over that at a quarter of it."""
     known = _known(compiling)
     longest = max(known, default=0)
     if longest // 4 not in known:
@@ -99,12 +99,12 @@ def _growth(compiling: Sequence[CompileRecord]) -> list[Found]:
 
 
 def _known(compiling: Sequence[CompileRecord]) -> dict[int, int]:
-    """Scratch bytes by tokens."""
+    """Scratch memory in bytes, by tokens."""
     return {one.tokens: one.temp_bytes for one in compiling if one.temp_bytes}
 
 
 def _slowest(record: CompileRecord) -> Found:
-    """The slowest compilation counts: a user pays for the first one."""
+    """The slowest compilation, since a user pays for the first one."""
     times = record.samples_seconds
     return Spread(max(times), min(times), max(times)), record.name
 
@@ -114,7 +114,7 @@ def _exactly(value: float | None) -> Spread | None:
 
 
 def _fitted(fit: Fit | None) -> Spread | None:
-    """From one standard error below the exponent to one above."""
+    """The exponent, within one standard error either side."""
     if fit is None:
         return None
     error = fit.error or 0.0
@@ -127,11 +127,11 @@ GROWN: Mapping[str, Callable[[GrowthRecord], Spread | None]] = {
     "time ratio": lambda record: record.ratio,
     "compile each": lambda record: _exactly(record.compile_seconds),
 }
-"""The number of a mechanism that a kind of target is about."""
+"""The number of a growth record that each kind of target bounds."""
 
 
 def _grown(target: Target, growth: Sequence[GrowthRecord]) -> list[Found]:
-    """Those whom the target names; ratios with gradients alone."""
+    """The growth records that the target names; for ratios, with gradients alone."""
     found: list[Found] = []
     for one in growth:
         named = not target.who or {one.mechanism, one.family} & {*target.who}

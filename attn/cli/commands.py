@@ -1,4 +1,4 @@
-"""The commands that train nothing: list, show, report, inspect, bench."""
+"""Commands that train nothing: list, show, report, inspect, bench."""
 
 import json
 import sys
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 class Registry(Protocol):
-    """What can be run, by name."""
+    """A registry of experiments and studies by name."""
 
     def get(self, name: str) -> Any:
-        """The experiment or the study of that name."""
+        """Returns the experiment or study of that name."""
         ...
 
     def everything(self) -> Sequence[Any]:
-        """All of them, in order."""
+        """All experiments and studies, in order."""
         ...
 
 
 Source = Callable[[], Registry]
-"""Gives the registry to a command that needs it."""
+"""A function that returns the registry; called by commands that need it."""
 
 
 def list_(words: Sequence[str], registry: Source) -> int:
-    """Prints names, claims, families and minutes."""
+    """Prints names, claims, families and estimated minutes."""
     from attn.cli.listing import as_json, as_lines
 
     as_values = list(words) == ["--json"]
@@ -47,7 +47,7 @@ def list_(words: Sequence[str], registry: Source) -> int:
 
 
 def show(words: Sequence[str], registry: Source) -> int:
-    """Prints the resolved config and what it costs; nothing is compiled."""
+    """Prints the resolved config and its costs; compiles nothing."""
     from attn.cli.listing import details
 
     chosen, _, _ = choose(words, "show", registry)
@@ -74,7 +74,7 @@ def write_report(
     """Writes the report of the runs in a folder and prints its tables."""
     from attn.records.run import load_all
 
-    load_all(directory)  # before matplotlib, which takes longer than a refusal may
+    load_all(directory)  # before matplotlib, which takes longer than an error may
 
     from attn.plots.results import CAPTION, update_readme
     from attn.plots.tables import to_rich
@@ -95,7 +95,7 @@ def write_report(
 
 
 def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
-    """Races our kernels with what a user would pick instead: in turn, by ratio."""
+    """Benchmarks our kernels against other libraries', interleaved, by ratio."""
     from functools import partial
 
     from attn.bench import command
@@ -109,7 +109,7 @@ def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
 
 
 def inspect(words: Sequence[str], registry: Source) -> int:
-    """Measures how far cheaper attention is from a trained softmax, by its knobs."""
+    """Measures how well cheaper attention approximates a trained softmax model."""
     from attn.cli.folders import workdir
 
     experiments, where, study = choose(words, "inspect", registry)
@@ -127,7 +127,7 @@ def inspect(words: Sequence[str], registry: Source) -> int:
 def choose(
     words: Sequence[str], command: str, registry: Source
 ) -> "tuple[Sequence[Experiment], Where, str | None]":
-    """The experiments that a command line names, with its overrides, and the study."""
+    """The experiments that a command line names, overrides applied, and their study."""
     from attn.cli.options import override
     from attn.config import Experiment
 
@@ -141,7 +141,7 @@ def choose(
 
 
 def take_name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:
-    """The name that a command line begins with, and the rest."""
+    """Splits the name off the front of a command line."""
     if words and words[0] in ("-h", "--help"):
         print(f"usage: launch.py {command} NAME [--help | options]; NAME as in `list`")
         raise SystemExit(0)
@@ -153,13 +153,13 @@ def take_name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:
 
 
 def console():
-    """The terminal, or a page wide enough for a table where there is none."""
+    """The console; at least as wide as a table where there is no terminal."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 140)
 
 
 def print_paths(console, *paths: Path) -> None:
-    """Prints where something was written, whatever the names hold."""
+    """Prints paths that were written, whatever characters they hold."""
     for path in paths:
         console.print(str(path), highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one line for each end that is no bug."""
+"""Ends of commands: exit codes, and one-line messages for errors of the user."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
 
 
 def run(command: Callable[[], int]) -> int:
-    """The exit code of a command, once all it printed is out."""
+    """Runs a command and returns its exit code, once all output is flushed."""
     try:
         code = command()
         if sys.stdout:
@@ -32,16 +32,16 @@ def run(command: Callable[[], int]) -> int:
 
 
 def _known_end(error: Exception) -> tuple[int, str] | None:
-    """The exit code and the line of an end that is no bug; None for the others."""
+    """Returns the exit code and message of an expected error; None for any other."""
     if isinstance(error, UserError):
         return EXIT_USAGE, f"error: {error}"
     if isinstance(error, BrokenPipeError):
-        return EXIT_FAILED, ""  # whoever read the output has gone
+        return EXIT_FAILED, ""  # the reader of the output is gone
     if isinstance(error, OSError) and error.errno in _DISK:
         return EXIT_FAILED, f"failed: {error}"
     if isinstance(error, MemoryError):
         return EXIT_FAILED, f"failed: out of memory; lower the sizes ({error})"
-    # Only what is imported can have been raised.
+    # Only an imported exception can have been raised.
     signals, loop = (sys.modules.get(f"attn.train.{m}") for m in ("signals", "loop"))
     if signals and isinstance(error, signals.Stopped):
         said = f"stopped by {error}; the same command goes on from here"
@@ -52,6 +52,6 @@ def _known_end(error: Exception) -> tuple[int, str] | None:
 
 
 def _drop_output() -> None:
-    """Lets what could not be printed go, so that the interpreter's end says nothing."""
+    """Discards output that cannot be printed, so that the interpreter exits quietly."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The folders that a command line names, refused before anything is written."""
+"""Folders named on the command line, checked before anything is written."""
 
 import os
 import stat
@@ -12,12 +12,12 @@ from attn.records.folder import RunFolder
 
 
 def workdir(text: str | None, name: str) -> Path:
-    """The folder that --workdir names; `runs/NAME` unless given."""
+    """The folder that --workdir names; `runs/NAME` by default."""
     return Path("runs", name) if text is None else folder("--workdir", text)
 
 
 def folder(option: str, text: str, *, file: bool = False) -> Path:
-    """The path that an option names, which can be, or become, a folder (or a file).
+    """The path that an option names, if it can be, or become, a folder (or a file).
 
     Raises:
         UserError: no folder can be there.
@@ -29,21 +29,21 @@ def folder(option: str, text: str, *, file: bool = False) -> Path:
     except UnicodeEncodeError:
         raise UserError(f"{option} {text!a} is not UTF-8; choose another") from None
     path = Path(text)
-    for place in (path, *path.parents):
+    for part in (path, *path.parents):
         try:
-            mode = os.stat(place).st_mode
+            mode = os.stat(part).st_mode
         except (FileNotFoundError, NotADirectoryError):
-            if place.is_symlink():
+            if part.is_symlink():
                 raise UserError(
-                    f"{option} {path}: {place} is a link to nothing; choose another"
+                    f"{option} {path}: {part} is a link to nothing; choose another"
                 ) from None
             continue
         except OSError as error:
             raise UserError(
                 f"{option} {path}: {error.strerror}; choose another"
             ) from None
-        if not (stat.S_ISDIR(mode) or (file and place == path)):
-            raise UserError(f"{option} {path}: {place} is a file; choose another")
+        if not (stat.S_ISDIR(mode) or (file and part == path)):
+            raise UserError(f"{option} {path}: {part} is a file; choose another")
         break
     return path
 
@@ -51,7 +51,7 @@ def folder(option: str, text: str, *, file: bool = False) -> Path:
 def run_folders(
     root: Path, experiments: Sequence[Experiment], study: str | None
 ) -> list[Path]:
-    """The folder of each run: `root`, or for a study one beside the other in it.
+    """The folder of each run: `root` itself, or for a study one subfolder a run.
 
     Raises:
         UserError: a folder holds something else, or two runs have one name.
@@ -63,8 +63,8 @@ def run_folders(
     if study is not None:
         _check_study(root, study, names)
     folders = [root / name if study else root for name in names]
-    for experiment, place in zip(experiments, folders):
-        RunFolder(place).check(experiment)
+    for experiment, own in zip(experiments, folders):
+        RunFolder(own).check(experiment)
     return folders
 
 
@@ -78,16 +78,16 @@ def _check_study(root: Path, study: str, names: Sequence[str]) -> None:
             "another --workdir"
         )
     ours, others = False, []
-    for place in sorted(p for p in root.iterdir() if not p.name.startswith(".")):
-        result = read_json_or_none(place / "result.json") if place.is_dir() else None
+    for entry in sorted(p for p in root.iterdir() if not p.name.startswith(".")):
+        result = read_json_or_none(entry / "result.json") if entry.is_dir() else None
         there = (result or {}).get("study", study)
         if there != study:
             raise UserError(
-                f"{root} holds {place.name!r} of {there or 'no study'!r}, and not of "
+                f"{root} holds {entry.name!r} of {there or 'no study'!r}, and not of "
                 f"{study!r}; choose another --workdir"
             )
-        run = place.name in names or (place / "config.json").is_file()
-        ours, others = ours or run, others if run else [*others, place.name]
+        run = entry.name in names or (entry / "config.json").is_file()
+        ours, others = ours or run, others if run else [*others, entry.name]
     if others and not ours:
         raise UserError(
             f"{root} holds {others[0]!r} and no run of {study!r}; choose another "

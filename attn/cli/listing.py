@@ -1,4 +1,4 @@
-"""What there is, for people and for programs, from configs alone."""
+"""Listings of experiments and studies, from their configs alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,12 +7,12 @@ from attn.config import Experiment, cost, fingerprint, to_json
 
 
 def as_json(items: Sequence[Any]) -> list[dict[str, Any]]:
-    """Each experiment and study with its claim; a study names its experiments."""
+    """Experiments and studies with claims, as JSON; a study names its experiments."""
     return [_row(item) for item in items]
 
 
 def as_lines(items: Sequence[Any]) -> list[str]:
-    """The same for a person: a line each, the claim of a study beneath its name."""
+    """Each experiment and study as a line of text, a study's claim below its name."""
     head = {"name": "name", "task": "task", "mechanism": "mechanism"}
     rows = [head, *map(_row, items)]
     name, task = (
@@ -49,7 +49,7 @@ def _row(item: Any) -> dict[str, Any]:
 
 
 def details(experiment: Experiment) -> dict[str, Any]:
-    """The resolved config and what follows from it without compiling."""
+    """The resolved config, and the costs that follow from it without compiling."""
     model, T = experiment.model, experiment.task.seq_len
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),

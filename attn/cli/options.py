@@ -1,4 +1,4 @@
-"""Command lines read by tyro, with what is wrong said in one line."""
+"""Command-line parsing by tyro, with one-line error messages."""
 
 import contextlib
 import io
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Where:
-    """Where a command runs and writes; no part of what an experiment is."""
+    """Options for where a command runs and writes; no part of an experiment."""
 
     workdir: str | None = None
-    """Folder of the run, or of a study's runs side by side; runs/NAME unless given."""
+    """Folder of the run, or of a study's runs in subfolders; default runs/NAME."""
     mesh: str = ""
-    """Devices, as in data=2,heads=4; a CPU is divided into as many."""
+    """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Sweep(Where):
     """Varies one experiment along some of its fields."""
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Field and values, as in model.num_heads=1,2,4; given again, a grid."""
+    """Field and values, as in model.num_heads=1,2,4; repeat the option for a grid."""
     match: Match = "none"
-    """Cost that is made equal to the experiment's own, by d_ff, head_dim or kv_rank."""
+    """Cost to hold equal to the experiment's own, by d_ff, head_dim or kv_rank."""
     seeds: int | None = None
-    """Replicas of each; as the experiment says unless given."""
+    """Replicas of each; default as in the experiment."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Names what there is."""
+    """Lists all experiments and studies."""
 
     json: bool = False
-    """A JSON array in place of the table."""
+    """Print a JSON array, not a table."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class Reporting:
     """Makes tables, plots and one offline page from run folders."""
 
     directory: tyro.conf.Positional[str]
-    """Holds run folders, at any depth."""
+    """A folder that holds run folders, at any depth."""
     out: str | None = None
-    """Where to write; the directory unless given."""
+    """Folder to write to; default the directory."""
     readme: str | None = None
-    """A Markdown file whose results, between its markers, are replaced."""
+    """A Markdown file in which to replace the results between its markers."""
 
 
 @dataclass(frozen=True)
 class Overrides(Where):
-    """What of an experiment can be changed, and where it is to run."""
+    """Options that override fields of an experiment, and where it runs."""
 
     model: ModelConfig = ModelConfig()
     task: Task = Task()
@@ -70,13 +70,13 @@ class Overrides(Where):
     seeds: int = 3
     """Replicas, each with its own initialisation and order of the data."""
     kernel: str | None = None
-    """Another mechanism for `attention` layers, by name, with its own knobs after it."""
+    """Mechanism of `attention` layers, by name, followed by its own options."""
 
 
 def override(
     experiment: Experiment, words: Sequence[str], prog: str
 ) -> tuple[Experiment, Where]:
-    """`experiment` with `--model.num-heads 8` and the like applied, and where to run.
+    """Applies options such as `--model.num-heads 8` to `experiment`; also where to run.
 
     Raises:
         UserError: an option or a value is wrong.
@@ -93,7 +93,7 @@ def override(
 
 
 def _take_kernel(words: list[str]) -> tuple[list[str], str | None]:
-    """The words without `--kernel NAME`, whose knobs must be known before the rest."""
+    """Splits off `--kernel NAME`, whose options must be known to parse the others."""
     for i, word in enumerate(words):
         if word == "--kernel" and i + 1 < len(words):
             return words[:i] + words[i + 2 :], words[i + 1]
@@ -105,7 +105,7 @@ def _take_kernel(words: list[str]) -> tuple[list[str], str | None]:
 def parse(
     what: type[T], words: Sequence[str], *, prog: str, default: T | None = None
 ) -> T:
-    """`what` made from command-line words.
+    """Parses command-line words as an instance of `what`.
 
     Raises:
         UserError: a word is wrong; in one line.
@@ -130,7 +130,7 @@ def parse(
 
 
 def _one_line(box: str) -> str:
-    """The first part of what tyro says in a box, and the nearest option if it names one.
+    """The first part of tyro's boxed error, with the nearest option if it names one.
 
     tyro has no public way to its errors but this text: a title, then parts with a rule
     between them, framed in ASCII or in U+2500 to U+257F as the terminal can.

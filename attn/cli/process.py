@@ -1,6 +1,7 @@
-"""The process that a command runs in: its signals, its allocator, its compiler's flag.
+"""The process of a command: its signals, its allocator, the compiler's flag.
 
-Imported before anything heavy, so that a signal finds its handler from the first moment.
+Imported before anything heavy, so that a signal finds its handler from the first
+moment.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ _ending = Lock()
 
 
 def prepare(heavy: bool) -> None:
-    """Sets up the compiler and the output; a heavy command starts the process again."""
+    """Sets up the compiler and the output; restarts the process for a heavy command."""
     from attn import compiler
 
     os.environ["XLA_FLAGS"] = compiler.flags()
@@ -30,7 +31,7 @@ def prepare(heavy: bool) -> None:
 
 
 def watch_signals() -> None:
-    """Ends this process at once at a signal, also while the main thread compiles.
+    """Makes a signal end this process at once, even while the main thread compiles.
 
     A handler in Python waits for the main thread to come back from C++. The number of
     each signal is written to a pipe as it comes, and a thread that reads it calls the
@@ -52,7 +53,7 @@ def _read_signals(reader: int) -> None:
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """The handler of a signal that finds nothing to save: one line, and out."""
+    """A signal handler for when there is nothing to save: prints one line and exits."""
     if not _ending.acquire(blocking=False):
         return
     said = (
@@ -61,7 +62,7 @@ def end_at_once(number: int, frame: FrameType | None) -> None:
     shown = "\x1b[?25h" * os.isatty(2)  # a progress bar hides the cursor
     with contextlib.suppress(OSError):
         os.write(2, f"{shown}{said}\n".encode())
-    # Whoever holds the stream's lock may never give it back.
+    # The holder of the stream's lock may never release it.
     flush = Thread(target=_flush, daemon=True)
     flush.start()
     flush.join(0.5)
@@ -75,14 +76,15 @@ def _flush() -> None:
 
 
 def _use_huge_pages() -> None:
-    """Starts this process again with an allocator that asks for huge pages.
+    """Restarts this process with an allocator that requests huge pages.
 
-    XLA on a CPU takes its scratch memory anew for each call, and small pages cost it up
-    to a quarter of a training step in faults. glibc reads the setting once, at start.
+    XLA on a CPU allocates its scratch memory for each call, and page faults of small
+    pages cost up to a quarter of a training step. glibc reads the setting once, at
+    start.
     """
     name, value = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
     if sys.platform == "linux" and name not in os.environ:
-        # Held back until the handlers are there again.
+        # Signals are blocked until the handlers are installed again.
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         environment = os.environ | {name: value}
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)

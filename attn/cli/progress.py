@@ -1,4 +1,4 @@
-"""Progress of work in parts, for whoever waits: a bar on a terminal, plain lines elsewhere."""
+"""Progress of work in parts: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 QUIET_SECONDS = 5.0
-"""Between plain lines, so that a log stays short."""
+"""Seconds between plain lines, so that a log stays short."""
 
 
 class Watch:
-    """A `Watcher` of one part after another, such as runs or races; use it in a `with`."""
+    """A progress display over parts, such as runs or races; use it in a `with`."""
 
     def __init__(self, console: Console, total: float | int, *, live: bool = True):
-        """Expects work of `total`, in whatever `begin` counts in.
+        """Expects `total` units of work, as counted by `begin`.
 
         Without `live` nothing is drawn between calls, where a clock is running.
         """
@@ -44,7 +44,7 @@ class Watch:
             self._bars.stop()
 
     def begin(self, name: str, steps: int, work: float | int | None = None) -> None:
-        """A part starts; the one before has ended, or failed.
+        """Starts a part; the previous one has ended, or failed.
 
         `work` is its share of the total: its steps unless given.
         """
@@ -56,11 +56,11 @@ class Watch:
         self._draw(0, steps, "compiling")
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._print(f"{self._name}: {text}" if self._name else text)
 
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
-        """`step` of `steps` are done; `values` as in `metrics.jsonl`, or others."""
+        """Reports that `step` of `steps` are done; `values` as in `metrics.jsonl`."""
         self._done = self._before + self._work * step / steps
         now = time.monotonic()
         detail = ", ".join([f"step {step}/{steps}", *_details(values), self._left(now)])
@@ -87,7 +87,7 @@ class Watch:
             self._bars.refresh()
 
     def _left(self, now: float) -> str:
-        """The time that is left for all parts, at the pace so far."""
+        """The time left for all parts, at the pace so far."""
         left = (self._total - self._done) * (now - self._begin) / max(self._done, 1e-9)
         return (
             f"{left / 60:.1f} min left of all"
@@ -97,7 +97,7 @@ class Watch:
 
 
 def _details(values: Mapping[str, Any]) -> list[str]:
-    """The mean loss, pace and score of training; of other values, each as it is."""
+    """The values to display: mean loss, pace and score of training, or all values."""
     if "train_loss" not in values:
         return [f"{name} {value}" for name, value in values.items()]
     words = [f"loss {_mean(values['train_loss']):.3f}"]

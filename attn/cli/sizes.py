@@ -1,7 +1,6 @@
-"""What a run needs at the very least, against what the machine has, from configs alone.
+"""Lower bounds on what a run needs, checked against what the machine has.
 
-Bounds from below: what they refuse could not have ended well, and what they let pass
-may still be too much.
+A run that exceeds them could not have succeeded; one that does not may still fail.
 """
 
 import os
@@ -13,16 +12,16 @@ from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
 
 CORE_FLOPS, CHIP_FLOPS = 10**11, 10**15
-"""FLOP/s that a core of a CPU, or an accelerator, does not exceed."""
+"""Upper bounds on the FLOP/s of a CPU core, and of an accelerator."""
 STEP_SECONDS = 1e-4
-"""The shortest step."""
+"""A lower bound on the seconds of a step."""
 YEAR = 365 * 24 * 3600
 LARGEST = 10**300
-"""Where a number is too large to be shown."""
+"""The number from which values are not shown in digits."""
 
 
 def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
-    """Raises `UserError` where a run is beyond the memory, cores or years there are."""
+    """Raises `UserError` where a run needs more memory, cores or years than exist."""
     accelerated, cores = has_accelerator(), os.cpu_count() or 1
     if not accelerated and mesh.size > max(16, 8 * cores):
         raise UserError(
@@ -39,7 +38,7 @@ def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
 
 
 def has_accelerator() -> bool:
-    """Whether jax could find one, as far as the system shows without starting it."""
+    """Whether jax could find an accelerator, found out without starting it."""
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
         return False
     names = ("nvidiactl", "accel0", "accel/accel0", "kfd", "vfio/0")
@@ -47,7 +46,7 @@ def has_accelerator() -> bool:
 
 
 def needed_bytes(experiment: Experiment) -> dict[str, int]:
-    """Bytes that a run holds at once, of all seeds, by what they are for."""
+    """Lower bounds on the bytes that a run holds at once, of all seeds, by purpose."""
     model, task = experiment.model, experiment.task
     rows = experiment.seeds * experiment.train.batch_size
     params = 4 * experiment.seeds * cost.count_params(experiment)

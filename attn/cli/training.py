@@ -1,4 +1,4 @@
-"""The commands that train: run, compare, sweep."""
+"""Commands that train: run, compare, sweep."""
 
 import sys
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def run(words: Sequence[str], registry: Source) -> int:
-    """Trains an experiment or a study, goes on with it, or reports what is finished."""
+    """Trains an experiment or a study; continues one, or reports what is finished."""
     experiments, where, study = choose(words, "run", registry)
     return _train(experiments, where, study)
 
 
 def compare(words: Sequence[str], registry: Source) -> int:
-    """Compares dense, sparse and low-rank attention in one table; or --all there is."""
+    """Compares dense, sparse and low-rank attention in one table; all with --all."""
     named = "mechanisms" if "--all" in words else "families"
     rest = [word for word in words if word != "--all"]
     experiments, where, study = choose([named, *rest], "compare", registry)
@@ -45,7 +45,7 @@ def sweep(words: Sequence[str], registry: Source) -> int:
 
 
 def _grid(base: "Experiment", over: Sequence[str]) -> dict[str, tuple]:
-    """The values of each field of --over, every one of them once."""
+    """The values of each field of --over, without repeats."""
     from attn.config.sweep import parse_axis
 
     if not over:
@@ -70,7 +70,7 @@ def _grid(base: "Experiment", over: Sequence[str]) -> dict[str, tuple]:
 def _train(
     experiments: "Sequence[Experiment]", where: "Where", study: str | None
 ) -> int:
-    """Runs each in its folder, prints the table, and writes the report."""
+    """Trains each experiment in its folder, prints the table and writes the report."""
     from attn.cli.folders import run_folders, workdir
     from attn.cli.sizes import check_size
     from attn.parallel.mesh import MeshShape, use_cpu_devices

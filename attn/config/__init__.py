@@ -1,4 +1,4 @@
-"""Experiments as plain data: what to train, on what, and what it costs."""
+"""Experiments as plain data: the model, the task, the training and the costs."""
 
 from attn.config.attention import Attention, LatentAttention
 from attn.config.codec import fingerprint, from_json, to_json

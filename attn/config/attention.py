@@ -1,4 +1,4 @@
-"""Attention layers as plain data: a mechanism, and how a layer makes its heads."""
+"""Attention layers as plain data: the mechanism, and how a layer makes its heads."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from attn.config.model import ModelConfig
 
 HeadPositions = Literal["none", "rotary", "alibi", "t5"]
-"""How queries and keys know their positions."""
+"""Ways in which queries and keys know their positions."""
 T5_BUCKETS = 32
-"""Numbers that a head learns for distances, as in T5 (Raffel et al. 2020, 2.1)."""
+"""Buckets of distances, each a learned number a head (Raffel et al. 2020, 2.1)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Attention(Layer):
     head_dim: int | None = None
     """Width of a head, H."""
     positions: HeadPositions | None = None
-    """Rotary positions, a bias of distances (ALiBi, T5), or none."""
+    """Rotary positions, a bias by distance (ALiBi, T5), or none."""
     rope_base: float | None = None
     """Base of the rotary frequencies."""
     impl: str | None = None
@@ -89,7 +89,7 @@ class Attention(Layer):
 
     @property
     def base(self) -> float:
-        """Base of the rotary frequencies of a resolved layer."""
+        """The base of a resolved layer's rotary frequencies."""
         return self.rope_base or 10_000.0
 
     @property
@@ -98,7 +98,7 @@ class Attention(Layer):
         return self.positions == "rotary" and self.mechanism.rotates
 
     def check_heads(self) -> None:
-        """Raises `UserError` where the sizes of the heads do not fit one another."""
+        """Raises `UserError` where the head sizes are inconsistent."""
         (N, K, _), kernel = self.sizes, self.mechanism
         if N % K:
             raise UserError(
@@ -116,7 +116,7 @@ class Attention(Layer):
         self.check_rotary()
 
     def check_rotary(self) -> None:
-        """Raises `UserError` where rotary positions have no pairs to rotate."""
+        """Raises `UserError` where rotary positions have no channel pairs to rotate."""
         if self.positions == "rotary" and self.sizes[2] % 2:
             raise UserError(
                 f"head_dim = {self.sizes[2]} is odd, and rotary positions rotate pairs; "
@@ -124,7 +124,7 @@ class Attention(Layer):
             )
 
     def projections(self, D: int) -> int:
-        """Numbers of the matrices that make what the kernel reads, and of the one after."""
+        """Parameters of the projections to what the kernel reads, and of the output."""
         N, K, H = self.sizes
         heads = {"q": N, "k": K, "v": K}
         return D * H * (sum(heads[name] for name in self.mechanism.reads) + N)
@@ -141,7 +141,7 @@ class Attention(Layer):
 
     def state_size(self, D, T):
         (N, K, H), kernel = self.sizes, self.mechanism
-        # Sums over features of their own cannot be shared by a group's query heads.
+        # Each head's sums are over its own features, so a group's heads cannot share them.
         shared = kernel.owns == "nothing" or "exact" in kernel.can
         return (K if shared else N) * kernel.state_size(T, self.key_width, H)
 
@@ -168,7 +168,7 @@ class Attention(Layer):
 
 @dataclass(frozen=True)
 class LatentAttention(Attention):
-    """Multi-head latent attention: keys and values of all heads from one narrow vector.
+    """Multi-head latent attention: all heads' keys and values from one small vector.
 
     DeepSeek-AI 2024 (DeepSeek-V2), section 2.1. It is a way to make heads, not a
     mechanism: any kernel that compares queries with keys can run on them.
@@ -179,8 +179,8 @@ class LatentAttention(Attention):
     kv_rank: int | None = None
     """Width of the latent that keys and values are made from, R."""
     rope_dim: int | None = None
-    """Channels that rotary positions rotate beside a head, U; H / 2, made even, unless
-    given."""
+    """Channels that rotary positions rotate beside a head, U; default H / 2, made
+    even."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -198,7 +198,7 @@ class LatentAttention(Attention):
 
     @property
     def rope_width(self) -> int:
-        """Channels beside the H that rotary positions rotate, U."""
+        """Extra channels, beside the H, that rotary positions rotate, U."""
         if not self.rotary:
             return 0
         return self.rope_dim or max(2, self.sizes[2] // 4 * 2)
@@ -239,6 +239,6 @@ class LatentAttention(Attention):
     def state_size(self, D, T):
         if "exact" not in self.mechanism.can:
             return super().state_size(D, T)
-        # One key for all heads, of which the latent is the value too.
+        # One key for all heads; its latent part is the value too.
         width = (self.kv_rank or 0) + self.rope_width
         return self.mechanism.state_size(T, width, 0)

@@ -1,4 +1,4 @@
-"""Experiments to JSON values and back, and the fingerprint that names one."""
+"""Conversion of configs to JSON values and back, and fingerprints of experiments."""
 
 import hashlib
 import json
@@ -13,16 +13,16 @@ from attn.kernels import KERNELS, Kernel
 from attn.tasks import TASKS, Task
 
 NAMED: Named = {Kernel: KERNELS, Task: TASKS, Layer: LAYERS}
-"""What an experiment holds by name."""
+"""Base classes whose subclasses experiments hold by name."""
 
 
 def to_json(config: Any) -> Any:
-    """A config as JSON values; a kernel, a task or a layer also says which one it is."""
+    """Converts a config to JSON values; kernels, tasks and layers have their name."""
     return encode(config, tuple(NAMED))
 
 
 def from_json(values: Any) -> Experiment:
-    """The experiment that `to_json` gave these values for.
+    """Rebuilds the experiment that `to_json` converted.
 
     Raises:
         UserError: a field is unknown, missing, or of another type.
@@ -34,7 +34,7 @@ def from_json(values: Any) -> Experiment:
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """Twelve hexadecimal digits, equal for equal experiments.
+    """A hash of an experiment in twelve hex digits, equal for equal experiments.
 
     Neither the words of a claim nor how often a run is saved make another experiment.
     """

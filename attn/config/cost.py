@@ -1,4 +1,4 @@
-"""What an experiment costs, from its config alone.
+"""Costs of an experiment, computed from its config alone.
 
 One definition of each quantity that tables and plots show. FLOPs count the
 multiplications and additions of matrix products; a training step is three forward
@@ -9,7 +9,7 @@ from attn.config.experiment import Experiment
 
 
 def count_params(experiment: Experiment) -> int:
-    """Trained numbers of the model."""
+    """The number of trained parameters of the model."""
     model = experiment.resolved_model
     D, V, L = model.d_model, model.vocab_size or 0, model.max_len or 0
     total = V * D + D + experiment.head.num_params(D, V)
@@ -34,7 +34,7 @@ def train_flops(experiment: Experiment) -> float:
 
 
 def decode_state(experiment: Experiment) -> int | None:
-    """Bytes kept to decode the token after `seq_len`; None for an encoder."""
+    """Bytes of the decoding state after `seq_len` tokens; None for an encoder."""
     if not experiment.task.objective.causal:
         return None
     model, T = experiment.resolved_model, experiment.task.seq_len

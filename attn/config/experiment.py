@@ -1,4 +1,4 @@
-"""The whole of an experiment, as frozen dataclasses: what was asked, and nothing else.
+"""Experiments as frozen dataclasses: exactly what was asked for.
 
 The machine is not here: mesh, devices and folders are launch arguments, so the same
 experiment keeps its identity on a laptop and on a pod. `None` means "derive it", in
@@ -74,16 +74,16 @@ class Experiment:
 
     @property
     def head(self) -> Head:
-        """The model's head, as the objective needs it."""
+        """The output head that the objective needs."""
         return self.task.objective.head(self.task.num_classes)
 
     @property
     def mask(self) -> Mask:
-        """What a query may see before the mechanism has its say."""
+        """The mask of the model, before any pattern of the mechanism."""
         return self.resolved_model.mask
 
     def check_mesh(self, shape: MeshShape) -> None:
-        """Raises `UserError` where the mesh cannot divide the batch or a layer."""
+        """Raises `UserError` where the mesh does not divide the batch or a layer."""
         shape.check_divides("data", {"batch_size": self.train.batch_size})
         for layer in self.resolved_model.one_block:
             layer.check_mesh(shape)

@@ -1,7 +1,7 @@
-"""The layers of a transformer as plain data: what each is, holds, costs and divides.
+"""Layers of a transformer as plain data: sizes, parameters, costs and mesh limits.
 
 A field that is None is the model's own (`ModelConfig`), and `resolve` fills it in. All
-else is asked of a resolved layer. D is the width of the residual stream, T the length
+other methods need a resolved layer. D is the width of the residual stream, T the length
 of a sequence, L the longest one that the model is made for.
 """
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """What stands between two residual additions."""
+    """The base of layers, each of which is one residual branch."""
 
     name: ClassVar[str]
 
     def resolve(self, model: "ModelConfig") -> "Layer":
-        """The layer with what it leaves open taken from the model."""
+        """The layer with its open fields taken from the model."""
         return self
 
     def num_params(self, D: int, L: int) -> int:
-        """Trained numbers, without the norm before the layer."""
+        """Trained parameters, without the norm before the layer."""
         raise NotImplementedError
 
     def flops(self, D: int, T: int, mask: Mask) -> float:
-        """Multiplications and additions of one sequence, forward, counting matmuls."""
+        """Matmul FLOPs of one sequence, forward."""
         raise NotImplementedError
 
     def state_size(self, D: int, T: int) -> int:
-        """Numbers kept of T tokens to decode the next one."""
+        """Numbers kept after T tokens to decode the next one."""
         return 0
 
     def check_mesh(self, shape: MeshShape) -> None:
-        """Raises `UserError` where the mesh cannot divide the layer."""
+        """Raises `UserError` where the mesh does not divide the layer."""
 
     def check(self, mask: Mask, T: int, asked: tuple[str, ...]) -> None:
         """Raises `UserError` where the layer cannot run T tokens under this mask."""
@@ -48,17 +48,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class ShortConv(Layer):
-    """A convolution along the sequence, channel by channel, then a linear map.
+    """A depthwise convolution along the sequence, then a linear map.
 
-    Each token meets its `width - 1` predecessors (its neighbours, where the model looks
-    both ways). One such layer before attention decides associative recall: Arora et al.
-    2024 (Zoology), section 4; Fu et al. 2023 (H3), section 3.
+    Each token is mixed with its `width - 1` predecessors (its neighbours, where the
+    model looks both ways). One such layer before attention decides associative recall:
+    Arora et al. 2024 (Zoology), section 4; Fu et al. 2023 (H3), section 3.
     """
 
     name = "short_conv"
 
     width: int | None = None
-    """Tokens that a token meets, its own included, W."""
+    """Tokens that each token is mixed with, itself included, W."""
 
     def __post_init__(self):
         require_positive(self, "width")
@@ -78,7 +78,7 @@ class ShortConv(Layer):
 
 @dataclass(frozen=True)
 class MLP(Layer):
-    """gelu(x W) W': Vaswani et al. 2017, section 3.3, with gelu for relu."""
+    """A two-layer MLP, gelu(x W) W': Vaswani et al. 2017, section 3.3, but for gelu."""
 
     name = "mlp"
 

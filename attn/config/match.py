@@ -1,4 +1,4 @@
-"""Experiments of equal cost: one width solved for, so that a comparison is fair."""
+"""Experiments of equal cost: solves for one width, so that a comparison is fair."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -22,12 +22,12 @@ _SOLVED: dict[str, tuple[str, Callable[[Experiment], float | None]]] = {
 
 
 def match(experiment: Experiment, reference: Experiment, by: Match) -> Experiment:
-    """`experiment` with one width set so that it costs what `reference` does.
+    """Sets one width of `experiment` so that it costs what `reference` does.
 
     That is `d_ff`, or for the cache `head_dim`, or `kv_rank` where keys come from it.
 
     The nearest whole number is taken; of heads, the nearest even one where rotary
-    positions turn pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast
+    positions rotate pairs, and a multiple of what the kernel asks. Shazeer 2019 (Fast
     Transformer Decoding, section 4) sizes its models so.
 
     Raises:
@@ -65,7 +65,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
 
 
 def _head_step(experiment: Experiment) -> int:
-    """What divides the width of a head, by its positions and by its kernels."""
+    """The step of head widths that the positions and the kernels allow."""
     model = experiment.model
     each = [layer.mechanism.head_multiple for layer in model.attention_layers]
     return lcm(2 if model.positions == "rotary" else 1, *each)
@@ -82,7 +82,7 @@ def _cost(experiment: Experiment, by: str) -> float:
 
 
 def _nearest(cost: Callable[[int], float], target: float, step: int) -> int:
-    """The multiple of `step` whose cost is nearest the target; 0 if all are above it."""
+    """The multiple of `step` whose cost is nearest the target; 0 if all exceed it."""
     above = _least(cost, target, step)
     below = above - step
     if below == 0:

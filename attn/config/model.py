@@ -1,4 +1,4 @@
-"""A transformer as plain data: its width, its layers and how they are repeated."""
+"""Transformers as plain data: the width, the layers, and how they are repeated."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,15 +22,16 @@ LAYERS: dict[str, type[Layer]] = {
 class ModelConfig:
     """A transformer: a block of residual layers, repeated.
 
-    Layers are written as names in `pattern`, or as specs in `block`, where each may have
-    sizes and a mechanism of its own. What a spec leaves open is the model's.
+    Layers are written as names in `pattern`, or as specs in `block`, where each may
+    have sizes and a mechanism of its own. Fields that a spec leaves open are taken from
+    the model.
     """
 
     vocab_size: int | None = None
-    """Different tokens, V; an experiment's task knows, unless given."""
+    """Different tokens, V; set by an experiment's task unless given."""
     max_len: int | None = None
-    """Longest sequence that learned positions and learned projections are made for, L;
-    an experiment's task knows, unless given."""
+    """Longest sequence of learned positions and learned projections, L; set by an
+    experiment's task unless given."""
     d_model: int = 64
     """Width of the residual stream, D."""
     pattern: tuple[str, ...] = ("attention", "mlp")
@@ -39,7 +40,7 @@ class ModelConfig:
     block: tuple[Layer, ...] = ()
     """Layers of the block as specs (`attn.config`), in place of `pattern`."""
     repeats: int = 2
-    """How many times the block stands on itself."""
+    """How many times the block is repeated."""
     num_heads: int = 4
     """Query heads, N."""
     num_kv_heads: int | None = None
@@ -48,10 +49,10 @@ class ModelConfig:
     """Width of a head, H; `d_model / num_heads` unless given."""
     kv_rank: int | None = None
     """Width of the latent that keys and values are made from, R (multi-head latent
-    attention); made from the layer's input unless given."""
+    attention); unless given, they are made from the layer's input."""
     rope_dim: int | None = None
-    """Width of what rotary positions rotate beside a head, where keys come from a latent;
-    H / 2, made even, unless given."""
+    """Channels that rotary positions rotate beside a head, with a latent; default H /
+    2, made even."""
     rope_base: float = 10_000.0
     """Base of the rotary frequencies."""
     d_ff: int | None = None
@@ -59,14 +60,14 @@ class ModelConfig:
     kernel: Kernel = field(default_factory=Softmax)
     """The mechanism of `attention` layers."""
     positions: Positions = "rotary"
-    """How a token knows its position: a vector added to it (learned, sinusoidal), a
-    rotation of its heads (rotary) or a bias of its scores (alibi, t5)."""
+    """Positions as a vector added to tokens (learned, sinusoidal), as a rotation of
+    queries and keys (rotary) or as a bias of the scores (alibi, t5)."""
     causal: bool = False
-    """Whether a token sees only those before it; a decoder's always does."""
+    """Whether a token sees only those before it; always true in a decoder."""
     attention_impl: str = "auto"
-    """One of the kernel's implementations; a named one never falls back."""
+    """One of the kernel's implementations, with no fallback; or auto."""
     conv_width: int = 3
-    """Tokens that a `short_conv` sees, its own included."""
+    """Tokens that a `short_conv` mixes, its own included."""
     dtype: Dtype = "float32"
     """Dtype of activations; parameters, softmax and loss are float32."""
     dropout: float = 0.0
@@ -106,7 +107,7 @@ class ModelConfig:
             )
 
     def _check_used(self):
-        """Raises `UserError` for layers that do not fit, or a knob that none of them uses."""
+        """Raises `UserError` for layers that do not fit, or a field that none uses."""
         own = self.attention_layers
         latent = [x for x in own if isinstance(x, LatentAttention) and x.rotary]
         if self.rope_dim is not None and not latent:
@@ -118,7 +119,7 @@ class ModelConfig:
 
     @property
     def _unresolved(self) -> tuple[Layer, ...]:
-        """The layers of the block, before what they leave open is filled in."""
+        """The layers of the block, before open fields are resolved."""
         return self.block or tuple(map(self._layer_called, self.pattern))
 
     def _layer_called(self, name: str) -> Layer:
@@ -134,31 +135,31 @@ class ModelConfig:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer of the model, first to last."""
+        """All layers of the model, in order."""
         return self.one_block * self.repeats
 
     @property
     def attention_layers(self) -> tuple[Attention, ...]:
-        """The layers of one block that run a mechanism, first to last."""
+        """The attention layers of one block, in order."""
         return tuple(one for one in self.one_block if isinstance(one, Attention))
 
     @property
     def sizes(self) -> dict[str, int | None]:
-        """Sizes of the first attention layer and of the first MLP, as tables show them."""
+        """Sizes of the first attention layer and the first MLP, as tables show them."""
         N, K, H = next((one.sizes for one in self.attention_layers), (None,) * 3)
         d_ff = next((one.d_ff for one in self.one_block if isinstance(one, MLP)), None)
         return {"num_heads": N, "num_kv_heads": K, "head_dim": H, "d_ff": d_ff}
 
     @property
     def head_positions(self) -> HeadPositions:
-        """What of `positions` is a layer's business."""
+        """The part of `positions` that attention layers handle."""
         if self.positions in ("rotary", "alibi", "t5"):
             return self.positions
         return "none"
 
     @property
     def mask(self) -> Mask:
-        """What a query may see before the mechanism has its say."""
+        """The mask of the model, before any pattern of the mechanism."""
         return Causal() if self.causal else FULL
 
 

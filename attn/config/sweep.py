@@ -1,4 +1,4 @@
-"""One experiment varied along some of its fields: a grid, made fair by matching cost."""
+"""Sweeps: one experiment over a grid of field values, matched in cost."""
 
 import dataclasses
 import types
@@ -14,13 +14,13 @@ from attn.errors import UserError, unknown
 from attn.kernels import KERNELS
 
 Grid = Mapping[str, Sequence[Any]]
-"""Values by the path of a field, as in `{"model.num_heads": (1, 2, 4)}`."""
+"""Values by field path, as in `{"model.num_heads": (1, 2, 4)}`."""
 
 
 def sweep(
     base: Experiment, over: Grid, *, by: Match = "none", prefix: str | None = None
 ) -> tuple[Experiment, ...]:
-    """`base` at every point of the grid, first field slowest.
+    """Varies `base` over the grid, the first field slowest.
 
     With `by`, each is resized to cost what `base` does (`attn.config.match`). Names are
     the prefix, `base.name` unless given, and the last word of each field with its
@@ -44,7 +44,7 @@ def sweep(
 def set_field(config: Any, path: str, value: Any) -> Any:
     """A copy of a config with the field at a dotted path set.
 
-    The name of a kernel stands for that kernel with its defaults.
+    A kernel may be given by name, with its defaults.
     """
     name, _, rest = path.partition(".")
     names = [f.name for f in dataclasses.fields(config) if f.init]
@@ -74,7 +74,7 @@ def parse_axis(base: Experiment, text: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def _type_of(config: Any, path: str) -> Any:
-    """The annotation of the field at a dotted path."""
+    """The type annotation of the field at a dotted path."""
     name, _, rest = path.partition(".")
     if not dataclasses.is_dataclass(config):
         raise UserError(f"{config!r} has no fields, so {path!r} names nothing")
@@ -86,7 +86,7 @@ def _type_of(config: Any, path: str) -> Any:
 
 
 def _parse(path: str, hint: Any, word: str) -> Any:
-    """One value. Only fields that fit in a word can be swept."""
+    """Parses one value; only fields whose values fit in a word can be swept."""
     choices = [hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         choices = list(typing.get_args(hint))

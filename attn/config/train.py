@@ -1,4 +1,4 @@
-"""How a model is trained: steps, batch, optimizer and schedule."""
+"""Training settings: steps, batch, optimizer and schedule."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -12,15 +12,15 @@ class TrainConfig:
 
     steps: int = 500
     batch_size: int = 64
-    """Sequences a step, of each seed."""
+    """Sequences a step, for each seed."""
     peak_lr: float = 3e-3
     warmup_steps: int = 25
     weight_decay: float = 0.1
-    """On matrices, not on vectors."""
+    """Weight decay of matrices; vectors have none."""
     clip_norm: float = 1.0
-    """Largest global norm of a gradient."""
+    """Maximum global norm of the gradient."""
     eval_every: int = 100
-    """Steps between looks at the validation split."""
+    """Steps between evaluations on the validation split."""
     save_every: int = 200
     """Steps between checkpoints."""
 

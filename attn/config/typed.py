@@ -1,7 +1,7 @@
-"""Frozen dataclasses to strict JSON and back; where JSON is wrong, its field is named.
+"""Conversion of frozen dataclasses to strict JSON and back, naming wrong fields.
 
-A field stands in JSON under its own name, or under `metadata["json"]`. JSON has no NaN: a
-number that is not finite is null, and null where a number must be is NaN. A dataclass
+A field has in JSON its own name, or under `metadata["json"]`. JSON has no NaN: a
+number that is not finite is null, and a null number is read as NaN. A dataclass
 whose base is one of several by name (`Named`) carries that name under `is`.
 """
 
@@ -21,11 +21,11 @@ Named = Mapping[type, Mapping[str, type]]
 
 
 class Wrong(ValueError):
-    """A field that is wrong, in words that go on a sentence about its file."""
+    """A field that is wrong, in words that continue a sentence about its file."""
 
 
 def encode(value: Any, named: tuple[type, ...] = ()) -> Any:
-    """A dataclass as JSON values; arrays become lists.
+    """Converts a dataclass to JSON values; arrays become lists.
 
     Args:
       named: bases whose subclasses also say which one they are.
@@ -61,7 +61,8 @@ def decode(
     older file.
 
     Args:
-      kind: a dataclass of numbers, text, optional values, tuples, mappings, dataclasses.
+      kind: a dataclass of numbers, strings, optional values, tuples, mappings,
+          dataclasses.
       value: what `json.loads` gave.
       named: bases whose subclasses are told apart by name.
       strict: whether an unknown field is wrong; it is left out otherwise.
@@ -118,7 +119,7 @@ class _Decoder:
 
 
 def _plain(kind: Any, value: Any, name: str) -> Any:
-    """A number, a text or a choice."""
+    """Decodes a number, a string or a choice."""
     if kind is float and value is None:
         return math.nan
     if kind is float and type(value) in (int, float):

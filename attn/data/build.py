@@ -2,8 +2,8 @@
 
     data_dir / task / config / version /    *.array_record*  *.json  SHA256SUMS
 
-A dataset is built beside its place and renamed into it, whole and with its sums, so a
-folder that is there is complete; it is compared with its sums at every load.
+A dataset is built beside its final path and renamed to it, whole and with checksums, so
+a folder that is there is complete; it is compared with its sums at every load.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ from attn.tasks.base import SPLITS, Dataset, Rows, Task
 
 SUMS = "SHA256SUMS"
 STALE_AFTER_S = 3600
-"""Age of an unfinished build that nobody works on any more."""
+"""The age in seconds at which an unfinished build counts as abandoned."""
 
 
 def default_data_dir() -> Path:
-    """`$ATTN_DATA_DIR`, else `attn/datasets` in the user's cache."""
+    """The default data folder: `$ATTN_DATA_DIR`, else `attn/datasets` in the cache."""
     if "ATTN_DATA_DIR" in os.environ:
         return Path(os.environ["ATTN_DATA_DIR"])
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -43,7 +43,7 @@ def prepare(
 ) -> Dataset:
     """Loads a task's splits, building them first where they are not on disk.
 
-    Rows come as int32 arrays. `say` hears of a build before it begins. Several
+    Rows come as int32 arrays. `say` is told of a build before it begins. Several
     processes may prepare the same task at once: the first to finish wins.
 
     Raises:
@@ -71,7 +71,7 @@ def _build(task: Task, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix="incomplete.", dir=folder.parent))
     try:
         builder = _builder(task, temporary)
-        # TFDS talks and draws bars whatever its settings.
+        # TFDS logs and draws progress bars whatever its settings.
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             try:
                 builder.download_and_prepare()
@@ -89,7 +89,7 @@ def _build(task: Task, folder: Path) -> None:
 
 
 def _builder(task: Task, data_dir: Path) -> Any:
-    """A TFDS builder of a task; array_record is the format that needs no TensorFlow."""
+    """Makes a task's TFDS builder, for array_record files, which need no TensorFlow."""
     import tensorflow_datasets as tfds
 
     examples = {split: list(task.examples(split)) for split in SPLITS}
@@ -99,7 +99,7 @@ def _builder(task: Task, data_dir: Path) -> Any:
     }
 
     class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """The task's splits as TFDS wants them."""
+        """The TFDS builder class of a task's splits."""
 
         name = task.name
         VERSION = tfds.core.Version(task.version)
@@ -151,7 +151,7 @@ def _sums(folder: Path) -> bytes:
 
 
 def _content(splits: dict[str, Rows]) -> str:
-    """The sha256 of all rows: splits and keys in order, each with its shape."""
+    """Hashes all rows: splits and keys in order, each with its shape."""
     digest = hashlib.sha256()
     for split in SPLITS:
         for key, array in sorted(splits[split].items()):
@@ -161,7 +161,7 @@ def _content(splits: dict[str, Rows]) -> str:
 
 
 def _stack(source: Any) -> Rows:
-    """All examples of a source as int32 arrays, one entry an example."""
+    """Stacks all examples of a source as int32 arrays."""
     examples = source.__getitems__(range(len(source)))
     return {
         key: np.stack([example[key] for example in examples]).astype(np.int32)
@@ -170,7 +170,7 @@ def _stack(source: Any) -> Rows:
 
 
 def _sweep(parent: Path) -> None:
-    """Removes what killed builds left behind."""
+    """Removes files that interrupted builds left behind."""
     for path in parent.glob("incomplete.*"):
         if time.time() - path.stat().st_mtime > STALE_AFTER_S:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""Batches in an order that only seed and step decide, gathered ahead by Grain's threads.
+"""Batches in an order fixed by seed and step, gathered ahead by Grain's threads.
 
-Rows lie in memory, so what Grain is asked for is whole calls: some steps of all replicas
-in one gather. That keeps Python out of the single example, and leaves threads and read
-ahead to Grain. Its state is the step, so nothing of it is saved.
+Rows are in memory, so an item of the Grain source is a whole call: some steps of all
+replicas in one gather. So no Python runs for a single example, and threads and
+prefetching are left to Grain. Its state is the step, so nothing of it is saved.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,27 +15,27 @@ from attn.errors import UserError
 from attn.tasks.base import Rows
 
 READ_AHEAD = 2
-"""Calls that wait ready."""
+"""Calls whose batches are prefetched."""
 
 
 def cut_steps(
     start: int, stop: int, *, longest: int, every: Sequence[int] = ()
 ) -> tuple[int, ...]:
-    """Lengths of the calls from step `start` to `stop`.
+    """Splits the steps from `start` to `stop` into calls; returns their lengths.
 
     None is over `longest`, and one ends at each multiple of each of `every`.
     """
     lengths = []
     while start < stop:
-        marks = [(start // n + 1) * n for n in every]
-        end = min(stop, start + longest, *marks)
+        ends = [(start // n + 1) * n for n in every]
+        end = min(stop, start + longest, *ends)
         lengths.append(end - start)
         start = end
     return tuple(lengths)
 
 
 class BatchSource:
-    """A Grain source: item i is the batches of call i, for all replicas.
+    """A Grain source whose item i is the batches of call i, for all replicas.
 
     Items map the rows' keys to int32 [C, R, B, ...] (C steps, R replicas, B rows). The
     rows of replica r at step s are a pure function of (seed r, s): each epoch is a
@@ -76,7 +76,7 @@ class BatchSource:
         return {key: array[chosen] for key, array in self.rows.items()}
 
     def batch(self, seed: int, step: int) -> np.ndarray:
-        """[B] row numbers of one replica at one step."""
+        """Row numbers [B] of one replica at one step."""
         epoch, at = divmod(step, self.epoch_steps)
         return self._order(seed, epoch)[at * self.batch_size :][: self.batch_size]
 
@@ -85,7 +85,7 @@ class BatchSource:
 
 
 class Batches:
-    """An iterator over the items of `BatchSource`, read ahead; use it in a `with`.
+    """An iterator over the items of `BatchSource`, prefetched; use it in a `with`.
 
     `calls` gives the number of steps of each item (`cut_steps` makes it), the first of
     which begins at `start_step`.
@@ -120,7 +120,7 @@ class Batches:
         return next(self._iterator)
 
     def close(self) -> None:
-        """Stops the threads; after it there are no more items."""
+        """Stops the threads; there are no more items."""
         self._iterator.close()
 
     def __enter__(self) -> "Batches":

@@ -1,1 +1,1 @@
-"""What a trained model computes, looked at from outside."""
+"""Inspection of trained models: what their attention computes."""

@@ -1,4 +1,4 @@
-"""How far cheaper attention is from softmax, on the queries and keys of a trained model.
+"""The error of cheaper attention against softmax, on a trained model's q, k and v.
 
 Each mechanism here approximates softmax attention by one knob: keys that a query sees,
 random features, landmarks. What learns its own weights (Linformer, Based) approximates
@@ -25,17 +25,17 @@ Heads = Mapping[str, tuple[Array, Array, Array]]
 
 @dataclass(frozen=True)
 class Curve:
-    """A mechanism, and the knob along which it comes nearer to softmax."""
+    """A mechanism, and the knob that brings it closer to softmax."""
 
     kernel: str
     knob: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Its other knobs, where the defaults are made for longer sequences."""
+    """Other knobs, where the defaults are made for longer sequences."""
     most: int | None = None
-    """Where to stop; at the length of the sequence unless given."""
+    """The largest value of the knob; unless given, the sequence length."""
 
     def at(self, value: int) -> Kernel:
-        """The mechanism with the knob at this value."""
+        """The mechanism with its knob at this value."""
         return KERNELS[self.kernel](**{**self.fixed, self.knob: value})
 
 
@@ -49,7 +49,7 @@ CURVES = (
     Curve("nystrom", "num_landmarks"),
 )
 DRAWS = 8
-"""Draws of random features, each its own estimate."""
+"""Independent draws of random features."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Point:
     knob: str
     value: int
     keys: str
-    """Keys that were compared: "earlier", or "all" where the mechanism is not causal."""
+    """Keys of the comparison: "earlier", or "all" where the mechanism is not causal."""
     errors: tuple[float, ...]
     """|out - softmax| / |softmax| (Frobenius, over tokens and channels), the mean over
     heads and sequences, of each draw."""
 
     @property
     def mean(self) -> float:
-        """The mean over draws."""
+        """The mean error over random draws."""
         return float(np.mean(self.errors))
 
 
@@ -78,7 +78,7 @@ def measure(
     curves: Sequence[Curve] = CURVES,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Point]:
-    """Every curve on these heads, at powers of 2 up to the length of the sequence."""
+    """Measures every curve on these heads, at powers of 2 up to the sequence length."""
     points = []
     for curve in curves:
         for value in _values(curve, next(iter(heads.values()))[0].shape[1]):
@@ -88,7 +88,7 @@ def measure(
 
 
 def _values(curve: Curve, T: int) -> list[int]:
-    """The powers of 2 that mean something on T tokens."""
+    """The powers of 2 that are meaningful on T tokens."""
     found, most = [], min(T, curve.most or T)
     for value in (2**i for i in range(most.bit_length())):
         try:
@@ -126,7 +126,7 @@ def _point(curve: Curve, value: int, heads: Heads, mask: Mask) -> Point:
 
 
 def relative_error(out: Array, exact: Array) -> Array:
-    """|out - exact| / |exact| [B, N] of each head of each sequence, from [B, T, N, H]."""
+    """The error |out - exact| / |exact| [B, N] of each head, from [B, T, N, H]."""
 
     def size(x: Array) -> Array:
         return jnp.sqrt(jnp.square(x.astype(jnp.float32)).sum(axis=(1, 3)))

@@ -1,4 +1,4 @@
-"""What `launch.py inspect` does: a finished run in, pictures and numbers out."""
+"""The command `launch.py inspect`: plots and tables from a finished run."""
 
 import json
 from dataclasses import asdict
@@ -24,11 +24,11 @@ from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.state import model_def
 
 SEQUENCES = 8
-"""Rows of the test split that are looked at."""
+"""Rows of the test split that are inspected."""
 
 
 def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
-    """Writes `approximation.json`, `.md` and `.png` of a finished run of softmax.
+    """Writes `approximation.json`, `.md` and `.png` for a finished run of softmax.
 
     Raises:
         UserError: the run is of another mechanism or experiment, or has not finished.
@@ -46,7 +46,7 @@ def inspect(experiment: Experiment, folder: Path, out: Path, say) -> list[Path]:
 
 
 def _check(experiment: Experiment) -> None:
-    """Raises `UserError` where softmax alone, over whole sequences, is not what it runs."""
+    """Raises `UserError` unless the run is plain softmax over whole sequences."""
     model, task = experiment.model, experiment.task
     kernels = [layer.mechanism for layer in model.attention_layers]
     if not kernels:
@@ -65,7 +65,7 @@ def _check(experiment: Experiment) -> None:
 
 
 def trained_heads(experiment: Experiment, folder: Path) -> Heads:
-    """Queries, keys and values of the first seed on sequences of the test split."""
+    """Queries, keys and values of the first seed on test sequences."""
     rows = prepare(experiment.task).splits["test"]["tokens"][:SEQUENCES]
     mesh = make_mesh()
     with jax.set_mesh(mesh):
@@ -79,7 +79,7 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
             for name in ("params", "features")
         )
         heads = jax.jit(lambda p, f, t: model.merge(p, f).heads(t))
-        # On no mesh from here on: each mechanism lays out its own features.
+        # Off the mesh from here on: each mechanism makes its own features.
         found = jax.device_get(heads(params, features, tokens))
     return jax.tree.map(jnp.asarray, found)
 

@@ -1,4 +1,4 @@
-"""The error of each approximation over its knob: a curve a mechanism, and a table."""
+"""Plots and tables of approximation error against each mechanism's knob."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ PANELS = {"sparse": "keys, blocks or rounds that a query sees", "lowrank": "feat
 
 
 def lines(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """The points of each mechanism, under the name that the picture gives it."""
+    """The points of each mechanism, by its name in the plot."""
     found: dict[str, list[Point]] = {}
     for point in points:
         aside = ", both ways" if point.keys == "all" else ""
@@ -24,7 +24,7 @@ def lines(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def draw(points: Sequence[Point], title: str, theme: Theme) -> Figure:
-    """Small multiples by family, one scale of errors."""
+    """Draws small multiples by family, on one scale of errors."""
     figure = new_figure(theme, 3.9)
     both = figure.subplots(1, len(PANELS), sharey=True)
     top = max(1.0, max(point.mean for point in points)) * 1.05
@@ -62,7 +62,7 @@ def _panel(axes, theme: Theme, own: dict[str, list[Point]], family: str) -> None
 
 
 def make_table(points: Sequence[Point]) -> Table:
-    """A row a mechanism, a column a value of its knob, in percent of softmax's size."""
+    """Builds the table: a row a mechanism, a column a knob value, errors in percent."""
     values = sorted({point.value for point in points})
     names = [Column("mechanism", text=True), Column("family", text=True)]
     rows = []

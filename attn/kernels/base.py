@@ -1,4 +1,4 @@
-"""A mechanism: one frozen dataclass that is its name, its knobs and its callable.
+"""The base of mechanisms: a frozen dataclass that is name, knobs and callable.
 
 A kernel computes one head of one sequence. `attn.attend` lifts it over batch, heads
 and groups with `jax.vmap`, so it holds no collective and names no mesh axis.
@@ -37,36 +37,38 @@ CAPABILITIES = {
     "normalised": "has a map whose rows sum to 1 where a query sees anything",
 }
 TRAITS = frozenset({"exact", "normalised"})
-"""What of these a kernel is, and no call can ask for."""
+"""The members of `CAPABILITIES` that describe a kernel and that no call requires."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One head of one sequence. See `CAPABILITIES` for what `can` may hold."""
+    """A mechanism for one head of one sequence; `can` is a subset of `CAPABILITIES`."""
 
     name: ClassVar[str]
     family: ClassVar[Family]
     can: ClassVar[frozenset[str]]
     implementations: ClassVar[tuple[str, ...]] = ("direct",)
     """Ways to compute the same thing on every device: the first is what `auto` takes on
-    short sequences, the last what it takes on long ones. Where there are several, and they
-    are one head's (not `lifted`), the call takes `form`, which is one of them."""
-    lifted: ClassVar[bool] = False
-    """Whether "blockwise" is of all heads at once, in `attn.attention.tiles`."""
+    short sequences, the last what it takes on long ones. Where there are several, of
+    one head each (not `over_all_heads`), the call takes `form`, which is one of
+    them."""
+    over_all_heads: ClassVar[bool] = False
+    """Whether "blockwise" runs over all heads at once, in `attn.attention.tiles`."""
     backends: ClassVar[tuple[str, ...]] = ()
-    """Libraries' kernels that compute it too, on some devices: `attn.attention.backends`."""
+    """Libraries' kernels that also compute it, on some devices:
+    `attn.attention.backends`."""
 
     rotates: ClassVar[bool] = True
-    """Whether it compares queries with keys, so that turning both tells their distance."""
+    """Whether rotary positions apply: q k products then depend on the distance alone."""
     head_norm: ClassVar[bool] = False
-    """Whether its paper divides each head's output by its own size, which the layer does."""
+    """Whether the layer normalises each head's output, as in the paper."""
 
     head_multiple: ClassVar[int] = 1
-    """Divides H."""
+    """A number that must divide H."""
     least: ClassVar[Mapping[str, int]] = {}
-    """The smallest value of a knob."""
+    """The minimum of each knob."""
     within: ClassVar[tuple[str, ...]] = ()
-    """Knobs that no sequence may be shorter than."""
+    """Knobs that must not exceed the sequence length."""
 
     def __post_init__(self):
         for field, low in self.least.items():
@@ -75,22 +77,22 @@ class Kernel:
 
     @property
     def reads(self) -> frozenset[str]:
-        """Which of q, k and v it looks at; of the others a layer makes none."""
+        """The ones of q, k and v that it reads; a layer does not make the others."""
         return frozenset("qkv")
 
     @property
     def owns(self) -> Literal["nothing", "weights", "features"]:
-        """What `init` gives: nothing, weights to train, or random features to keep."""
+        """The kind of arrays that `init` makes: none, weights, or random features."""
         return "nothing"
 
     def init(self, key: Array, *, head_dim: int, kv_len: int) -> dict[str, Array]:
-        """Weights of one head, if it has any: learned, or random features."""
+        """Makes the weights of one head, if any: trained, or random features."""
         return {}
 
     def init_heads(
         self, key: Array, num_heads: int, *, head_dim: int, kv_len: int
     ) -> dict[str, Array]:
-        """`init` of every head, stacked; overridden where heads differ by design."""
+        """Makes the weights of every head, stacked; overridden where heads differ."""
 
         def one(key: Array) -> dict[str, Array]:
             return self.init(key, head_dim=head_dim, kv_len=kv_len)
@@ -98,27 +100,27 @@ class Kernel:
         return jax.vmap(one)(jax.random.split(key, num_heads))
 
     def num_weights(self, H: int, S: int) -> int:
-        """Trained numbers of one head, as `init` makes them."""
+        """The number of trained weights of one head, as `init` makes them."""
         return 0
 
     def pattern(self, mask: Mask, T: int, S: int) -> Mask:
-        """What a query sees on T × S when the caller allows `mask`."""
+        """The mask that is in force on T × S when the caller asks for `mask`."""
         return mask
 
     def flops(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:
-        """Multiplications and additions of one head, forward, counting matmuls."""
+        """Matmul FLOPs of one head, forward."""
         raise NotImplementedError
 
     def own_scoring(self, scoring: Scoring, weights: Weights | None) -> Scoring:
-        """How scores are made: as the call asks, and by the kernel's knobs and weights."""
+        """The scoring in force: the call's, with the kernel's own knobs and weights."""
         return scoring
 
     def state_size(self, S: int, H: int, Hv: int) -> int:
-        """Numbers kept of S keys of one key/value head to decode the next token."""
+        """Numbers kept after S keys of one key/value head to decode the next token."""
         raise NotImplementedError
 
     def begin(self, H: int, Hv: int) -> Any:
-        """The state of a head before the first token, float32."""
+        """The state of a head before the first token, in float32."""
         raise self.unable("decoding", "asked to decode")
 
     def step(
@@ -130,17 +132,17 @@ class Kernel:
         *,
         weights: Weights | None = None,
     ) -> tuple[Any, Array]:
-        """One token more, q [H], k [H], v [Hv]: the new state, and its output [Hv]."""
+        """Decodes one token from q [H], k [H], v [Hv]: new state, and output [Hv]."""
         raise self.unable("decoding", "asked to decode")
 
     def check_length(self, T: int) -> None:
-        """Raises `UserError` if a sequence of T tokens makes a knob meaningless."""
+        """Raises `UserError` if T tokens are too few for a knob."""
         for field in self.within:
             if getattr(self, field) > T:
                 raise bad_knob(self, field, f"the sequence has {T} tokens")
 
     def check_head(self, H: int, Hv: int) -> None:
-        """Raises `UserError` if it has no meaning on heads of these widths."""
+        """Raises `UserError` for head widths on which it is undefined."""
         if H % self.head_multiple:
             raise UserError(
                 f"head dim {H}; kernel {self.name!r} takes multiples of "
@@ -148,7 +150,7 @@ class Kernel:
             )
 
     def needs(self, mask: Mask, T: int, S: int) -> list[str]:
-        """The capabilities that these lengths under this mask require."""
+        """The capabilities that these lengths and this mask require."""
         if "any_mask" in self.can:
             shape = []
         elif mask == FULL:
@@ -158,7 +160,7 @@ class Kernel:
         return shape + ["cross"] * (T != S)
 
     def check(self, mask: Mask, T: int, S: int, asked: Collection[str] = ()) -> None:
-        """Raises `UserError` naming the first of `CAPABILITIES` that it lacks.
+        """Raises `UserError` that names the first of `CAPABILITIES` that it lacks.
 
         Args:
             asked: what the call asks beyond its mask and its lengths.
@@ -168,7 +170,7 @@ class Kernel:
                 raise self.unable(name, f"asked with mask {mask}, T = {T}, S = {S}")
 
     def unable(self, capability: str, asked: str) -> UserError:
-        """The error for a call that needs what the kernel lacks."""
+        """Makes the error for a call that needs a capability the kernel lacks."""
         return UserError(
             f"kernel {self.name!r} cannot do {capability!r} (a kernel that can "
             f"{CAPABILITIES[capability]}); {asked}; "
@@ -181,22 +183,22 @@ class Kernel:
 
 
 def bad_knob(kernel: Kernel, field: str, why: str) -> UserError:
-    """The error for a knob of a kernel that is out of range."""
+    """Makes the error for a knob of a kernel that is out of range."""
     return UserError(f"{kernel.name}.{field} = {getattr(kernel, field)}; {why}")
 
 
 def sums_dtype(x: Array) -> Any:
-    """The dtype of scores, softmax and sums of such an array: at least float32."""
+    """The accumulator dtype for an array: at least float32."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def wide(x: Array) -> Array:
-    """In float32 at least."""
+    """Converts to float32, unless the dtype is wider already."""
     return x.astype(sums_dtype(x))
 
 
 def matmul_flops(*sizes: Any) -> float:
-    """Multiplications and additions of a product whose loops have these sizes."""
+    """FLOPs of a matrix product whose loops have these sizes."""
     total = 2.0
     for size in sizes:
         total *= size

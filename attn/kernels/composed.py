@@ -1,4 +1,4 @@
-"""The base of mechanisms that are softmax attention on arrays which they make."""
+"""The base of mechanisms composed of softmax attentions on arrays that they make."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,24 +9,25 @@ from jaxtyping import Array, Float
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.dense import dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 SoftmaxOf = Callable[[Array, Array, Array, float | None], Array]
-"""q, k, v and scale to the output, under the mask and the facts about tokens of the call."""
+"""A function of q, k, v and scale to the output, under the mask and token info of the
+call."""
 
 
 @dataclass(frozen=True)
 class Composed(Kernel):
-    """Says in `compose` which softmax attentions it is made of, and no more.
+    """A mechanism composed of softmax attentions; a subclass defines `compose` alone.
 
-    By definition each is `dense_attention` of one head (`dense`). On long sequences each is
-    a call of all heads, which goes through tiles a few heads at a time (`blockwise`):
-    tiles of one head under `vmap` would be tiles of all heads at once.
+    By definition each is `dense_attention` of one head (`dense`). On long sequences
+    each is a call over all heads, which visits tiles for a few heads at a time
+    (`blockwise`): tiles of one head under `vmap` would be tiles of all heads at once.
     """
 
     implementations = ("dense", "blockwise")
-    lifted = True
+    over_all_heads = True
 
     def compose(
         self,
@@ -37,7 +38,7 @@ class Composed(Kernel):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """The output of all heads, by way of `softmax`.
+        """Computes the output of all heads by calls of `softmax`.
 
         Args:
             softmax: takes q [#B, T, N, R], k [#B, S, K or N, R], v as it is here, and a
@@ -55,8 +56,8 @@ class Composed(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends by definition: [T, Hv]; a query that sees nothing gives 0."""
 

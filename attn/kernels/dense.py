@@ -1,4 +1,4 @@
-"""Softmax attention by its definition: every score is held in memory."""
+"""Softmax attention by its definition, with all scores in memory."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 from attn.positions import RelativeBias
 
@@ -18,10 +18,10 @@ def dense_attention(
     *,
     mask: Mask,
     scoring: Scoring = PLAIN,
-    q_info: TokenInfo = NOTHING_TOLD,
-    kv_info: TokenInfo = NOTHING_TOLD,
+    q_info: TokenInfo = NO_INFO,
+    kv_info: TokenInfo = NO_INFO,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
-    """softmax(q k^T scale + bias) v over the keys that a query sees.
+    """Computes softmax(q k^T scale + bias) v over the keys that a query sees.
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Scores, softmax and their sums
     are at least float32 whatever the inputs are. O(T S) time and memory.
@@ -34,7 +34,8 @@ def dense_attention(
 
     Returns:
         The output, in the dtype of `v`, and the log-sum-exp of the scores. A query that
-        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches the
+        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches
+            the
         queries that see it, and no others.
     """
     acc = jnp.promote_types(q.dtype, jnp.float32)
@@ -55,7 +56,7 @@ def dense_attention(
     highest = scores
     if mask != FULL or kv_ids is not None:
         seen = visible(mask, q_index, k_index, q_info.segment_ids, kv_ids)
-        # 0 times inf is NaN: such a value is 0, and NaN is the top of who sees it.
+        # 0 times inf is NaN: such values are set to 0, and queries that see one give NaN.
         flag = jnp.where(jnp.isfinite(v).all(axis=1), 0.0, jnp.nan).astype(acc)
         highest = jnp.where(seen, scores + flag[None, :], -jnp.inf)
         scores = jnp.where(seen, scores, -jnp.inf)
@@ -83,7 +84,7 @@ def visible(
     q_ids: Int[Array, "T"] | None,
     kv_ids: Int[Array, "S"] | None,
 ) -> Bool[Array, "T S"]:
-    """Which keys each query sees, by the mask and by the numbers given at run time."""
+    """The pairs that are visible, by the mask and by segment ids."""
     seen = mask.predicate(q_index[:, None], k_index[None, :])
     if kv_ids is not None:
         own = kv_ids[None, :] == (0 if q_ids is None else q_ids[:, None])
@@ -94,5 +95,5 @@ def visible(
 def clean(
     x: Float[Array, "S U"], kv_ids: Int[Array, "S"] | None
 ) -> Float[Array, "S U"]:
-    """Keys or values, 0 at padding: 0 times an inf or a NaN there would be NaN."""
+    """Zeroes keys or values at padding, where 0 times inf or NaN would be NaN."""
     return x if kv_ids is None else jnp.where(kv_ids[:, None] < 0, 0, x)

@@ -1,4 +1,4 @@
-"""Differential attention: one softmax map minus a share of another."""
+"""Differential attention: one softmax map minus a multiple of another."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,14 +13,16 @@ from attn.kernels.composed import Composed, SoftmaxOf
 
 @dataclass(frozen=True)
 class Differential(Composed):
-    """(softmax(q1 k1^T s) - lambda softmax(q2 k2^T s)) v: Ye et al. 2024, section 2.1.
+    """Differential attention: Ye et al. 2024, section 2.1.
 
-    lambda = exp(a1 . b1) - exp(a2 . b2) + lambda_init of four learned vectors, and
-    s = (H / 2)^-0.5. What both maps give to every key cancels. A head of the paper has
-    q1, q2, k1, k2 of width d and v of 2 d; here H is that 2 d, and q1, k1 are the even
-    channels, q2, k2 the odd ones, so that the pairs that rotary positions turn stay in
-    one map and both maps have fast and slow ones. Time and memory of two softmaxes on
-    half the width, which read the values twice.
+        (softmax(q1 k1^T s) - lambda softmax(q2 k2^T s)) v
+
+    lambda = exp(a1 . b1) - exp(a2 . b2) + lambda_init of four learned vectors, and s =
+    (H / 2)^-0.5. What both maps have in common cancels. A head of the paper has q1, q2,
+    k1, k2 of width d and v of 2 d; here H is that 2 d, and q1, k1 are the even
+    channels, q2, k2 the odd ones, so that the pairs that rotary positions rotate stay
+    in one map and both maps have fast and slow ones. Time and memory of two softmaxes
+    on half the width, which read the values twice.
 
     The paper's norm of each head is the layer's (`head_norm`), and its factor
     1 - lambda_init is left to that norm's weight. Its heads share one lambda a layer;
@@ -39,7 +41,7 @@ class Differential(Composed):
     head_multiple = 4
 
     lambda_init: float = 0.8
-    """Where lambda begins. The paper's is 0.8 - 0.6 exp(-0.3 (l - 1)) in layer l, from
+    """The initial lambda. The paper's is 0.8 - 0.6 exp(-0.3 (l - 1)) in layer l, from
     0.2 up; a spec does not know its layer, so all layers have the limit."""
 
     @property
@@ -52,7 +54,7 @@ class Differential(Composed):
             raise bad_knob(self, "lambda_init", "it must be at least 0 and below 1")
 
     def init(self, key, *, head_dim, kv_len):
-        """a1, b1, a2, b2, each [H / 2], normal with deviation 0.1."""
+        """Draws a1, b1, a2, b2, each [H / 2], normal with deviation 0.1."""
         drawn = 0.1 * jax.random.normal(key, (4, head_dim // 2))
         return dict(zip(("a1", "b1", "a2", "b2"), drawn, strict=True))
 
@@ -74,7 +76,7 @@ class Differential(Composed):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """Equation 1; `scale` is (H / 2) ** -0.5 unless given."""
+        """Computes equation 1; `scale` is (H / 2) ** -0.5 unless given."""
         first, second = (
             wide(softmax(q[..., half::2], k[..., half::2], v, scale)) for half in (0, 1)
         )
@@ -82,7 +84,7 @@ class Differential(Composed):
         return (first - share * second).astype(v.dtype)
 
     def share(self, weights: Weights) -> Float[Array, "N"]:
-        """lambda of every head: equation 2."""
+        """Computes lambda of every head by equation 2."""
 
         def power(a: str, b: str) -> Float[Array, "N"]:
             a_, b_ = (wide(weights[name]) for name in (a, b))

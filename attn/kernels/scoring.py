@@ -1,4 +1,4 @@
-"""How a call makes its scores, in one value."""
+"""The scoring of a call (scale, soft-cap, bias, sinks), in one value."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ import jax
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """How the scores of queries and keys are made before the mask and the softmax.
+    """The steps from products of queries and keys to the softmax.
 
     In this order: products are scaled, then biased, then capped; a sink joins the
     softmax beside them. Fields are not typed as arrays, since transforms put leaves of
@@ -17,20 +17,20 @@ class Scoring:
     """
 
     scale: float | None = field(default=None, metadata={"static": True})
-    """Multiplies the products; H ** -0.5 unless given."""
+    """The factor of the products; H ** -0.5 unless given."""
     softcap: float | None = field(default=None, metadata={"static": True})
-    """c, in c tanh(scores / c) (Gemma 2, section 2)."""
+    """The cap c in c tanh(scores / c) (Gemma 2, section 2)."""
     bias: Any = None
-    """Added to the scaled scores: [#B, #N, T, S] or a `RelativeBias` of N heads; [T, S]
-    or a `RelativeBias` without heads inside a kernel of one head."""
+    """A bias of the scaled scores: [#B, #N, T, S] or a `RelativeBias` of N heads; [T,
+    S] or a `RelativeBias` without heads inside a kernel of one head."""
     sinks: Any = None
-    """A score of each head [N], or of one [], that takes its share of the weights and
-    gives no value (gpt-oss)."""
+    """A score of each head [N], or of one [], that takes part in the softmax and has no
+    value (gpt-oss)."""
 
     def factor(self, H: int) -> float:
-        """What products of vectors of width H are multiplied by."""
+        """The factor that products of vectors of width H are multiplied by."""
         return H**-0.5 if self.scale is None else self.scale
 
 
 PLAIN = Scoring()
-"""Scores that are scaled and nothing more."""
+"""Scoring with the default scale alone."""

@@ -1,4 +1,4 @@
-"""Softmax attention, and the base of every mechanism that is softmax under a mask."""
+"""Softmax attention, the base of all mechanisms that are softmax under a mask."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -9,19 +9,20 @@ from jaxtyping import Array, Float
 from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops
 from attn.kernels.dense import dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 
 @dataclass(frozen=True)
 class Softmax(Kernel):
-    """softmax(q k^T / sqrt(H)) v over the keys that the mask shows.
+    """Softmax attention, softmax(q k^T / sqrt(H)) v, over the keys that the mask shows.
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Time O(T S density); memory O(T S)
-    by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's kernel
-    (`cudnn`, `tokamax`, `splash`). `dense` has derivatives of every order and mode;
-    `blockwise` has reverse mode, and its gradient both modes again. A subclass that overrides `pattern` is softmax
-    attention under that mask, and nothing else (`attn.kernels.sparse.base`).
+    by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's
+    kernel (`cudnn`, `tokamax`, `splash`). `dense` has derivatives of every order and
+    mode; `blockwise` has reverse mode, and its gradient both modes again. A subclass
+    that overrides `pattern` is softmax attention under that mask, and nothing else
+    (`attn.kernels.sparse.base`).
     """
 
     name = "softmax"
@@ -32,14 +33,16 @@ class Softmax(Kernel):
         | {"normalised"}
     )
     implementations = ("dense", "blockwise")
-    lifted = True
+    over_all_heads = True
     backends = ("cudnn", "tokamax", "splash")
 
     softcap: float | None = None
-    """c, in c tanh(scores / c): no score is beyond c (Gemma 2, section 2). The scores are
-    scaled and biased already: a bias is capped with them, and no other order is offered."""
+    """Soft-cap c of scores, in c tanh(scores / c) (Gemma 2, section 2). Scores are
+    scaled and biased before: a bias is capped with them, and no other order is
+    offered."""
     sinks: bool = False
-    """Whether a head learns a score that takes its share and gives no value (gpt-oss)."""
+    """Whether each head learns a score that takes part in the softmax and has no value
+    (gpt-oss)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -51,7 +54,7 @@ class Softmax(Kernel):
         return "weights" if self.sinks else "nothing"
 
     def init(self, key, *, head_dim, kv_len):
-        """The score of the sink, 0."""
+        """The score of the sink, initially 0."""
         return {"sink": jnp.zeros(())} if self.sinks else {}
 
     def num_weights(self, H, S):
@@ -64,7 +67,7 @@ class Softmax(Kernel):
         return S * (H + Hv)
 
     def own_scoring(self, scoring, weights):
-        """With the soft-cap, and the sinks where there are any."""
+        """Adds the soft-cap, and the sinks where there are any."""
         sinks = None if weights is None else weights["sink"]
         return replace(scoring, softcap=self.softcap, sinks=sinks)
 
@@ -77,8 +80,8 @@ class Softmax(Kernel):
         mask: Mask,
         weights: Weights | None = None,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends by definition: [T, Hv]; a query that sees nothing gives 0."""
         out, _ = self.with_lse(
@@ -102,10 +105,10 @@ class Softmax(Kernel):
         mask: Mask,
         weights: Weights | None = None,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
-        """The output [T, Hv] and the float32 log-sum-exp of the scores [T]."""
+        """Computes the output [T, Hv] and the float32 log-sum-exp of the scores [T]."""
         return dense_attention(
             q,
             k,

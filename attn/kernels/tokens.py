@@ -1,4 +1,4 @@
-"""What is known of tokens at run time only, in one value."""
+"""Token info: what is known about tokens only at run time, in one value."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,30 +8,30 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 NO_KEY = -1
-"""The segment of a key that is padding; no query is of it."""
+"""The segment id of padded keys, which no query has."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class TokenInfo:
-    """The run-time facts about the tokens of one side of a call: queries or keys.
+    """Run-time facts about the tokens of one side of a call: queries or keys.
 
-    Arrays are [B, L], `lengths` [B]; without the batch inside a kernel. None means that
-    nothing is to be said: one segment, positions 0, 1, 2, ..., no padding. Fields are
+    Arrays are [B, L], `lengths` [B]; without the batch inside a kernel. None is the
+    default: one segment, positions 0, 1, 2, ..., no padding. Fields are
     not typed as arrays, since transforms put leaves of their own there.
     """
 
     segment_ids: Any = None
-    """Integers of at least 0: a query sees the keys of its own segment."""
+    """Integers of at least 0; a query sees the keys of its own segment."""
     positions: Any = None
-    """Where tokens stand, for masks, position encodings and biases of distances."""
+    """Positions of the tokens, for masks, position encodings and biases of distances."""
     lengths: Any = None
-    """The first so many tokens are real, the others padding."""
+    """The number of real tokens, those before the padding."""
     mask: Any = None
     """True where a token is real, False where it is padding."""
 
     def real(self, L: int) -> Bool[Array, "*B L"] | None:
-        """True for each of L tokens that its length and the mask leave; None for all."""
+        """True for each token that is no padding by lengths or mask; None for all."""
         if self.lengths is None:
             return self.mask
         index = jnp.arange(L)[(None,) * self.lengths.ndim]
@@ -39,9 +39,9 @@ class TokenInfo:
         return within if self.mask is None else self.mask & within
 
     def ids(self, L: int, padding: int = NO_KEY) -> Int[Array, "*B L"] | None:
-        """One integer a token: its segment, 0 where none is told, `padding` of padding.
+        """One integer a token: its segment, or 0 without any; `padding` at padding.
 
-        None where neither segments nor padding are told.
+        None without segments and padding.
         """
         real = self.real(L)
         if real is None:
@@ -51,7 +51,7 @@ class TokenInfo:
         return jnp.where(real, own, padding)
 
     def folded(self, L: int, padding: int = NO_KEY) -> "TokenInfo":
-        """The same with mask, lengths and segments as one `segment_ids`."""
+        """Merges mask, lengths and segments into one `segment_ids`."""
         return replace(self, segment_ids=self.ids(L, padding), lengths=None, mask=None)
 
     def index(self, L: int) -> Int[Array, "*B L"]:
@@ -59,5 +59,5 @@ class TokenInfo:
         return jnp.arange(L) if self.positions is None else self.positions
 
 
-NOTHING_TOLD = TokenInfo()
-"""Tokens of which nothing is told."""
+NO_INFO = TokenInfo()
+"""Tokens without any token info."""

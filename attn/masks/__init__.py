@@ -1,4 +1,4 @@
-"""Masks say what a query may see: patterns, their algebra, and what follows from them.
+"""Attention masks as objects: patterns, their algebra, and what is derived from them.
 
 A mask is a small frozen object, never a matrix:
 
@@ -6,11 +6,11 @@ A mask is a small frozen object, never a matrix:
 
 The same object gives the elementwise predicate, the verdict on a tile by interval
 arithmetic, the block schedule, the key interval of each query, the density, a picture
-and the dense oracle. It is hashable, so it is a static argument under `jax.jit`. What is
-only known at run time (lengths, segment ids) is an argument of `attend`, so a new batch
-retraces nothing.
+and the dense oracle. It is hashable, so it is a static argument under `jax.jit`. What
+is only known at run time (lengths, segment ids) is an argument of `attend`, so a new
+batch retraces nothing.
 
-Queries and keys are counted from 0 and aligned at the first: query t stands at key t,
+Queries and keys are counted from 0 and aligned at the first: query t is at key t,
 whatever T and S are. For queries that end where the keys end, ask for
 `Causal(offset=S - T)`.
 """

@@ -18,7 +18,7 @@ def first(start: Index, stop: Index, count: int) -> np.ndarray:
 
 @dataclass(frozen=True, repr=False)
 class Global(Mask):
-    """The first `num_tokens` see all keys, and all queries see them.
+    """A pattern of global tokens: the first `num_tokens` see and are seen by all.
 
     Beltagy et al. 2020 (Longformer), section 3.1. With T != S both the first queries
     and the first keys are meant.
@@ -97,8 +97,8 @@ class Chunk(Mask):
 class Earlier(Mask):
     """A query sees the key blocks before its own: floor(s / k_block) < floor(t / q_block).
 
-    Blocks hold `q_block` queries and `k_block` keys. If the keys are `k_block` summaries
-    of each `q_block` tokens, these are the summaries of earlier tokens.
+    Blocks hold `q_block` queries and `k_block` keys. If the keys are `k_block`
+    summaries of each `q_block` tokens, these are the summaries of earlier tokens.
     """
 
     q_block: int
@@ -123,8 +123,9 @@ class Earlier(Mask):
 class Fixed(Mask):
     """A query sees its own block of `stride` tokens, and the last keys of every block.
 
-    The last `columns` keys of a block stand for a summary of it: the fixed factorisation of Child et al. 2019, section 4.3 (their l and c), both
-    parts together; theirs is `Causal() & Fixed(stride, columns)`.
+    The last `columns` keys of a block stand for a summary of it: the fixed
+    factorisation of Child et al. 2019, section 4.3 (their l and c), both parts
+    together; theirs is `Causal() & Fixed(stride, columns)`.
     """
 
     stride: int
@@ -146,7 +147,7 @@ class Fixed(Mask):
         own = Chunk(stride).tile(q0, q1, k0, k1)
         summary = np.where(k0 % stride >= kept, k0, k0 // stride * stride + kept)
         some = np.where(summary < k1, np.maximum(own, Tile.PARTIAL), own)
-        # All is seen if the keys between the summaries are in the block of every query.
+        # Full if the keys between the summaries are in the block of every query.
         last = k1 - 1
         low = np.where(k0 % stride < kept, k0, (k0 // stride + 1) * stride)
         high = np.where(last % stride < kept, last, last // stride * stride + kept - 1)

@@ -1,4 +1,4 @@
-"""Exact facts about a mask on T × S: visible pairs, the interval of each row, the band."""
+"""Exact analysis of a mask on T × S: visible pairs, intervals of keys, the band."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,13 +10,13 @@ from attn.masks.pattern import Pattern, Tile
 from attn.masks.schedule import refine
 
 ROWS = 1 << 15
-"""Queries at once, so that the intervals stay in cache."""
+"""Queries at a time, so that the intervals stay in cache."""
 LEAF = 64
-"""Side of the smallest tiles that `count` looks into."""
+"""The side of the smallest tiles that `count` divides into."""
 
 
 def _chunks(mask: Pattern, T: int, S: int) -> Iterator[Runs] | None:
-    """The runs of queries 0..T-1, some rows at a time; None where the mask has none."""
+    """The runs of queries 0..T-1, in chunks of rows; None where the mask has none."""
     if mask.runs(np.arange(1), S) is None:
         return None
     return (mask.runs(np.arange(i, min(i + ROWS, T)), S) for i in range(0, T, ROWS))  # pyright: ignore[reportReturnType]

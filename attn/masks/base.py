@@ -1,4 +1,4 @@
-"""The mask itself, and the three operators that make masks of masks."""
+"""The base of masks, and the three operators that combine them."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from attn.masks.picture import picture
 
 
 class Mask(Pattern):
-    """A pattern with operators, and with everything that follows from it.
+    """A mask: a pattern with operators, and all that is derived from it.
 
     A subclass gives `predicate` and `tile`, and `runs` if it can.
     """
 
     elementwise = False
-    """Whether the operators go to each of several masks (`PerHead`)."""
+    """Whether operators apply to each of several masks (`PerHead`)."""
 
     def __and__(self, other: "Mask") -> "Mask":
         if other.elementwise and not self.elementwise:
@@ -39,11 +39,11 @@ class Mask(Pattern):
         return Not(self)
 
     def __repr__(self) -> str:
-        """The pattern as one would type it: fields in order, defaults left out."""
+        """The mask as an expression: fields in order, defaults left out."""
         return typed(self)
 
     def dense(self, T: int, S: int | None = None) -> Bool[np.ndarray, "..."]:
-        """The whole map, bool [T, S], from `predicate` alone: the oracle of the rest."""
+        """Computes the map, bool [T, S], from `predicate` alone: the reference."""
         S = T if S is None else S
         self.check(T, S)
         seen = self.predicate(np.arange(T)[:, None], np.arange(S)[None, :])
@@ -61,7 +61,7 @@ class Mask(Pattern):
     def row_interval(
         self, T: int, S: int | None = None
     ) -> tuple[Int32[np.ndarray, "..."], Int32[np.ndarray, "..."]] | None:
-        """Start and end [T] of the one interval of keys that each query sees.
+        """The start and end [T] of the one interval of keys that each query sees.
 
         Empty rows have start == end. None where some query sees two intervals, or where
         `runs` is None. Whatever the mask is made of: only the map on T × S counts.
@@ -71,14 +71,14 @@ class Mask(Pattern):
     def band(
         self, T: int, S: int | None = None
     ) -> tuple[int | None, int | None] | None:
-        """The (left, right) of a mask that is `t - left <= s <= t + right` on T × S, else None.
+        """The (left, right) of a mask t - left <= s <= t + right on T × S, else None.
 
         A side that hides nothing is None; a number may be negative.
         """
         return analysis.band(self, T, T if S is None else S)
 
     def picture(self, T: int, S: int | None = None, *, width: int = 32) -> str:
-        """The map in characters, one a tile, at most `width` tiles a side.
+        """Draws the map in characters, one a tile, at most `width` tiles a side.
 
         `·` is hidden, `▒` partly seen, `█` seen; queries go down, keys across.
         """
@@ -87,7 +87,7 @@ class Mask(Pattern):
 
 @dataclass(frozen=True, repr=False)
 class Full(Mask):
-    """Every query sees every key."""
+    """The mask under which every query sees every key."""
 
     diagonal = True
 
@@ -106,7 +106,7 @@ FULL = Full()
 
 @dataclass(frozen=True, repr=False)
 class Pair(Mask):
-    """Two masks under one operator."""
+    """The base of two masks under one operator."""
 
     a: Mask
     b: Mask
@@ -126,7 +126,7 @@ class Pair(Mask):
 
 @dataclass(frozen=True, repr=False)
 class And(Pair):
-    """A pair is visible if both masks show it."""
+    """The intersection: a pair is visible if both masks show it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) & self.b.predicate(q, k)
@@ -145,7 +145,7 @@ class And(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Or(Pair):
-    """A pair is visible if either mask shows it."""
+    """The union: a pair is visible if either mask shows it."""
 
     def predicate(self, q, k):
         return self.a.predicate(q, k) | self.b.predicate(q, k)
@@ -163,7 +163,7 @@ class Or(Pair):
 
 @dataclass(frozen=True, repr=False)
 class Not(Mask):
-    """A pair is visible if the other mask hides it."""
+    """The complement: a pair is visible if the other mask hides it."""
 
     a: Mask
 
@@ -172,7 +172,7 @@ class Not(Mask):
         return self.a.diagonal
 
     def predicate(self, q, k):
-        # Not `~`, which of Python's own True makes -2.
+        # Not `~`, which turns Python's True into -2.
         return True ^ self.a.predicate(q, k)
 
     def tile(self, q0, q1, k0, k1):

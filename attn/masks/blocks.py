@@ -1,4 +1,4 @@
-"""Block-sparse patterns: any layout, and BigBird's."""
+"""Block-sparse patterns: arbitrary layouts, and BigBird's."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +29,7 @@ class BlockSparse(Mask):
 
     @property
     def cells(self) -> SummedArea | WaveletMatrix:
-        """The visible pairs of blocks, to be counted."""
+        """The visible pairs of blocks, as a structure that counts them."""
         raise NotImplementedError
 
     def tile(self, q0, q1, k0, k1):
@@ -40,7 +40,7 @@ class BlockSparse(Mask):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Blocks(BlockSparse):
-    """A query sees the blocks of `block` keys that `layout` marks for its own block.
+    """A query sees the blocks of `block` keys that `layout` sets for its own block.
 
     `layout` is bool [M, N], one row a block of queries, one column a block of keys.
     Made for T in (M - 1) block + 1 .. M block and S likewise: the last blocks need
@@ -114,10 +114,10 @@ class BigBird(BlockSparse):
     """Blocks of `block` tokens: a window, the first ones, and some at random.
 
     Zaheer et al. 2020, section 2 and appendix D: each block of queries sees the
-    `num_window` blocks around it, the first `num_global` (which also see everything), and
-    `num_random` drawn without repetition from the others. A function of its fields alone:
-    the same on every machine, the random blocks from `seed` by PCG64. Made for T = S =
-    `length`; the last block need not be whole.
+    `num_window` blocks around it, the first `num_global` (which also see everything),
+    and `num_random` drawn without repetition from the others. A function of its fields
+    alone: the same on every machine, the random blocks from `seed` by PCG64. Made for T
+    = S = `length`; the last block need not be whole.
 
     Raises:
         UserError: a field is out of range, or `num_window` is even.
@@ -146,7 +146,7 @@ class BigBird(BlockSparse):
 
     @cached_property
     def picks(self) -> np.ndarray:
-        """The random blocks of each block, int32 [M, num_random]; -1 where none is left."""
+        """The random blocks of each block, int32 [M, num_random]; -1 beyond them."""
         M, half = self.num_blocks, self.num_window // 2
         rows = np.arange(M)
         low = np.maximum(rows - half, self.num_global).clip(max=M)
@@ -198,7 +198,7 @@ class BigBird(BlockSparse):
 
 
 def draw(counts: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Draws `size` different numbers below each count: int64 [n, size], -1 for none left.
+    """Draws `size` distinct integers below each count: int64 [n, size], -1 beyond.
 
     Floyd's algorithm (Bentley 1987) on the raw bits of PCG64, which NumPy promises to
     keep; that of `Generator` it may change.

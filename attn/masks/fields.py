@@ -1,4 +1,4 @@
-"""The fields of a pattern: whole numbers, and how they are written."""
+"""The fields of patterns: their validation and their notation."""
 
 from dataclasses import MISSING, fields
 from operator import index
@@ -8,7 +8,7 @@ from attn.errors import UserError
 
 
 def whole(mask: Any, **least: int | None) -> None:
-    """Raises `UserError` unless each field is a whole number, and at least its value."""
+    """Raises `UserError` unless each field is an integer not below its minimum."""
     for name, low in least.items():
         value = getattr(mask, name)
         here = f"{type(mask).__name__}({name}={value!r})"
@@ -21,7 +21,7 @@ def whole(mask: Any, **least: int | None) -> None:
 
 
 def typed(mask: Any) -> str:
-    """The pattern as one would type it: fields in order, defaults left out."""
+    """The pattern as an expression: fields in order, defaults left out."""
     words, named = [], False
     for field in fields(mask):
         value = getattr(mask, field.name)

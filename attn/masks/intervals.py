@@ -2,7 +2,7 @@
 
 `Runs` are starts and ends, int64 [n, R]: row i holds the keys of
 start[i, r] <= s < end[i, r]. In normal form the intervals of a row are in order and
-apart, and empty ones (start == end) stand last.
+apart, and empty ones (start == end) come last.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 Runs = tuple[np.ndarray, np.ndarray]
 
 MOST = 16
-"""Intervals that one pattern may have in a row; more are not worth the sorting."""
+"""The maximum number of intervals a row of one pattern; more take too long to sort."""
 
 
 def merge(a: Runs, b: Runs, depth: int) -> Runs:

@@ -1,4 +1,4 @@
-"""The pattern itself: a predicate, verdicts on tiles, and the intervals of its rows."""
+"""The base of patterns: a predicate, verdicts on tiles, and intervals of rows."""
 
 from enum import IntEnum
 from typing import Any
@@ -12,7 +12,7 @@ Index = Any
 
 
 class Tile(IntEnum):
-    """The verdict on a rectangle of the map; ordered, so that `&` is min and `|` is max."""
+    """The verdict on a tile; ordered, so that `&` is min and `|` is max."""
 
     EMPTY = 0
     PARTIAL = 1
@@ -26,7 +26,7 @@ def verdict(shown: Index, pairs: Index) -> np.ndarray:
 
 
 class Pattern:
-    """The part of a mask that schedules and counts need; `Mask` adds the algebra."""
+    """A pattern, the part of a mask that schedules and counts need."""
 
     diagonal = False
     """Whether the predicate depends on `k - q` alone."""
@@ -42,7 +42,7 @@ class Pattern:
         """The verdicts on queries q0..q1-1 and keys k0..k1-1, as `Tile` values.
 
         Exact for a single pattern. For a composition EMPTY and FULL are certain, and
-        PARTIAL stands also for what cannot be told from its parts.
+        PARTIAL includes what cannot be decided from its parts.
         """
         raise NotImplementedError
 
@@ -55,4 +55,4 @@ class Pattern:
         return None
 
     def check(self, T: int, S: int) -> None:
-        """Raises `UserError` if the pattern was made for other lengths than T × S."""
+        """Raises `UserError` if the pattern was made for lengths other than T × S."""

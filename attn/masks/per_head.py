@@ -1,4 +1,4 @@
-"""One mask for each query head."""
+"""Masks that differ between query heads."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from attn.masks.base import Mask
 
 @dataclass(frozen=True, repr=False)
 class PerHead(Mask):
-    """Query head n sees what `masks[n]` shows.
+    """One mask for each query head: head n sees what `masks[n]` shows.
 
     `& | ~` go to each head, with one mask for all or with another `PerHead` of as many
-    heads. It has no predicate of its own: whoever runs it takes `.masks` apart.
+    heads. It has no predicate of its own: callers run each of `.masks`.
     """
 
     masks: tuple[Mask, ...]

@@ -1,4 +1,4 @@
-"""The map of a mask in characters, one a tile."""
+"""Drawings of masks in characters, one a tile."""
 
 import numpy as np
 from jaxtyping import Int8
@@ -24,6 +24,6 @@ def tile_grid(
 
 
 def picture(mask: Pattern, T: int, S: int, width: int) -> str:
-    """Draws `Mask.picture`."""
+    """Draws the mask for `Mask.picture`."""
     grid, _ = tile_grid(mask, T, S, width)
     return "\n".join("".join(SHADES[kind] for kind in row) for row in grid)

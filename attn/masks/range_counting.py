@@ -4,7 +4,7 @@ import numpy as np
 
 
 class SummedArea:
-    """Counts in a dense bool grid [M, N]: O(1) a rectangle, O(M N) memory (Crow 1984)."""
+    """A summed-area table of a grid [M, N]: O(1) a count, O(M N) memory (Crow 1984)."""
 
     def __init__(self, grid: np.ndarray):
         self.sums = np.zeros((grid.shape[0] + 1, grid.shape[1] + 1), np.int64)
@@ -18,7 +18,7 @@ class SummedArea:
 
 
 class WaveletMatrix:
-    """Counts in a sparse grid: O(log N) a rectangle, memory for the visible cells only.
+    """A wavelet matrix of a sparse grid: O(log N) a count, O(visible cells) memory.
 
     Claude and Navarro 2012. Cells are sorted by row; each level holds one bit of the
     columns, from the highest down, after a stable sort by the bits above it.

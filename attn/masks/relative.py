@@ -34,8 +34,8 @@ class Diagonal(Mask):
 class Causal(Diagonal):
     """A query sees the keys up to its own position plus `offset`: s <= t + offset.
 
-    Query 0 stands at key 0. With T != S, `Causal(offset=S - T)` lets the last query
-    stand at the last key.
+    Query 0 is at the position of key 0. With T != S, `Causal(offset=S - T)` aligns the
+    last query with the last key.
     """
 
     offset: int = 0
@@ -57,7 +57,7 @@ class Causal(Diagonal):
 class Window(Diagonal):
     """A query sees the keys from `left` before it to `right` after it, itself included.
 
-    t - left <= s <= t + right, as FlashAttention's `window_size`; query t stands at
+    t - left <= s <= t + right, as FlashAttention's `window_size`; query t is at
     key t.
     """
 
@@ -81,8 +81,9 @@ class Window(Diagonal):
 class Dilated(Diagonal):
     """A window with gaps: keys `dilation` apart, around the query and itself included.
 
-    `left` keys before it and `right` after it: s = t + j dilation for -left <= j <= right (Beltagy et al. 2020, section 3.1);
-    `Dilated(left, right, 1)` shows what `Window(left, right)` shows.
+    `left` keys before it and `right` after it: s = t + j dilation for -left <= j <=
+    right (Beltagy et al. 2020, section 3.1); `Dilated(left, right, 1)` shows what
+    `Window(left, right)` shows.
     """
 
     left: int

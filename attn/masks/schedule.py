@@ -1,4 +1,4 @@
-"""The tiles that a blockwise kernel must visit, found by refinement from coarse to fine."""
+"""Tile schedules: the tiles that are not empty, found from coarse to fine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from attn.masks.pattern import Pattern, Tile
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The tiles of a T × S map that are not empty; memory in proportion to them."""
+    """The non-empty tiles of a T × S map, in memory proportional to them."""
 
     num_rows: int
-    """Query blocks."""
+    """The number of query blocks."""
     num_columns: int
-    """Key blocks."""
+    """The number of key blocks."""
     row: Int32[np.ndarray, "tiles"]
-    """Query block of each tile; tiles are sorted by row, then column."""
+    """The query block of each tile; tiles are sorted by row, then column."""
     column: Int32[np.ndarray, "tiles"]
-    """Key block of each tile."""
+    """The key block of each tile."""
     kind: Int8[np.ndarray, "tiles"]
     """`Tile.PARTIAL` or `Tile.FULL`."""
 
@@ -31,11 +31,11 @@ class Schedule:
 def mask_schedule(
     mask: Pattern, T: int, S: int, q_block: int, k_block: int, ragged: bool = True
 ) -> Schedule:
-    """The schedule of `mask` on a T × S map in tiles of q_block × k_block.
+    """Makes the schedule of `mask` on a T × S map in tiles of q_block × k_block.
 
     Args:
-        ragged: tiles of a last block that is not whole count as PARTIAL even where
-            the mask shows all of what exists, since a kernel that pads must mask the rest.
+        ragged: tiles of a last block that is not whole count as PARTIAL even where the
+            mask shows all of what exists, since a kernel that pads must mask the rest.
 
     Raises:
         UserError: the mask was made for other lengths, or a size is below 1.
@@ -46,7 +46,7 @@ def mask_schedule(
         )
     mask.check(T, S)
     num_rows, num_columns = -(-T // q_block), -(-S // k_block)
-    # One number a tile, so that one sort does: position in the grid, then kind.
+    # One number a tile, for one sort: position in the grid, then kind.
     parts = [
         (row * num_columns + column) * 4 + kind
         for size, rows, columns, kind in refine(mask, T, S, q_block, k_block)

@@ -1,4 +1,4 @@
-"""The Flax NNX transformer: modules declare, and training is plain JAX over trees."""
+"""The transformer as Flax NNX modules; training is plain JAX over trees."""
 
 from attn.model.transformer import Transformer
 

@@ -41,7 +41,7 @@ class Attention(nnx.Module):
             self.buckets = weight(rngs, "N L", N, T5_BUCKETS, fan_in=D)
 
     def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
-        """Makes the weights that `project` uses, of what the kernel reads."""
+        """Makes the input projections of what the kernel reads."""
         N, K, H = self.spec.sizes
         self.shapes = {"q": ("N", N, H), "k": ("K", K, H), "v": ("K", K, H)}
 
@@ -56,7 +56,7 @@ class Attention(nnx.Module):
     def project(
         self, x: Float[Array, "B T D"], info: TokenInfo
     ) -> tuple[Array, Array, Array]:
-        """Queries [B, T, N, H], keys and values [B, T, K, H], rotated by position.
+        """Projects to queries [B, T, N, H], keys and values [B, T, K, H]; rotates them.
 
         What the kernel does not read is 0.
         """
@@ -74,17 +74,17 @@ class Attention(nnx.Module):
         return q, k, v
 
     def rotated(self, x: Array, info: TokenInfo) -> Array:
-        """Queries or keys, rotated by their positions."""
+        """Rotates queries or keys by their positions."""
         return rotary(x, info.positions, base=self.spec.base)
 
     @property
     def weights(self) -> dict[str, Array] | None:
-        """What the kernel owns, stacked over heads."""
+        """The kernel's own arrays, stacked over heads."""
         return None if self.own is None else {k: w[...] for k, w in self.own.items()}
 
     @property
     def bias(self) -> RelativeBias | None:
-        """The bias of distances, where the positions are one."""
+        """The bias of the scores by distance, where the positions are one."""
         if self.spec.positions == "alibi":
             return Alibi(lay(alibi_slopes(self.spec.sizes[0]), "N"))
         if self.buckets is None:
@@ -100,7 +100,7 @@ class Attention(nnx.Module):
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Attends from every token to those that the mask and `info` show."""
-        refuse_unread(memory, cache)
+        require_self_attention(memory, cache)
         return self.read_out(self.attend(*self.project(x, info), info)), cache
 
     def attend(
@@ -111,7 +111,7 @@ class Attention(nnx.Module):
         info: TokenInfo,
         scale: float | None = None,
     ) -> Float[Array, "B T N Hv"]:
-        """What the kernel makes of these heads, under the layer's mask."""
+        """Runs the kernel on these heads, under the layer's mask."""
         return attend(
             self.kernel,
             q,
@@ -130,14 +130,14 @@ class Attention(nnx.Module):
         )
 
     def read_out(self, out: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
-        """Heads side by side, projected; each normed first, if the kernel's paper does."""
+        """Concatenates and projects heads; norms each first where the kernel does."""
         if self.norm is not None:
             out = rms_norm(out, self.norm[...])
         o = self.o[...].astype(out.dtype)
         return jnp.einsum("btnh,nhd->btd", out, o, out_sharding=layout("B T D"))
 
     def map(self, x: Float[Array, "B T D"], info: TokenInfo) -> Float[Array, "B N T T"]:
-        """The effective map of every head on this input."""
+        """Computes the effective map of every head on this input."""
         q, k, _ = self.project(x, info)
         return effective_map(
             self.kernel,
@@ -155,12 +155,12 @@ class Attention(nnx.Module):
 
 
 def lay_heads(x: Array) -> Array:
-    """Weights stacked over heads in front, laid out by them."""
+    """Shards weights that are stacked over heads, by heads."""
     return lay(x, " ".join(["N", *"R" * (x.ndim - 1)]))
 
 
-def refuse_unread(memory: Any, cache: Any) -> None:
-    """Raises `UserError` for what a self-attending layer would not read."""
+def require_self_attention(memory: Any, cache: Any) -> None:
+    """Raises `UserError` for inputs that a self-attention layer would not read."""
     if memory is not None or cache is not None:
         given = "memory" if memory is not None else "cache"
         raise UserError(

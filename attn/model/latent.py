@@ -1,4 +1,4 @@
-"""Multi-head latent attention: keys and values of all heads from one narrow vector.
+"""Multi-head latent attention: all heads' keys and values from one small vector.
 
 DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, equations 9 to 19.
 """
@@ -17,13 +17,15 @@ from attn.parallel.rules import layout
 
 
 class LatentAttention(Attention):
-    """k = [c W_uk, rotary(x W_kr)] and v = c W_uv, where c = norm(x W_c) has R numbers.
+    """Multi-head latent attention from a latent c = norm(x W_c) of R numbers.
 
-    Equations 9 to 11 and 14 to 17; the norm is of section 3.1.2. Rotary positions rotate
-    a part of `rope_dim` channels beside the H, whose key all heads share, since a
-    rotation between W_uk and the query would bar `absorbed`. Decoding keeps R +
-    `rope_dim` numbers a token, whatever N. Queries come straight from x: their own low
-    rank (equations 12 and 13) saves no cache.
+        k = [c W_uk, rotary(x W_kr)],   v = c W_uv
+
+    DeepSeek-V2 (2024), equations 9 to 11 and 14 to 17; norm of section 3.1.2. Rotary
+    positions rotate a part of `rope_dim` channels beside the H, whose key all heads
+    share, since a rotation between W_uk and the query would bar `absorbed`. Decoding
+    keeps R + `rope_dim` numbers a token, whatever N. Queries come straight from x:
+    their own low rank (equations 12 and 13) saves no cache.
     """
 
     def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
@@ -38,14 +40,14 @@ class LatentAttention(Attention):
         self.rope_k = weight(rngs, "D U", D, U, fan_in=D) if U else nnx.data(None)
 
     def queries(self, x: Float[Array, "B T D"], info: TokenInfo) -> tuple[Array, Array]:
-        """The part that meets the latent [B, T, N, H], and the rotated [B, T, N, U]."""
+        """The queries of the latent [B, T, N, H] and of the rotary key [B, T, N, U]."""
         q = jnp.einsum("btd,dnh->btnh", x, self.q[...].astype(x.dtype))
         H = q.shape[-1] - self.rope_width
         rotated = self.rotated(q[..., H:], info) if self.rope_width else q[..., H:]
         return q[..., :H], rotated
 
     def cached(self, x: Float[Array, "B T D"], info: TokenInfo) -> tuple[Array, Array]:
-        """All that decoding keeps: the latent [B, T, R], and the rotated key [B, T, U]."""
+        """The decoding cache: the latent [B, T, R], and the rotary key [B, T, U]."""
         c = jnp.einsum("btd,dr->btr", x, self.down[...].astype(x.dtype))
         c = self.latent_norm(c).astype(x.dtype)
         if self.rope_k is None:
@@ -56,7 +58,7 @@ class LatentAttention(Attention):
     def project(
         self, x: Float[Array, "B T D"], info: TokenInfo
     ) -> tuple[Array, Array, Array]:
-        """Queries and keys [B, T, N, H + U], values [B, T, N, H]."""
+        """Projects to queries and keys [B, T, N, H + U], and values [B, T, N, H]."""
         (q, q_rotated), (c, k_rotated) = self.queries(x, info), self.cached(x, info)
         k, v = (
             jnp.einsum("btr,rnh->btnh", c, up[...].astype(x.dtype))
@@ -71,7 +73,7 @@ class LatentAttention(Attention):
     def absorbed(
         self, x: Float[Array, "B T D"], info: TokenInfo
     ) -> Float[Array, "B T D"]:
-        """The layer's output again, from what `cached` gives alone.
+        """Computes the layer's output from the `cached` arrays alone.
 
         (q_n . W_uk c) is (W_uk^T q_n) . c, so every head reads one key/value head: the
         latent and the rotated key, whose values are the latent. Section 2.1.2.

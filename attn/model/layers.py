@@ -1,7 +1,7 @@
 """Short convolution, MLP, and the residual addition around every layer.
 
-Each layer takes [B, T, D] and what is known of its tokens, and gives [B, T, D] and the
-cache that it was given. Weights are float32; a layer computes in the dtype of its input.
+Each layer takes [B, T, D] and token info, and returns [B, T, D] and the cache that it
+was given. Weights are float32; a layer computes in the dtype of its input.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from jaxtyping import Array, Float
 
 from attn import config
 from attn.kernels import TokenInfo
-from attn.model.attention import refuse_unread
+from attn.model.attention import require_self_attention
 from attn.model.weights import weight
 from attn.parallel.rules import lay, layout
 
 
 class ShortConv(nnx.Module):
-    """A convolution along the sequence, then a linear map (`attn.config.ShortConv`)."""
+    """A depthwise convolution and a linear map (`attn.config.ShortConv`)."""
 
     def __init__(
         self, spec: config.ShortConv, model: config.ModelConfig, rngs: nnx.Rngs
@@ -37,7 +37,7 @@ class ShortConv(nnx.Module):
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Mixes each token with its neighbours of the same segment."""
-        refuse_unread(memory, cache)
+        require_self_attention(memory, cache)
         if info.mask is not None:
             x = jnp.where(info.mask[..., None], x, 0)
         taps = self.taps[...].astype(x.dtype)
@@ -50,7 +50,7 @@ class ShortConv(nnx.Module):
         return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype)), cache
 
     def shifted(self, x: Array) -> list[Array]:
-        """`x` [B, T, ...] as seen from each tap; 0 beyond the ends."""
+        """Shifts `x` [B, T, ...] by each tap; 0 beyond the ends."""
         W, T = self.taps.shape[0], x.shape[1]
         ends = [(0, 0), (W - 1 - self.ahead, self.ahead), *[(0, 0)] * (x.ndim - 2)]
         padded = jnp.pad(x, ends)
@@ -58,7 +58,7 @@ class ShortConv(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """gelu(x W) W' (`attn.config.MLP`)."""
+    """A two-layer MLP, gelu(x W) W' (`attn.config.MLP`)."""
 
     def __init__(self, spec: config.MLP, model: config.ModelConfig, rngs: nnx.Rngs):
         D, F = model.d_model, spec.d_ff or 0
@@ -73,7 +73,7 @@ class MLP(nnx.Module):
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Maps each token by itself."""
-        refuse_unread(memory, cache)
+        require_self_attention(memory, cache)
         hidden = jax.nn.gelu(jnp.einsum("btd,df->btf", x, self.up[...].astype(x.dtype)))
         down = self.down[...].astype(x.dtype)
         out = jnp.einsum("btf,fd->btd", hidden, down, out_sharding=layout("B T D"))
@@ -81,7 +81,7 @@ class MLP(nnx.Module):
 
 
 class Residual(nnx.Module):
-    """x + dropout(layer(norm(x)))."""
+    """A residual branch, x + dropout(layer(norm(x)))."""
 
     def __init__(self, layer: nnx.Module, model: config.ModelConfig, rngs: nnx.Rngs):
         self.norm = nnx.RMSNorm(model.d_model, rngs=rngs)

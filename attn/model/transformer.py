@@ -1,4 +1,4 @@
-"""Embed, a stack of residual layers, a head: encoder or decoder, by the mask."""
+"""The transformer: embedding, a stack of residual layers, and a head."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,8 +32,8 @@ MODULES: dict[type[config.Layer], Any] = {
 class Transformer(nnx.Module):
     """A stack of residual layers over embedded tokens, and a head.
 
-    It is a decoder where `model.causal`, else an encoder. On a mesh its weights are laid
-    out by `attn.parallel.rules`.
+    It is a decoder where `model.causal`, else an encoder. On a mesh its weights are
+    laid out by `attn.parallel.rules`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Transformer(nnx.Module):
         at: Int[Array, "B P"] | None = None,
         key: Array | None = None,
     ) -> Float[Array, "B P V"]:
-        """Computes float32 logits, at every position or as the head says.
+        """Computes float32 logits, at every position or as the head does.
 
         Args:
             info: padding, segments and positions of the tokens.
@@ -83,7 +83,7 @@ class Transformer(nnx.Module):
     def embed(
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> Float[Array, "B T D"]:
-        """Tokens as vectors of about unit variance, with their positions."""
+        """Embeds tokens at about unit variance, with their positions."""
         D = self.embedding.shape[-1]
         x = self.embedding[...].at[tokens].get(out_sharding=layout("B T D")) * D**0.5
         if self.model.positions == "learned":
@@ -111,7 +111,7 @@ class Transformer(nnx.Module):
         info: TokenInfo = TokenInfo(),
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
-        """States after the last layer. `key` turns dropout on."""
+        """Computes the states after the last layer; `key` turns dropout on."""
         x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
@@ -122,7 +122,7 @@ class Transformer(nnx.Module):
     def attention_inputs(
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> Iterator[tuple[str, Attention, Float[Array, "B T D"]]]:
-        """Yields every attention layer by its position in the stack, and its input."""
+        """Yields every attention layer by its index in the stack, and its input."""
         x = self.embed(tokens, info)
         for i, block in enumerate(self.layers):
             if isinstance(block.layer, Attention):
@@ -132,7 +132,7 @@ class Transformer(nnx.Module):
     def maps(
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> dict[str, Float[Array, "B N T T"]]:
-        """The effective map of every attention layer that has one, by its position."""
+        """Computes the effective map of each attention layer that has one, by index."""
         info = of_batch(info, tokens)
         return {
             name: layer.map(x, info)
@@ -141,13 +141,13 @@ class Transformer(nnx.Module):
         }
 
     def heads(self, tokens: Int[Array, "B T"]) -> dict[str, tuple[Array, Array, Array]]:
-        """Queries [B, T, N, H], keys and values [B, T, K, H] of every attention layer."""
+        """Computes q [B, T, N, H], k and v [B, T, K, H] of every attention layer."""
         inputs = self.attention_inputs(tokens)
         return {name: layer.project(x, TokenInfo()) for name, layer, x in inputs}
 
 
 def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
-    """`info` as layers read it: for every sequence, and with its lengths as a mask."""
+    """Broadcasts `info` to every sequence, with lengths turned into a mask."""
 
     def whole(x: Array | None) -> Array | None:
         if x is None or x.shape == tokens.shape:

@@ -1,4 +1,4 @@
-"""What a model is trained for: mask, head, weighted loss and metrics, one file each."""
+"""Training objectives, one file each: mask, head, weighted loss and metrics."""
 
 from attn.objectives.base import (
     ACCURACY,

@@ -1,4 +1,4 @@
-"""What an objective is: a mask, a head, a weighted loss and metrics.
+"""The base of objectives: a mask, a head, a weighted loss and metrics.
 
 A batch is a dictionary of arrays (`attn.tasks.base`). `weights`, [B] or [B, P], say how
 much a row or a scored position counts; 1 unless given.
@@ -17,12 +17,12 @@ from attn.objectives.heads import Head
 
 Batch = Mapping[str, Array]
 Model = Callable[..., Array]
-"""A model as `attn.model.Transformer` is called."""
+"""A model, as one calls `attn.model.Transformer`."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of merit: its name, its unit in tables, and which way is better."""
+    """A metric: its name, its unit in tables, and which direction is better."""
 
     name: Literal["accuracy", "bits_per_byte"]
     higher_is_better: bool
@@ -41,18 +41,18 @@ class Objective:
     """Whether a token may see only those before it."""
 
     metric: Metric = ACCURACY
-    """The score of a run."""
+    """The metric by which runs are scored."""
 
     def head(self, num_classes: int) -> Head:
-        """The head that a model needs for this."""
+        """The output head that a model needs."""
         raise NotImplementedError
 
     def num_scored(self, T: int) -> int:
-        """Scored positions of a row of T tokens, P, where the task does not say."""
+        """The number of scored positions of T tokens, P, unless the task sets it."""
         raise NotImplementedError
 
     def logits(self, model: Model, batch: Batch, key: Array | None = None) -> Array:
-        """The model's float32 logits [B, P, V] at the scored positions of a batch.
+        """Computes the float32 logits [B, P, V] at the scored positions of a batch.
 
         Args:
             key: turns dropout on.
@@ -80,8 +80,10 @@ class Objective:
         }
 
     def metrics(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """Metrics by name, of `sums` added up over batches; the objective's own among
-        them."""
+        """Computes metrics by name from `sums` added up over batches.
+
+        The objective's own metric is among them.
+        """
         scores = {name: sums[name] / sums["count"] for name in ("loss", "accuracy")}
         if self.metric == BITS_PER_BYTE:
             scores["bits_per_byte"] = scores["loss"] / math.log(2)
@@ -91,15 +93,15 @@ class Objective:
 def score(
     logits: Float[Array, "B P V"], targets: Int[Array, "B P"]
 ) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
-    """Loss in nats, and whether the likeliest class is the target, at each position."""
-    import optax  # not above, since whoever lists tasks needs no optimizer
+    """The loss in nats, and whether the argmax is the target, at each position."""
+    import optax  # here, since listing tasks needs no optimizer
 
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     return loss, (logits.argmax(axis=-1) == targets).astype(jnp.float32)
 
 
 def weights_of(batch: Batch, loss: Float[Array, "B P"]) -> Float[Array, "B P"] | None:
-    """How much each scored position counts; None where all count 1."""
+    """The weight of each scored position; None where all weigh 1."""
     weights = batch.get("weights")
     if weights is None:
         return None

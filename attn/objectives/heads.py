@@ -1,4 +1,4 @@
-"""What turns the last states of a model into logits, as plain data."""
+"""Output heads as plain data: how the last states of a model become logits."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from attn.kernels.base import matmul_flops
 
 @dataclass(frozen=True)
 class Head:
-    """The base of heads; V is the model's vocabulary, D its width."""
+    """The base of output heads; V is the model's vocabulary, D its width."""
 
     def num_params(self, D: int, V: int) -> int:
-        """Trained numbers of the head itself."""
+        """Trained parameters of the head itself."""
         raise NotImplementedError
 
     def flops(self, num_scored: int, D: int, V: int) -> float:
-        """Multiplications and additions of one sequence with so many scored positions."""
+        """FLOPs of one sequence with so many scored positions."""
         raise NotImplementedError
 
 

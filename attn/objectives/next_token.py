@@ -1,4 +1,4 @@
-"""Language modelling: every token is predicted from those before it."""
+"""Language modelling: predicts every token from those before it."""
 
 from dataclasses import dataclass
 from typing import Literal

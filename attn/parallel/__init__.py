@@ -1,1 +1,1 @@
-"""Meshes of devices, how arrays lie on them, and how heads are divided among them."""
+"""Meshes of devices, the sharding of arrays, and how heads are divided."""

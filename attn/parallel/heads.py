@@ -1,4 +1,4 @@
-"""Heads as key/value heads and groups of query heads, divided over a mesh or not."""
+"""Heads as key/value heads and groups of query heads, sharded or not."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from attn.parallel.shard import explicit_spec
 
 
 def for_all(x: Array, like: Array) -> Array:
-    """A copy of `x` [#B, L, K, R] for each sequence and each head of `like`."""
+    """Broadcasts `x` [#B, L, K, R] to each sequence and each head of `like`."""
     (b, L, K, R), (B, _, N, _), spec = x.shape, like.shape, explicit_spec(like)
     if (b, K) == (B, N):
         return x
@@ -24,7 +24,7 @@ def for_all(x: Array, like: Array) -> Array:
 
 
 def spread(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
-    """One copy of each key/value head for each device that divides its queries.
+    """Copies key/value heads, so that each device has those that its queries read.
 
     Where the mesh divides query heads into more parts than there are key/value heads,
     every part reads one of them whole.
@@ -52,14 +52,14 @@ def spread(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
 
 
 def ways(x: Array, axis: Any) -> int:
-    """Into how many parts a mesh axis, or none, divides."""
+    """The number of parts that a mesh axis, or none, divides an array into."""
     sizes = jax.typeof(x).sharding.mesh.shape
     names = axis if isinstance(axis, tuple) else (axis,) if axis else ()
     return int(np.prod([sizes[name] for name in names]))
 
 
 def split(x: Array, axis: int, groups: tuple[int, int]) -> Array:
-    """Axis N as (K, G), sharded over K as it was over N."""
+    """Splits axis N into (K, G), sharded over K as it was over N."""
     x = plain(x, axis)
     shape = x.shape[:axis] + groups + x.shape[axis + 1 :]
     spec = explicit_spec(x)
@@ -71,7 +71,7 @@ def split(x: Array, axis: int, groups: tuple[int, int]) -> Array:
 
 
 def join(x: Array, axis: int, like: P | None) -> Array:
-    """Axes (K, G) as N, sharded as `like`."""
+    """Merges axes (K, G) into N, sharded as `like`."""
     shape = (*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
     spec = explicit_spec(x)
     if spec is None or like is None:
@@ -83,7 +83,7 @@ def join(x: Array, axis: int, like: P | None) -> Array:
 
 
 def plain(x: Array, axis: int) -> Array:
-    """Takes a mesh axis off a dimension of size 1, which it cannot divide further.
+    """Removes the mesh axis of a dimension of size 1, which it cannot divide.
 
     Under `vmap`, jax 0.10 gives the cotangent of such a dimension another type than
     its primal.

@@ -1,8 +1,8 @@
-"""The machine: mesh axes, how many devices lie along each, and the mesh itself.
+"""The device mesh: its axes, their sizes, and the mesh itself.
 
 Axes are Explicit: an array's sharding is part of its type, and an operation that would
 need an unwanted collective fails where it is written. One device is a 1 × 1 mesh, so
-there is one code path. Which dimension lies along which axis is in `rules`.
+there is one code path. `rules` assigns dimensions to axes.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ AXES = ("data", "heads")
 
 @dataclass(frozen=True)
 class MeshShape:
-    """How many ways the batch and the heads are divided."""
+    """The numbers of parts that the batch and the heads are divided into."""
 
     data: int = 1
     heads: int = 1
@@ -29,12 +29,12 @@ class MeshShape:
 
     @property
     def size(self) -> int:
-        """Devices in all."""
+        """The number of devices."""
         return self.data * self.heads
 
     @classmethod
     def parse(cls, text: str) -> "MeshShape":
-        """Reads `data=2,heads=4`; an axis that is not named has size 1."""
+        """Parses `data=2,heads=4`; axes that are not named have size 1."""
         sizes = {}
         for part in filter(None, text.replace(" ", "").split(",")):
             name, _, size = part.partition("=")
@@ -60,7 +60,7 @@ class MeshShape:
 
 
 def use_cpu_devices(count: int) -> None:
-    """Divides the CPU into `count` devices; before the first use of any device.
+    """Splits the CPU into `count` devices; must precede the first use of any device.
 
     Accelerators are left as they are.
     """
@@ -74,10 +74,10 @@ def use_cpu_devices(count: int) -> None:
 
 
 def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
-    """The mesh over the first devices there are.
+    """Makes the mesh over the first devices.
 
     Raises:
-        UserError: there are fewer devices than the mesh has places.
+        UserError: there are fewer devices than the mesh needs.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""Which dimension of an array lies along which axis of the mesh.
+"""Sharding rules: which dimension of an array lies along which mesh axis.
 
 Dimensions have the letters of this package (`attn`'s docstring). Everything that lays
 out an array names its dimensions, as in `spec("B T N H")`; the rules below are all that
@@ -13,16 +13,16 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 RULES = {"B": "data", "N": "heads", "K": "heads", "F": "heads"}
-"""Mesh axis of a dimension; every other dimension lies whole on each device."""
+"""The mesh axis of a dimension; other dimensions are not divided."""
 
 
 def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:
-    """The layout of an array with these dimensions, as in `spec("B T N H")`.
+    """The sharding of an array with these dimensions, as in `spec("B T N H")`.
 
     Args:
         dims: a letter a dimension, by spaces. A letter in brackets, as in "D (N) H",
-            lies whole whatever the rules say.
-        shape: key/value heads that the mesh cannot divide lie whole (multi-query
+            is not divided, whatever the rules say.
+        shape: key/value heads that the mesh cannot divide are replicated (multi-query
             attention); without a shape they are taken to be divisible.
     """
     axes = [RULES.get(letter) for letter in dims.split()]
@@ -34,20 +34,20 @@ def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:
 
 
 def axis_size(axis: str) -> int:
-    """Devices along an axis of the mesh in force; 1 where there is none."""
+    """The size of an axis of the current mesh; 1 without a mesh."""
     return dict(jax.sharding.get_abstract_mesh().shape).get(axis, 1)
 
 
 def on_mesh() -> bool:
-    """Whether a mesh with Explicit axes is in force."""
+    """Whether there is a current mesh, with Explicit axes."""
     return AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
 
 
 def layout(dims: str, shape: tuple[int, ...] | None = None) -> Any:
-    """`spec` for an `out_sharding` argument; None where no mesh is in force."""
+    """`spec` as an `out_sharding` argument; None without a mesh."""
     return spec(dims, shape) if on_mesh() else None
 
 
 def lay(x: Array, dims: str) -> Array:
-    """`x` laid out by the rules; as it is where no mesh is in force."""
+    """Shards `x` by the rules; leaves it as it is without a mesh."""
     return reshard(x, spec(dims, x.shape)) if on_mesh() else x

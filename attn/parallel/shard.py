@@ -1,4 +1,4 @@
-"""One kernel on every device of an Explicit mesh: batch and heads, no communication.
+"""One kernel on every device of an Explicit mesh, without communication.
 
 XLA cannot divide a kernel that it did not write, so the division is by `jax.shard_map`,
 read off the types of the arrays.
@@ -29,7 +29,7 @@ def over_mesh(
     kv_info: TokenInfo,
     lse: bool = False,
 ) -> Any:
-    """`local(q, k, v, scoring=, q_info=, kv_info=)` on each device's batch and heads.
+    """Runs `local(q, k, v, scoring=, q_info=, kv_info=)` on each device's shard.
 
     Args:
         lse: whether it gives [B, T, N] beside its [B, T, N, Hv].
@@ -60,8 +60,8 @@ def over_mesh(
     infos = q_info, kv_info
     of_infos = jax.tree.map(lambda x: P(batch, *[None] * (x.ndim - 1)), infos)
     specs = (scoring_spec(scoring, batch, heads), *of_infos)
-    # The kernels' own outputs carry no record of what they vary over, so the check
-    # that would read it is off.
+    # Kernels' outputs do not record the mesh axes that they vary over, so that check
+    # is off.
     return jax.shard_map(
         run,
         mesh=jax.typeof(q).sharding.mesh,
@@ -72,7 +72,7 @@ def over_mesh(
 
 
 def scoring_spec(scoring: Scoring, batch, heads) -> Scoring:
-    """How the arrays of a `Scoring` are divided: a sink and a bias by their heads."""
+    """The shardings of a `Scoring`: a sink and a bias by their heads."""
     bias = scoring.bias
     if isinstance(bias, RelativeBias):
         bias = jax.tree.map(lambda _: P(heads), bias)
@@ -87,7 +87,7 @@ def scoring_spec(scoring: Scoring, batch, heads) -> Scoring:
 
 
 def explicit_spec(x: Array) -> P | None:
-    """The sharding in the type of `x`, one entry a dimension; None off such a mesh."""
+    """The sharding in the type of `x`, one entry a dimension; None without one."""
     sharding = jax.typeof(x).sharding
     if AxisType.Explicit not in sharding.mesh.axis_types:
         return None

@@ -1,4 +1,4 @@
-"""Quality against what it costs: the time and the scratch memory of a training step."""
+"""Plots of quality against cost: time and scratch memory of a training step."""
 
 import math
 import re
@@ -17,12 +17,12 @@ Text = Callable[[float | int | None], str]
 
 
 def draw_speed(group: Group, theme: Theme) -> Figure | None:
-    """The test metric against the time of a training step."""
+    """Plots the test metric against the time of a training step."""
     return _draw_cost(group, theme, "step_ms", "ms a step (log scale)", quantity)
 
 
 def draw_memory(group: Group, theme: Theme) -> Figure | None:
-    """The test metric against the scratch memory of a training step."""
+    """Plots the test metric against the scratch memory of a training step."""
     what = "scratch memory of a training step (log scale)"
     return _draw_cost(group, theme, "temp_bytes", what, memory)
 
@@ -30,7 +30,7 @@ def draw_memory(group: Group, theme: Theme) -> Figure | None:
 def _draw_cost(
     group: Group, theme: Theme, field: str, what: str, text
 ) -> Figure | None:
-    """Each run a point with its interval; a thin line along the Pareto front."""
+    """Plots each run as a point with its interval, and the Pareto front."""
     scale = metric_scale(group.metric)
     runs = [pair for pair in scored(group) if (getattr(pair[0].result, field) or 0) > 0]
     costs = [getattr(run.result, field) for run, _ in runs]
@@ -76,7 +76,7 @@ def _pareto_front(
 
 
 def _log_ticks(axes: Axes, values: Sequence[float | int], text: Text) -> None:
-    """Round numbers with their unit: 1, 2, 5 of each power, or even steps if they fit."""
+    """Round tick values with units: 1, 2, 5 of each power, or even steps."""
     low, high = min(values) / 1.25, max(values) * 1.25
     base = 1024 if text is memory else 10
     unit = base ** math.floor(math.log(high, base))
@@ -95,5 +95,5 @@ def _log_ticks(axes: Axes, values: Sequence[float | int], text: Text) -> None:
 
 
 def _plain(text: str) -> str:
-    """`8.00 MiB` as `8 MiB`, `1.50 k` as `1.5 k`."""
+    """Shortens `8.00 MiB` to `8 MiB`, and `1.50 k` to `1.5 k`."""
     return re.sub(r"(\.\d*?)0+(?= |$)", r"\1", text).replace(". ", " ").rstrip(".")

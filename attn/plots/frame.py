@@ -1,4 +1,4 @@
-"""What every picture of scores has: its limits, and the baselines as thin lines."""
+"""The common frame of plots of scores: limits, and baselines as thin lines."""
 
 import math
 
@@ -11,11 +11,11 @@ from attn.records.estimates import Estimate
 from attn.records.run import Run
 
 NAME_INCHES = 0.11
-"""Height that the name of a line takes."""
+"""The height of a line's name in inches."""
 
 
 def scored(group: Group) -> list[tuple[Run, Estimate]]:
-    """Runs whose score is a number, each with it."""
+    """The runs whose score is a number, each with it."""
     pairs = [(run, run.score) for run in group.done]
     return [(run, score) for run, score in pairs if score and math.isfinite(score.mean)]
 
@@ -36,7 +36,7 @@ def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]
 
 
 def draw_baselines(axes: Axes, group: Group, theme: Theme) -> None:
-    """Thin dotted lines, named above themselves at the left.
+    """Draws baselines as thin dotted lines, with their names at the left.
 
     Lines too close for two names share one, in order from the top.
     """

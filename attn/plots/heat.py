@@ -1,4 +1,4 @@
-"""Attention maps as a grid of layers and heads, on a square-root scale of colour."""
+"""Heat maps of attention: a grid of layers and heads, in square-root colour scale."""
 
 import re
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from attn.records.maps import Maps
 from attn.records.run import Run, read_maps
 
 COLUMNS = 4
-LABELLED = 64  # tokens; more would be dust
+LABELLED = 64  # tokens; more would be too small to read
 
 
 def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:
-    """The maps that runs kept; of those that cannot be read, why."""
+    """The maps that runs saved, and the reasons for those that cannot be read."""
     found, problems = [], []
     for run in runs:
         try:
@@ -34,16 +34,17 @@ def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:
 
 
 def file_name(group: Group, run: Run) -> str:
-    """`maps_` and what tells this run from the others of its group."""
+    """The file name: `maps_`, and what distinguishes the run in its group."""
     text = group.label(run).lower()
     return f"maps_{re.sub(r'[^a-z0-9]+', '-', text).strip('-')}"
 
 
 def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> Figure:
-    """Every head of every layer: queries down, keys across, in one shared scale.
+    """Plots every head of every layer, queries down, keys across, in one scale.
 
     The scale ends at 1, or at the largest weight where a mechanism goes beyond it;
-    weights below 0 (some mechanisms have them) are drawn by their size, and it says so.
+    weights below 0 (some mechanisms have them) are drawn by magnitude, as its label
+    says.
     """
     heads = [
         (f"layer {name.removeprefix('layer_')} · head {head}", values[head])
@@ -98,7 +99,7 @@ def _edges(
     bottom: bool,
     values: Float[np.ndarray, "T S"],
 ) -> None:
-    """Token names along the outer edges, as many as can be read."""
+    """Labels the outer edges with tokens, as many as can be read."""
     for spine in axes.spines.values():
         spine.set(color=theme.faint, linewidth=0.6)
     axes.tick_params(length=0, colors=theme.soft, pad=2)

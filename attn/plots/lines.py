@@ -1,4 +1,4 @@
-"""Lines over steps and over heads: learning curves, and how many heads are too many."""
+"""Line plots over steps and over heads: learning curves, and head-count sweeps."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ Curve = list[tuple[int, Estimate]]
 
 
 def draw_curves(group: Group, theme: Theme) -> Figure | None:
-    """The metric against steps: a panel a family, the other families faint behind."""
+    """Plots the metric against steps: a panel a family, the others faint behind."""
     curves = {run.directory: run.curve() for run in group.runs}
     families = [
         f for f, runs in _families(group) if any(curves[r.directory] for r in runs)
@@ -93,7 +93,7 @@ def _families(group: Group) -> list[tuple[str, list[Run]]]:
 
 
 def draw_heads(group: Group, theme: Theme) -> Figure | None:
-    """The test metric against the number of heads; a line a mechanism."""
+    """Plots the test metric against the number of heads; a line a mechanism."""
     scale = metric_scale(group.metric)
     lines: dict[str, list[tuple[Run, Estimate]]] = {}
     for run, score in scored(group):
@@ -113,7 +113,7 @@ def draw_heads(group: Group, theme: Theme) -> Figure | None:
         line = sorted(line, key=lambda pair: heads_of(pair[0]))
         peers = [other for other in lines if families[other] == families[label]]
         hue = theme.shades(families[label], len(peers))[peers.index(label)]
-        # a little aside, so that intervals of two mechanisms do not hide each other
+        # shifted a little, so that intervals of two mechanisms do not overlap
         aside = 1.015 ** (number - (len(lines) - 1) / 2)
         x = [heads_of(run) * aside for run, _ in line]
         y = [score.mean * scale for _, score in line]

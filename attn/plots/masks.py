@@ -1,4 +1,4 @@
-"""Masks as small multiples: what each shows, tile by tile, and how much it is."""
+"""Plots of masks as small multiples, tile by tile, with their density."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from attn.masks.picture import tile_grid
 from attn.plots.style import LIGHT, WIDTH, Theme, new_figure
 
 COLUMNS = 4
-TILES = 64  # a side: each still has two or three pixels of its own
+TILES = 64  # a side: each is still two or three pixels wide
 NAMES = {Tile.EMPTY: "hidden", Tile.PARTIAL: "partly seen", Tile.FULL: "seen"}
 
 
@@ -24,10 +24,10 @@ def plot_masks(
     tiles: int = TILES,
     theme: Theme = LIGHT,
 ) -> Figure:
-    """A panel a mask: queries down, keys across, in at most `tiles` tiles a side.
+    """Plots a panel a mask, queries down, keys across, in at most `tiles` tiles a side.
 
     Args:
-        masks: by the name to write above each; the algebra stands below the name where
+        masks: by the name to write above each; the expression is below the name where
             it differs.
         T, S: lengths in tokens; S = T where it is None.
 
@@ -64,14 +64,14 @@ def shades(theme: Theme) -> list[str | tuple[float, ...]]:
 
 
 def percent(density: float) -> str:
-    """A share, in three digits, never rounded to all or nothing."""
+    """Formats a share in three digits, never rounded to 0 % or 100 %."""
     if density in (0.0, 1.0):
         return f"{density:.0%}"
     return f"{min(max(density * 100, 1e-4), 99.9):.3g} %".replace(" ", "")
 
 
 def _label(axes, theme: Theme, name: str, mask: Mask, T: int, S: int) -> None:
-    """Name and density above, the algebra under them, ticks at the ends."""
+    """Writes name and density above, the expression below, and ticks at the ends."""
     text = f"{name} · {percent(mask.density(T, S))} seen"
     axes.set_title(text, color=theme.ink, size=8, pad=15, loc="left", parse_math=False)
     axes.text(0, 1.02, shortened(repr(mask)), transform=axes.transAxes, size=6,
@@ -84,7 +84,7 @@ def _label(axes, theme: Theme, name: str, mask: Mask, T: int, S: int) -> None:
 
 
 def shortened(text: str, most: int = 44) -> str:
-    """Shortens `text` to `most` characters, the rest told by an ellipsis."""
+    """Shortens `text` to `most` characters, with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of results: learning curves, quality against cost, heads, attention maps.
+"""Plots of results: learning curves, quality against cost, heads, attention maps.
 
 Every picture is drawn on light and on dark by the same function; PNG files carry no
 date, so the same numbers give the same bytes.
@@ -50,7 +50,7 @@ PICTURES: Mapping[str, tuple[Draw, str, str]] = {
 
 
 def draw(kind: str, group: Group, theme: Theme) -> Figure | None:
-    """One of `PICTURES` with its title and caption; None without numbers for it."""
+    """Draws one of `PICTURES`, with title and caption; None without numbers for it."""
     draw_kind, title, caption = PICTURES[kind]
     figure = draw_kind(group, theme)
     if figure is not None:
@@ -64,7 +64,7 @@ def draw(kind: str, group: Group, theme: Theme) -> Figure | None:
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG of 256 colours (a third of the bytes), without a date in it."""
+    """Encodes the figure as a PNG of 256 colours (a third of the bytes), undated."""
     raw, small = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="png", metadata={"Software": None})
     picture = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -73,7 +73,7 @@ def to_png(figure: Figure) -> bytes:
 
 
 def save_all(runs: Sequence[Run], directory: Path) -> tuple[list[Path], list[str]]:
-    """Every picture that `runs` have the numbers for, as PNG, on light.
+    """Saves every plot that `runs` have the numbers for, as PNG, in the light theme.
 
     Returns:
       The files, and of the maps that cannot be read, why.

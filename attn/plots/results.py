@@ -1,4 +1,4 @@
-"""Tables of results: one a task, every run a row, trivial baselines beside them."""
+"""Tables of results: one a task, a row a run, with trivial baselines."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -58,12 +58,12 @@ COSTS: Mapping[Column, Callable[[Run], Cell]] = {
 
 
 def make_tables(runs: Sequence[Run]) -> list[Table]:
-    """One table for every task of every study among `runs`."""
+    """Makes one table for every task of every study among `runs`."""
     return [make_table(group) for group in group_runs(runs)]
 
 
 def make_table(group: Group) -> Table:
-    """The table of one task: runs by family and mechanism, then baselines, best first."""
+    """Makes the table of one task: runs by family, then baselines, best first."""
     costs = [column for column in COSTS if _is_shown(column, group)]
     columns = (
         *(Column("mechanism", text=True), Column("family", text=True)),
@@ -76,7 +76,7 @@ def make_table(group: Group) -> Table:
 
 
 def _is_shown(cost: Column, group: Group) -> bool:
-    """An encoder has no decoding state; a column of dashes says nothing."""
+    """Whether a cost column is shown: decoding state only where a run has it."""
     known = any(COSTS[cost](run).value is not None for run in group.runs)
     return known or cost.name != "decoding state"
 
@@ -119,7 +119,7 @@ def _score_cell(run: Run, *, strong: bool) -> Cell:
 
 
 def _best(group: Group) -> set[Path]:
-    """Where the best mean is, and every run whose interval overlaps that one's."""
+    """The runs whose interval overlaps that of the best mean."""
     scores = {run.directory: run.score for run in group.done}
     finite = {at: s for at, s in scores.items() if s and math.isfinite(s.mean)}
     if len(finite) < 2:
@@ -130,7 +130,7 @@ def _best(group: Group) -> set[Path]:
 
 
 def _made_by(runs: Sequence[Run]) -> str:
-    """Seeds, machine, versions, commit and data, in one line."""
+    """The provenance in one line: seeds, machine, versions, commit and data."""
     hashes = [run.result.dataset and run.result.dataset.sha256 for run in runs]
     data = [f"data {every(h and h[:12] for h in hashes)}"] if any(hashes) else []
     seeds = f"{every(run.config.get('seeds') for run in runs)} seeds"
@@ -138,7 +138,7 @@ def _made_by(runs: Sequence[Run]) -> str:
 
 
 def update_readme(readme: Path, tables: str) -> None:
-    """Puts `tables` between the two results markers of a Markdown file.
+    """Writes `tables` between the results markers of a Markdown file.
 
     Raises `UserError` when the file does not hold each marker once, in order.
     """

@@ -1,4 +1,4 @@
-"""How pictures look: one colour and one marker a family, on light and on dark.
+"""The style of plots: one colour and one marker a family, in light and dark themes.
 
 The hues are Okabe and Ito's (2008), told apart with any colour vision; the marker
 says the family a second time, and every line and point is labelled where it is.
@@ -23,15 +23,15 @@ FAMILY_NAMES = {"lowrank": "low-rank"}
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a page: its paper, its ink, and one hue a family."""
+    """The colours of a page: background, text, and one hue a family."""
 
     name: str
     paper: str
     ink: str
     soft: str
-    """Axis labels, captions, baselines."""
+    """The colour of axis labels, captions, baselines."""
     faint: str
-    """Grids, and lines that are only context."""
+    """The colour of grids, and of lines that are only context."""
     families: Mapping[str, str]
 
     def hue(self, family: str) -> str:
@@ -39,23 +39,23 @@ class Theme:
         return self.families.get(family, self.soft)
 
     def shades(self, family: str, count: int) -> list[tuple[float, ...]]:
-        """`count` colours of one family, from towards the paper to towards the ink."""
+        """Makes `count` shades of one family, from light to dark."""
         hue = to_rgb(self.hue(family))
-        places = (
+        levels = (
             [0.0]
             if count == 1
             else [0.7 * i / (count - 1) - 0.25 for i in range(count)]
         )
         ends = [
-            to_rgb(self.ink) if place > 0 else to_rgb(self.paper) for place in places
+            to_rgb(self.ink) if level > 0 else to_rgb(self.paper) for level in levels
         ]
         return [
-            tuple(h + (e - h) * abs(place) for h, e in zip(hue, end))
-            for place, end in zip(places, ends)
+            tuple(h + (e - h) * abs(level) for h, e in zip(hue, end))
+            for level, end in zip(levels, ends)
         ]
 
     def ramp(self, family: str) -> LinearSegmentedColormap:
-        """The colours of a heat map: paper at 0, the family's hue, ink at 1."""
+        """The colour map of heat maps: from background by the family's hue to ink."""
         stops = [(0.0, self.paper), (0.6, self.hue(family)), (1.0, self.ink)]
         return LinearSegmentedColormap.from_list(f"{self.name}-{family}", stops)
 
@@ -89,7 +89,7 @@ DARK = Theme(
 
 
 def new_figure(theme: Theme, height: float) -> Figure:
-    """An empty figure of the report's width, `height` inches high."""
+    """Makes an empty figure of the report's width, `height` inches high."""
     figure = Figure(
         figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, layout="constrained"
     )
@@ -100,7 +100,7 @@ def new_figure(theme: Theme, height: float) -> Figure:
 def dress(
     axes: Axes, theme: Theme, *, grid: Literal["both", "x", "y"] = "both"
 ) -> None:
-    """Thin grid behind, two quiet spines, small ticks."""
+    """Styles axes: thin grid behind, two quiet spines, small ticks."""
     axes.set_facecolor(theme.paper)
     axes.set_axisbelow(True)
     axes.grid(True, axis=grid, color=theme.faint, linewidth=0.6)
@@ -115,7 +115,7 @@ def dress(
 
 
 def end_labels(axes: Axes, ends: Sequence[tuple[float, str, object]]) -> None:
-    """Writes each line's name right of the frame, level with its end, none overlapping.
+    """Writes each line's name right of the frame, level with its end, no overlap.
 
     Args:
       axes: with its limits set.
@@ -141,7 +141,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, str, object]]) -> None:
 
 
 def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
-    """The positions nearest to `wanted`, in its order, at least `gap` apart, in [low, high].
+    """Moves `wanted` positions apart by at least `gap`, in order, within [low, high].
 
     When they cannot all fit, the gap shrinks.
     """
@@ -166,13 +166,14 @@ def label_points(
     theme: Theme,
     points: list[tuple[float | int, float, str, str]],
 ):
-    """Writes each (x, y, text, colour) beside its point, where nothing is in the way.
+    """Writes each (x, y, text, colour) beside its point, where there is space.
 
-    Earlier points choose first. A label that had to go far gets a thin line to its point.
+    Earlier points choose first. A label that had to go far gets a thin line to its
+    point.
     """
     figure.draw_without_rendering()
-    dots = [axes.transData.transform(point[:2]) for point in points]
-    taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in dots]
+    pixels = [axes.transData.transform(point[:2]) for point in points]
+    taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in pixels]
     frame = axes.get_window_extent()
     for (x, y, text, colour), own in zip(points, list(taken)):
         for dx, dy in _offsets():
@@ -202,12 +203,12 @@ def label_points(
 
 
 def halo(theme: Theme) -> list[withStroke]:
-    """Paper around the letters, so that a line behind does not strike them out."""
+    """Outlines letters in the background colour, so that lines do not cross them."""
     return [withStroke(linewidth=2.5, foreground=theme.paper, alpha=0.9)]
 
 
 def _offsets() -> list[tuple[int, int]]:
-    """Where to try a label, in points from its dot: near first, right before left."""
+    """The offsets to try for a label, in points: near first, right before left."""
     near = [(7, 0), (-7, 0), (0, 10), (0, -10), (7, 8), (7, -8), (-7, 8), (-7, -8)]
     ways = [(x, y) for y in (1, -1) for x in (1, -1)]
     far = [(x * 10, y * d) for d in range(14, 60, 6) for x, y in ways]

@@ -1,4 +1,4 @@
-"""Tables as data, and their writers: Markdown, a terminal, HTML, CSV and LaTeX."""
+"""Tables as data, and writers to Markdown, terminals, HTML, CSV and LaTeX."""
 
 import csv
 import io
@@ -17,34 +17,34 @@ from attn.records.run import FAMILIES
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and the number behind it."""
+    """A table cell: its string, and the number behind it."""
 
     text: str
     value: float | int | None = None
-    """As it is stored, before units; what a reader sorts by."""
+    """The number as it is stored, before units; readers sort by it."""
     half: float | None = None
-    """Half width of the interval around `value`."""
+    """The half width of the interval around `value`."""
     n: int | None = None
-    """How many seeds `value` is the mean of."""
+    """The number of seeds that `value` is the mean of."""
     strong: bool = False
     family: str = ""
-    """A family of mechanisms, whose colour the page sets before the words."""
+    """The family of mechanisms whose colour the page shows before the string."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """The name over a column, and what it holds."""
+    """A column: its name and what it holds."""
 
     name: str
     text: bool = False
-    """Whether it holds words, which go to the left; numbers go to the right."""
+    """Whether it holds words, aligned left; numbers are aligned right."""
     raw: str = ""
-    """The name of the stored numbers, where what is shown has another unit."""
+    """The name of the stored numbers, if they have another unit than what is shown."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table."""
+    """A row of a table."""
 
     cells: tuple[Cell, ...]
     kind: Literal["run", "failed", "baseline"] = "run"
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A title, columns, rows, and a note under them."""
+    """A table: title, columns, rows, and a note below."""
 
     title: str
     columns: tuple[Column, ...]
@@ -61,7 +61,7 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is over the columns."""
+        """The names of the columns."""
         return tuple(column.name for column in self.columns)
 
 
@@ -71,7 +71,7 @@ def to_markdown(
     after: Sequence[str] = (),
     level: int = 3,
 ) -> str:
-    """The tables as GitHub Markdown, under headings of a level, between paragraphs."""
+    """Formats tables as GitHub Markdown, under headings of a level."""
     parts = [_markdown(table, level) for table in tables]
     return "\n\n".join([*before, *parts, *after]) + "\n"
 
@@ -100,7 +100,7 @@ STYLES = {"failed": "red", "baseline": "dim", "run": ""}
 
 
 def to_rich(tables: Sequence[Table], after: Sequence[str] = ()) -> RichGroup:
-    """The tables for a terminal, paragraphs after them; `rich.print` it."""
+    """Formats tables and paragraphs for a terminal; `rich.print` it."""
     return RichGroup(*map(_rich, tables), *(Text(part, style="dim") for part in after))
 
 
@@ -117,7 +117,7 @@ def _rich(table: Table) -> RichTable:
 
 
 def to_html(table: Table) -> str:
-    """The table as an element whose headings are buttons, and whose cells sort."""
+    """Formats the table as HTML, with buttons in its head to sort by."""
     heads = "".join(
         f'<th scope="col"><button type="button">{escape_html(name)}</button></th>'
         for name in table.names
@@ -145,15 +145,15 @@ def _html_cell(cell: Cell) -> str:
 
 
 def css_family(family: str) -> str:
-    """The name of a family's colour on the page."""
+    """The CSS name of a family's colour."""
     return family if family in FAMILIES else "other"
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """Every row of every table as stored numbers, one record a row.
+    """Formats every row of every table as stored numbers, one record a row.
 
     A mean over seeds is three fields: the mean, its `half width` and its `n`. Words
-    stand where there is no number, and nothing stands for what is not known.
+    replace missing numbers, and unknown values are empty.
     """
     records = [_record(table, row) for table in tables for row in table.rows]
     names = dict.fromkeys(name for record in records for name in record)
@@ -179,14 +179,14 @@ LATEX = str.maketrans(
     | {char: f"${char}$" for char in "<>|"}
     | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "\n": " "}
     | {"^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$", "…": "\\ldots{}"}
-    # After the end of a row a bracket would be read as a length.
+    # After the end of a row LaTeX would read a bracket as a length.
     | {"[": "{[}"}
 )
-"""What LaTeX would read as a command, and characters that its fonts lack."""
+"""Escapes of characters that LaTeX reads as commands, or that its fonts lack."""
 
 
 def to_latex(tables: Sequence[Table]) -> str:
-    """The tables for a paper, each a float; the preamble needs booktabs."""
+    """Formats the tables as LaTeX floats; the preamble needs booktabs."""
     return "\n".join(map(_latex, tables))
 
 

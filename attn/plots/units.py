@@ -1,4 +1,4 @@
-"""How a number is written: units, digits, prefixes. One place, so all agree."""
+"""The formatting of numbers: units, digits and prefixes, the same everywhere."""
 
 import math
 
@@ -18,17 +18,17 @@ def _metric(metric: str) -> tuple[str, float, int]:
 
 
 def metric_label(metric: str) -> str:
-    """A metric's name with its unit, as over a column or along an axis."""
+    """A metric's name with its unit, for a column or an axis."""
     return _metric(metric)[0]
 
 
 def metric_scale(metric: str) -> float:
-    """What a stored metric is multiplied by before it is shown."""
+    """The factor from a stored metric to the unit shown."""
     return _metric(metric)[1]
 
 
 def metric_text(metric: str, score: Estimate, *, with_n: bool = True) -> str:
-    """`98.3 ± 0.4 (n=3)` in the metric's unit; nothing after a mean of one seed."""
+    """Formats `98.3 ± 0.4 (n=3)` in the metric's unit; the mean alone for one seed."""
     _, scale, digits = _metric(metric)
     n = f" (n={score.n})" if with_n else ""
     if not math.isfinite(score.mean):
@@ -38,7 +38,7 @@ def metric_text(metric: str, score: Estimate, *, with_n: bool = True) -> str:
 
 
 def quantity(value: float | int | None, unit: str = "", *, base: int = 1000) -> str:
-    """A number to three digits with its prefix: `12.3 k`, `1.20 G`, `1.50 MiB`."""
+    """Formats three digits and a prefix: `12.3 k`, `1.20 G`, `1.50 MiB`."""
     if value is None:
         return NONE
     prefixes = ["", "k", "M", "G", "T", "P"] if base == 1000 else ["", "Ki", "Mi", "Gi"]
@@ -51,17 +51,17 @@ def quantity(value: float | int | None, unit: str = "", *, base: int = 1000) -> 
 
 
 def memory(value: float | int | None) -> str:
-    """Bytes to three digits: `1.50 MiB`."""
+    """Formats bytes in three digits: `1.50 MiB`."""
     return quantity(value, "B", base=1024)
 
 
 def count(value: float | int | None) -> str:
-    """Every digit, since sizes are matched to the last: `123,456`."""
+    """Formats all digits, since sizes are matched to the last: `123,456`."""
     return NONE if value is None else f"{value:,}"
 
 
 def milliseconds(value: float | int | None) -> str:
-    """A time to three digits, without its unit."""
+    """Formats a time in three digits, without its unit."""
     if value is None:
         return NONE
     return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"

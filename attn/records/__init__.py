@@ -11,7 +11,7 @@ __all__ = ["load", "restore"]
 
 
 def load(directory: Path | str) -> "Run":
-    """The run in a folder: its `experiment`, `result`, `metrics` and `environment`.
+    """Loads the run in a folder: its `experiment`, `result`, `metrics`, `environment`.
 
     Raises:
       UserError: a file is missing, damaged or wrong; it is named.
@@ -22,7 +22,7 @@ def load(directory: Path | str) -> "Run":
 
 
 def restore(directory: Path | str, *, seed: int = 0) -> "Transformer":
-    """The model of a run with the weights that one of its seeds ended with.
+    """Restores the model of a run, with the final weights of one of its seeds.
 
     Needs the folder alone. Call the model where `jax.set_mesh(make_mesh())` holds.
 

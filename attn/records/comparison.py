@@ -1,4 +1,4 @@
-"""Comparisons: the runs that belong in one table, and what tells them apart.
+"""Comparisons: the runs that belong in one table, and what distinguishes them.
 
 Runs are compared only on the same task config, within the same study. Whatever
 differs between them (heads, widths, steps) becomes a column; what does not, does not.
@@ -19,7 +19,7 @@ from attn.records.run import Run
 def _size(
     name: str, derive: Callable[[Mapping[str, Any]], Any]
 ) -> Callable[[Run], Any]:
-    """A width as the run resolved it; from its config when it failed before that."""
+    """The width that the run resolved; from its config when it failed before that."""
 
     def read(run: Run) -> Any:
         model = run.config["model"]
@@ -70,7 +70,7 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one task in one study, in order of family and mechanism."""
+    """The runs of one task in one study, by family and mechanism."""
 
     title: str
     slug: str
@@ -79,12 +79,12 @@ class Group:
 
     @property
     def done(self) -> list[Run]:
-        """Runs with a score."""
+        """The runs with a score."""
         return [run for run in self.runs if not run.failed]
 
     @property
     def metric(self) -> str:
-        """The task's figure of merit."""
+        """The task's metric."""
         return (self.done or self.runs)[0].metric
 
     @property
@@ -103,7 +103,7 @@ class Group:
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """Names of the knobs in which these runs differ."""
+        """The names of the knobs in which these runs differ."""
         return tuple(
             name
             for name, read in KNOBS.items()
@@ -116,7 +116,7 @@ class Group:
 
     @cached_property
     def labels(self) -> Mapping[Path, str]:
-        """The name of each run: its mechanism, and as much more as tells it apart."""
+        """The label of each run: its mechanism, and what else distinguishes it."""
         named = {run.directory: _mechanism_label(run, self.runs) for run in self.runs}
         rows = Counter((named[run.directory], self.knobs(run)) for run in self.runs)
         for run in self.runs:
@@ -125,7 +125,7 @@ class Group:
         return named
 
     def label(self, run: Run) -> str:
-        """One line for a picture: the label, and the heads where they vary."""
+        """A label in one line: the run's, with its heads where they vary."""
         text, heads = self.labels[run.directory], heads_of(run)
         if "heads" in self.varying:
             text += f" · {heads} head{'' if heads == 1 else 's'}"
@@ -133,7 +133,7 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Runs by task config and study, in order of task name, length and study."""
+    """Groups runs by task config and study, in order of task name, length and study."""
     parts: dict[Hashable, list[Run]] = {}
     for run in sorted(runs, key=Run.order):
         parts.setdefault((_key(run.task), run.study), []).append(run)
@@ -153,7 +153,7 @@ def _task_order(run: Run) -> tuple:
 
 
 def _title(run: Run, firsts: Sequence[Run]) -> str:
-    """`mqar, 64 tokens`, and what tells it from the other tables' tasks of its name."""
+    """The title, as in `mqar, 64 tokens`, unique among tasks of the same name."""
     task = run.task
     same = [other for other in firsts if other.task.get("is") == task.get("is")]
     fields = [
@@ -171,7 +171,7 @@ def _title(run: Run, firsts: Sequence[Run]) -> str:
 
 
 def _mechanism_label(run: Run, runs: Sequence[Run]) -> str:
-    """`window`, or `window (left 7)` beside a window of another width."""
+    """The label `window`, or `window (left 7)` beside one of another width."""
     kernels = [other.config["model"].get("kernel") or {} for other in runs]
     mine = run.config["model"].get("kernel") or {}
     same = [kernel for kernel in kernels if kernel.get("is") == mine.get("is")]

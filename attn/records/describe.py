@@ -1,4 +1,4 @@
-"""The part of a result that is known before the run: costs, baselines and sizes."""
+"""The part of a result that is known before the run: costs, baselines, sizes."""
 
 from attn.config import Experiment, cost
 from attn.records.result import Data, Mechanism, Result
@@ -8,7 +8,7 @@ from attn.tasks.base import Dataset
 def describe(
     experiment: Experiment, *, study: str | None, data: Dataset | None = None
 ) -> Result:
-    """The result of a run that has failed, until what it measured is put in its place."""
+    """The result of a failed run, before any measurements are filled in."""
     task, sizes = experiment.task, experiment.resolved_model.sizes
     return Result(
         status="failed",

@@ -1,4 +1,4 @@
-"""The environment of a run: versions, devices, machine and source, without names or paths."""
+"""The environment of a run: versions, devices, machine, source; no names or paths."""
 
 import os
 import platform
@@ -25,13 +25,14 @@ UNKNOWN = "unknown"
 
 
 def environment(mesh: dict[str, int]) -> dict[str, Any]:
-    """Everything that a run depends on besides its config, as JSON values.
+    """Describes all that a run depends on besides its config, as JSON values.
 
     Args:
       mesh: devices along each mesh axis, by name.
 
     Returns:
-      One version for each package, `platform` (cpu, gpu, tpu), `device_kind` and counts,
+      One version for each package, `platform` (cpu, gpu, tpu), `device_kind` and
+          counts,
       `mesh`, `cpu` model and `cores` this process may use, `memory_bytes`, `git_commit`
       and `git_dirty` (None outside a checkout), `os`, `xla_flags`. No host name and no
       absolute path is among them.
@@ -78,7 +79,7 @@ def _cpu_model() -> str | None:
 
 
 def cores() -> int | None:
-    """Processors that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
@@ -96,7 +97,7 @@ def _without_paths(flags: str) -> str:
 
 
 def _git(root: Path) -> dict[str, Any]:
-    """Commit and dirty flag of the checkout at `root` itself, not of one around it."""
+    """The commit and dirty flag of the checkout at `root` itself, not an outer one."""
     top = _ask_git(root, "rev-parse", "--show-toplevel")
     commit = _ask_git(root, "rev-parse", "--verify", "HEAD")
     if not top or not commit or Path(top).resolve() != root:
@@ -120,12 +121,12 @@ def provenance(
     before: Sequence[str] = (),
     after: Sequence[str] = (),
 ) -> str:
-    """Machine, versions and commit in one line, every value that occurs among them.
+    """Machine, versions and commit in one line, with all values that occur.
 
     Args:
-      environments: what `environment` gave, one a run.
-      packages: whose versions are said, where they are known.
-      before, after: what else the line says.
+      environments: from `environment`, one a run.
+      packages: those whose versions are included, where known.
+      before, after: further parts of the line.
     """
     machines = every(map(_machine, environments))
     named = {name: every(env.get(name) for env in environments) for name in packages}
@@ -136,13 +137,13 @@ def provenance(
 
 
 def every(values: Iterable[Any]) -> str:
-    """The values that occur, each once, in order of appearance: `2 / 3`."""
+    """Joins the distinct values in order of appearance: `2 / 3`."""
     found = dict.fromkeys(str(value) for value in values if value not in (None, ""))
     return " / ".join(found) or UNKNOWN
 
 
 def _machine(env: Mapping[str, Any]) -> str:
-    """`cpu (AMD EPYC 7B13, 2 cores)` or `gpu (NVIDIA H200 x 8 devices)`."""
+    """The machine: `cpu (AMD EPYC 7B13, 2 cores)`, `gpu (NVIDIA H200 x 8 devices)`."""
     platform, count = env.get("platform", UNKNOWN), env.get("device_count") or 1
     if platform == "cpu":
         what = f"{env.get('cpu') or 'cpu'}, {env.get('cores', '?')} cores"

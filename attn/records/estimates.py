@@ -1,4 +1,4 @@
-"""Means over seeds and their intervals: the one definition of +- in every table."""
+"""Means over seeds and their intervals: the one definition of ± in every table."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds, and how far the truth may be from it."""
+    """A mean over seeds, with its 95 % interval."""
 
     mean: float
     half: float | None
@@ -16,17 +16,17 @@ class Estimate:
 
     @property
     def low(self) -> float:
-        """Lower end of the interval; the mean itself when n = 1."""
+        """The lower end of the interval; the mean itself when n = 1."""
         return self.mean - (self.half or 0.0)
 
     @property
     def high(self) -> float:
-        """Upper end of the interval; the mean itself when n = 1."""
+        """The upper end of the interval; the mean itself when n = 1."""
         return self.mean + (self.half or 0.0)
 
 
 def t_quantile(degrees: int) -> float:
-    """Student's t at 97.5 %: the half width of a 95 % interval, in standard errors."""
+    """The 97.5 % quantile of Student's t: half a 95 % interval, in standard errors."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, 0.975))

@@ -1,4 +1,4 @@
-"""Small files that are written whole or not at all, even across a power cut."""
+"""Atomic writes of small files, whole or not at all even across a power failure."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from attn.errors import UserError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Puts `content` at `path`, whole or not at all."""
+    """Writes `content` to `path`, whole or not at all."""
     draft = path.with_name(f".{path.name}.tmp")
     try:
         with draft.open("wb") as file:
@@ -30,7 +30,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in `path`; None where there is no file; UserError if damaged."""
+    """Reads the object in `path`; None if there is no file, UserError if damaged."""
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -43,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_json_or_none(path: Path) -> dict[str, Any] | None:
-    """The object in `path`; None where there is no file, or it is damaged."""
+    """Reads the object in `path`; None if there is no file, or it is damaged."""
     try:
         return read_json(path)
     except UserError:
@@ -51,7 +51,7 @@ def read_json_or_none(path: Path) -> dict[str, Any] | None:
 
 
 def disk_reason(error: BaseException | None) -> str | None:
-    """The disk's answer, in its words; None when it was not the disk."""
+    """The disk error behind an exception, in words; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return os.strerror(error.errno)

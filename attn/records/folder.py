@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked, where it ran, what was measured, how it ended.
+"""The run folder: config, environment, metrics, result and checkpoints.
 
     config.json     the experiment and its fingerprint
     env.json        versions, devices, source: `environment`
@@ -35,16 +35,16 @@ SEALED = ("config.json", "env.json", maps.NAME, "metrics.jsonl")
 
 
 def _silent(_: str) -> None:
-    """Says nothing."""
+    """Ignores a message."""
 
 
 class RunFolder:
-    """The files of one run under `path`; nothing is touched before `open`.
+    """The files of one run under `path`; touches nothing before `open`.
 
     Args:
       path: the folder.
       writes: False in all but the first of several processes that share a run.
-      say: hears what was found damaged, and what becomes of it.
+      say: called with messages about damage, and its consequences.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def check(self, experiment: Experiment) -> dict[str, Any] | None:
-        """The config that is there, if any; writes nothing.
+        """Returns the config in the folder, if any; writes nothing.
 
         Raises:
           UserError: the folder holds another experiment, or something else.
@@ -81,7 +81,7 @@ class RunFolder:
         return known
 
     def open(self, experiment: Experiment, env: Mapping[str, Any]) -> None:
-        """Creates the folder for `experiment`, or continues it; it is ours until `close`.
+        """Creates the folder for `experiment`, or continues it; locks it until `close`.
 
         A run that continues elsewhere keeps its older environments in `env.json`,
         under `earlier`. A result that is there is of an end that is now taken back.
@@ -106,20 +106,20 @@ class RunFolder:
             failed.pop_all()
 
     def close(self) -> None:
-        """Lets other processes have the folder."""
+        """Unlocks the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def append(self, line: Line) -> None:
-        """Adds one line to `metrics.jsonl`."""
+        """Appends a line to `metrics.jsonl`."""
         self.history.append(line)
         if self._writes:
             with _writing(self.path), self._metrics.open("a", encoding="utf-8") as file:
                 file.write(_text(line))
 
     def continue_from(self, history: tuple[Line, ...]) -> None:
-        """Makes `metrics.jsonl` what it was when `history` was all of it."""
+        """Truncates `metrics.jsonl` to `history`."""
         self.history = list(history)
         if not self._writes:
             return
@@ -141,7 +141,7 @@ class RunFolder:
                 write_atomically(self.path / maps.NAME, maps.pack(arrays))
 
     def finish(self, result: Result) -> Result:
-        """Writes `result.json`, with the fingerprint and checksums of all other files."""
+        """Writes `result.json`, with the fingerprint and the checksums of all files."""
         config = read_json_or_none(self.path / "config.json") or {}
         if not self._writes:
             return result
@@ -153,7 +153,7 @@ class RunFolder:
         return ended
 
     def finished(self, experiment: Experiment) -> Result | None:
-        """The result, where this very experiment ran to its end and nothing is damaged.
+        """The result, if this same experiment ran to its end and nothing is damaged.
 
         Without a checkpoint to make them from, damaged maps are let be.
         """
@@ -176,7 +176,7 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any] | None:
-        """The values of `config.json`, or of a checkpoint where it is lost; None where neither.
+        """The values of `config.json`, or of a checkpoint where it is lost; else None.
 
         Raises:
           UserError: this is not the folder of a run.
@@ -216,7 +216,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turns what the disk refuses into one line about `folder`."""
+    """Turns disk errors into one-line errors about `folder`."""
     try:
         yield
     except OSError as error:
@@ -228,7 +228,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def written(line: Line) -> dict[str, Any]:
-    """A line of `metrics.jsonl` as JSON values; what was not measured is left out."""
+    """A line of `metrics.jsonl` as JSON values, without what was not measured."""
     return {key: item for key, item in encode(line).items() if item is not None}
 
 

@@ -1,4 +1,4 @@
-"""Whether two experiments are one: their configs as JSON, and the field that differs."""
+"""The identity of experiments: configs as JSON, and the fields that differ."""
 
 import contextlib
 import json
@@ -10,7 +10,8 @@ from attn.errors import UserError
 from attn.records.typed import encode
 
 NO_PART = ("claim", "fingerprint", "train.save_every")
-"""Fields that may differ: words, and how often a run is saved, make no other run."""
+"""Fields that may differ within one run: names and claims, and how often it is
+saved."""
 
 _ABSENT = object()
 
@@ -21,7 +22,7 @@ def identity(experiment: Experiment) -> dict[str, Any]:
 
 
 def experiment_of(config: Mapping[str, Any]) -> Experiment:
-    """The experiment that the values of a `config.json` stand for.
+    """Decodes the experiment in a `config.json`.
 
     Raises:
       UserError: a field is unknown, missing, or of another type.
@@ -30,7 +31,7 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """The first field that makes two experiments, in words; None where they are one.
+    """The first field in which two experiments differ, in words; None if equal.
 
     A field that `there` does not have yet counts with its default.
     """

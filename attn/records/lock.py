@@ -1,4 +1,4 @@
-"""A folder that belongs to one process: the lock of the system, which ends with its holder."""
+"""Locks on folders, held by one process and released when it ends."""
 
 import errno
 import fcntl
@@ -10,11 +10,11 @@ from attn.errors import UserError
 
 NAME = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What a file system says that has no locks, such as Lustre without `flock`."""
+"""Error codes of file systems without locks, such as Lustre without `flock`."""
 
 
 def lock(folder: Path) -> IO[str]:
-    """The open lock file of `folder`; closing it, or any end of this process, unlocks.
+    """Locks `folder`; closing the returned file, or any end of this process, unlocks.
 
     Raises:
       UserError: another process holds it.

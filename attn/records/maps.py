@@ -1,4 +1,4 @@
-"""Attention maps on disk: read within the memory that their shapes say, or not at all."""
+"""Attention maps on disk, read only within the memory that their shapes imply."""
 
 import io
 import math
@@ -13,28 +13,28 @@ from numpy.lib import format as npy
 
 NAME = "maps.npz"
 LARGEST_BYTES = 2**28
-"""What the arrays of one file may hold in all."""
+"""The maximum total size of the arrays of one file."""
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Attention of one seed on one test example."""
+    """The attention maps of one seed on one test example."""
 
     layers: Mapping[str, np.ndarray]
     """float32 [N, T, S] by layer, first to last."""
     labels: tuple[str, ...]
-    """What to write beside each of the T tokens."""
+    """The label of each of the T tokens."""
 
 
 def pack(arrays: Mapping[str, Any]) -> bytes:
-    """The bytes of an npz file of these arrays."""
+    """Encodes these arrays as an npz file."""
     raw = io.BytesIO()
     np.savez_compressed(raw, **arrays)
     return raw.getvalue()
 
 
 def unpack(path: Path, *, largest: int = LARGEST_BYTES) -> Maps:
-    """The maps in a file.
+    """Decodes the maps in a file.
 
     Raises:
       ValueError: the file is damaged, or holds more than its shapes say.
@@ -46,13 +46,13 @@ def unpack(path: Path, *, largest: int = LARGEST_BYTES) -> Maps:
             names.sort(key=lambda name: int(name.removeprefix("layer_")))
             layers = {name: file[name].astype(np.float32) for name in names}
             labels = tuple(str(label) for label in file["labels"])
-    except Exception as error:  # zip, zlib, pickle and key errors, all one to a reader
+    except Exception as error:  # zip, zlib, pickle and key errors alike
         raise ValueError(str(error)) from error
     return Maps(layers, labels)
 
 
 def _check_sizes(path: Path, largest: int) -> None:
-    """Raises ValueError unless each array is as long as its shape, and all are few bytes."""
+    """Raises ValueError unless arrays have the size of their shapes, and are small."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if sum(member.file_size for member in members) > largest:

@@ -1,4 +1,4 @@
-"""Measurements of a run as typed data: its result, its metrics, a checkpoint's notes."""
+"""Measurements of a run as typed data: result, metrics, checkpoint notes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Scores = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Asked:
-    """The part of `config.json` that a table needs; the rest is the codec's."""
+    """The part of `config.json` that tables need; the codec reads the rest."""
 
     name: str
     task: Mapping[str, Any]
@@ -19,7 +19,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Mechanism:
-    """The first kernel of a model, and what it makes of the experiment's mask."""
+    """The first kernel of a model, and its mask within the experiment's."""
 
     name: str = field(metadata={"json": "is"})
     family: str | None = None
@@ -46,7 +46,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of `metrics.jsonl`: the call that ended with `step`, a number a seed."""
+    """One line of `metrics.jsonl`: the call that ended at `step`, a number a seed."""
 
     step: int
     train_loss: tuple[float, ...] = ()
@@ -54,24 +54,24 @@ class Line:
     step_ms: float | None = None
     seconds: float | None = None
     valid: Scores | None = None
-    """Scores on the validation split, at the steps that look at it."""
+    """Scores on the validation split, at the steps that evaluate it."""
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """Wall times of a run, of all its processes."""
+    """Wall times of a run, over all its processes."""
 
     step_ms: tuple[float, ...] = ()
-    """A step of one replica, in each call."""
+    """Milliseconds a step of one replica, in each call."""
     host_ms: tuple[float, ...] = ()
-    """What Python does for a step, in each call."""
+    """Milliseconds a step that Python takes, in each call."""
     compile_seconds: float = 0.0
     wall_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that a result needs and a checkpoint keeps beside the state."""
+    """The part of a result that is measured, kept in checkpoints beside the state."""
 
     history: tuple[Line, ...] = ()
     clocks: Clocks = Clocks()
@@ -86,14 +86,14 @@ class Result:
     status: Literal["done", "failed"]
     error: str | None = None
     study: str | None = None
-    """The question this run belongs to, when a study asked it."""
+    """The study that the run belongs to, if any."""
     fingerprint: str | None = None
     metric: str = "accuracy"
     higher_is_better: bool = True
     valid: Scores | None = None
     test: Scores | None = None
     baselines: Mapping[str, float] = field(default_factory=dict)
-    """The metric of predictors without a model, by name."""
+    """The metric of each trivial baseline, by name."""
     kernel: Mechanism | None = None
     layers: Mapping[str, Layer] = field(default_factory=dict)
     """Every attention layer, by its scope in the model."""
@@ -102,7 +102,7 @@ class Result:
     params: int | None = None
     train_flops_per_step: float | None = None
     state_bytes: int | None = None
-    """What decoding carries from token to token."""
+    """Bytes of the decoding state."""
     temp_bytes: int | None = None
     """Scratch memory of a training step of all seeds."""
     step_ms: float | None = None
@@ -115,4 +115,5 @@ class Result:
     head_dim: int | None = None
     d_ff: int | None = None
     seal: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each other file of the folder; empty in folders of before there was one."""
+    """The SHA-256 of each other file of the folder; empty in folders from before
+    seals."""

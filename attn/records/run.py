@@ -1,4 +1,4 @@
-"""Run folders, read back: one experiment, its seeds, its result, as typed data.
+"""Run folders read back: an experiment, its seeds and its result, as typed data.
 
 A run folder is a folder with a `result.json`. Everything a table, a picture or the
 page says comes from here, so that no two of them can disagree about a number.
@@ -27,7 +27,7 @@ FAMILIES = ("dense", "sparse", "lowrank", "recurrent")
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder: what was asked, where it ran, what came out."""
+    """One run folder: its config, environment and results."""
 
     directory: Path
     config: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Run:
     result: Result
     metrics: tuple[Line, ...] = ()
     sealed: bool = False
-    """Whether the result carries checksums, and every file is as they say."""
+    """Whether the result carries checksums, and every file matches them."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no score to show."""
+        """Whether there is no score."""
         return self.result.status != "done"
 
     @property
     def study(self) -> str | None:
-        """The question this run belongs to, when a study asked it."""
+        """The study that the run belongs to, if any."""
         return self.result.study
 
     @property
@@ -71,12 +71,12 @@ class Run:
 
     @property
     def family(self) -> str:
-        """The mechanism's: dense, sparse, lowrank, recurrent; `other` when unsaid."""
+        """The mechanism's family: dense, sparse, lowrank, recurrent; else `other`."""
         return (self.result.kernel and self.result.kernel.family) or "other"
 
     @property
     def metric(self) -> str:
-        """The name of the score among the numbers of `test`."""
+        """The name of the score among the `test` metrics."""
         return self.result.metric
 
     @property
@@ -92,11 +92,11 @@ class Run:
 
     @property
     def baselines(self) -> Mapping[str, float]:
-        """The metric of predictors without a model, by name."""
+        """The metric of each trivial baseline, by name."""
         return self.result.baselines
 
     def curve(self) -> list[tuple[int, Estimate]]:
-        """The metric on the validation split: (step, estimate) at every look."""
+        """The metric on the validation split: (step, estimate) at each evaluation."""
         looks = [(line.step, line.valid or {}) for line in self.metrics]
         return [(at, estimate(v[self.metric])) for at, v in looks if self.metric in v]
 
@@ -109,7 +109,7 @@ class Run:
 
 
 def load_all(directory: Path | str) -> list[Run]:
-    """Every run folder in `directory`, at any depth, by family and mechanism.
+    """Loads every run folder in `directory`, at any depth, by family and mechanism.
 
     A folder that cannot be read is a failed run whose error is the reason, under the
     task that its config names where that can still be read.
@@ -142,7 +142,7 @@ def _read_or_say_why(folder: Path) -> Run:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a folder, every file held against the seal in its result.
+    """Reads the run in a folder, and verifies every file against the result's seal.
 
     Damaged maps are `read_maps`' business.
 
@@ -160,7 +160,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_result(folder: Path) -> tuple[Result, bool]:
-    """The result in a folder, and whether it carries checksums."""
+    """Reads the result in a folder, and whether it carries checksums."""
     path = folder / "result.json"
     values = _object(path)
     sealed = "sha256" in values
@@ -170,7 +170,7 @@ def read_result(folder: Path) -> tuple[Result, bool]:
 
 
 def damaged_files(folder: Path, result: Result) -> list[str]:
-    """Files of a folder that are not, or no longer, what the result's seal says."""
+    """The files of a folder that do not match the result's seal."""
 
     def found(name: str) -> str | None:
         try:
@@ -182,7 +182,7 @@ def damaged_files(folder: Path, result: Result) -> list[str]:
 
 
 def _check_whole(run: Run) -> None:
-    """Raises `UserError` where a finished run lacks scores, or the end of its metrics."""
+    """Raises `UserError` where a finished run lacks scores or its last metrics."""
     if run.failed:
         return
     if not (run.result.test or {}).get(run.metric):
@@ -199,7 +199,7 @@ def _check_whole(run: Run) -> None:
 
 
 def read_maps(run: Run) -> Maps | None:
-    """The attention maps a run kept; None when it kept none.
+    """Reads the attention maps of a run; None when it kept none.
 
     Raises:
       UserError: they are damaged, or hold more than their shapes say.
@@ -218,7 +218,7 @@ def read_maps(run: Run) -> Maps | None:
 
 
 def read_metrics(folder: Path) -> tuple[Line, ...]:
-    """The lines of `metrics.jsonl`; none where a run failed before its first."""
+    """Reads `metrics.jsonl`; empty where a run failed before its first line."""
     path = folder / "metrics.jsonl"
     if not path.exists():
         return ()

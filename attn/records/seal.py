@@ -1,4 +1,4 @@
-"""Seals: JSON that tells whether a byte of a folder, or of itself, has changed."""
+"""Seals: JSON with checksums of a folder's files, and of itself."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from attn.records.files import read_json, write_json
 
 
 def write_seal(seal: Path, folder: Path, *, without: Collection[str], notes: Mapping):
-    """Hashes the files of `folder` into `seal`, with `notes`, and hashes that too.
+    """Hashes the files of `folder` into `seal`, with `notes`, and signs it.
 
     Args:
       seal: the file to write, atomically.
@@ -35,7 +35,7 @@ def extend_seal(seal: Path, folder: Path, names: Collection[str]) -> None:
 
 
 def broken_seal(seal: Path, folder: Path, *, optional: Collection[str]) -> str | None:
-    """Says what is wrong with `folder` and names the file; None when nothing is.
+    """Describes the damage to `folder` and names the file; None if undamaged.
 
     Args:
       optional: files that may be there without being sealed.
@@ -59,7 +59,7 @@ def broken_seal(seal: Path, folder: Path, *, optional: Collection[str]) -> str |
 
 
 def notes_of(seal: Path) -> dict[str, Any]:
-    """The notes of a seal that is not broken."""
+    """The notes of an unbroken seal."""
     return _read(seal)["notes"]
 
 
@@ -81,18 +81,18 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Computes the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def signed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON values with the SHA-256 of their text beside them."""
+    """Adds the SHA-256 of JSON values to them."""
     values = {key: value for key, value in values.items() if key != "sha256"}
     text = json.dumps(values, sort_keys=True)
     return values | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def is_signed(values: Mapping[str, Any]) -> bool:
-    """Whether values are as `signed` left them."""
+    """Whether values match the hash that `signed` added."""
     return signed(values) == values

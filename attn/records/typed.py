@@ -1,4 +1,4 @@
-"""Records in files: typed JSON, where what is wrong names its file and the way out."""
+"""Records in files: typed JSON whose errors name the file and the remedy."""
 
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def decode(kind: type[T], value: Any, *, where: Any) -> T:
-    """The record that JSON values stand for; unknown fields are left out.
+    """Decodes JSON values as a record of type `kind`; ignores unknown fields.
 
     Args:
       where: the file, for the error.

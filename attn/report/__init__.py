@@ -1,4 +1,4 @@
-"""What a person sees of results: tables, pictures, and one HTML page, from run folders."""
+"""Reports from run folders: tables, plots, and one HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Report", "write_report"]
 
 @dataclass(frozen=True)
 class Report:
-    """What was written, and the tables as data and as text."""
+    """The files of a report, and its tables as data and as text."""
 
     table: Path
     page: Path
@@ -21,7 +21,7 @@ class Report:
     tables: "Sequence[Table]"
     markdown: str
     problems: Sequence[str]
-    """What could not be read, and so is not among the pictures."""
+    """Files that could not be read, and so are not among the plots."""
 
 
 def write_report(directory: Path, out: Path | None = None) -> Report:

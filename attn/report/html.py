@@ -1,4 +1,4 @@
-"""The report as one HTML file that works offline: claims, tables, pictures, maps.
+"""The report as one HTML file that works offline: claims, tables, plots, maps.
 
 Everything is inside the file and nothing is fetched. A map travels as bytes of the
 square root of its weights, deflated: 26 times smaller than numbers as text, and at
@@ -50,7 +50,7 @@ def write_page(runs: Sequence[Run], path: Path, title: str = "Results") -> Path:
 
 
 def encode_map(values: Float[np.ndarray, "N T S"]) -> dict[str, Any]:
-    """One layer's maps for the page.
+    """Encodes one layer's maps for the page.
 
     `data` is base64 of deflated bytes, one a weight: 255 sqrt(p / scale), or
     128 + 127 sign(p) sqrt(|p| / scale) where a mechanism has weights below 0.
@@ -75,7 +75,7 @@ def encode_map(values: Float[np.ndarray, "N T S"]) -> dict[str, Any]:
 
 
 def _pooled(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Mean over neighbouring queries, sum over neighbouring keys: rows keep their sums."""
+    """Averages neighbouring queries and sums neighbouring keys; keeps sums of rows."""
     pool = -(-max(values.shape[1:]) // LARGEST)
     if pool == 1:
         return values, 1
@@ -87,7 +87,7 @@ def _pooled(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _maps(groups: Sequence[Group]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The maps of all runs, for the page's script; of those that are damaged, why."""
+    """The maps of all runs for the page's script, and the reasons for damaged ones."""
     encoded, problems = [], []
     for group in groups:
         found, unread = maps_of(group.runs)
@@ -109,13 +109,13 @@ def _encoded(group: Group, run: Run, maps: Maps) -> dict[str, Any]:
 
 
 def _json(values: Any) -> str:
-    """JSON that may stand inside a script element whatever its strings hold."""
+    """Encodes JSON so that it is safe inside a script element."""
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _claims(runs: Sequence[Run]) -> str:
-    """Every claim once, with the runs that test it."""
+    """Formats every claim once, with the runs that test it."""
     by_claim: dict[str, list[str]] = {}
     for run in runs:
         by_claim.setdefault(str(run.config.get("claim", "")), []).append(run.name)
@@ -130,7 +130,7 @@ def _claims(runs: Sequence[Run]) -> str:
 
 
 def _group(group: Group) -> str:
-    """One task: its table, then its pictures."""
+    """Formats one task: its table, then its plots."""
     table = make_table(group)
     heading = f"<h2>{escape(group.title)}</h2>\n"
     return f"{heading}{to_html(table)}{_note(table.note)}{_pictures(group)}"
@@ -141,7 +141,7 @@ def _note(text: str) -> str:
 
 
 def _pictures(group: Group) -> str:
-    """Every picture of a group, drawn for light and for dark paper."""
+    """Draws every plot of a group, in the light and dark themes."""
     from attn.plots.plots import PICTURES, draw, to_png
     from attn.plots.style import DARK, LIGHT
 
@@ -161,7 +161,7 @@ def _pictures(group: Group) -> str:
 
 
 def _provenance(runs: Sequence[Run]) -> str:
-    """Each environment once, with the runs it made."""
+    """Formats each environment once, with the runs made in it."""
     made: dict[str, list[Run]] = {}
     for run in runs:
         made.setdefault(json.dumps(run.environment, sort_keys=True), []).append(run)

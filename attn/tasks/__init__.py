@@ -1,4 +1,4 @@
-"""What a model is asked to do: tasks as configs, their data, and trivial baselines.
+"""Tasks as configs, with their data and trivial baselines.
 
 Nothing heavy loads here; `attn.data.build` brings TFDS and `attn.data.pipeline` Grain.
 """

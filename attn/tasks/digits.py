@@ -1,4 +1,4 @@
-"""Handwritten digits as sequences of pixels: small, real, and there without a download.
+"""Handwritten digits as sequences of pixels: real images, without a download.
 
 The 1,797 images of 8 x 8 pixels, values 0 .. 16, of scikit-learn's `load_digits`
 (test part of Alpaydin and Kaynak's UCI set, 1998), read row by row.
@@ -19,14 +19,14 @@ CUTS = {"train": slice(0, 1297), "valid": slice(1297, 1497), "test": slice(1497,
 
 @dataclass(frozen=True)
 class Digits(Task):
-    """Tell ten digits apart; one fixed shuffle cut into 1,297 / 200 / 300."""
+    """Tell ten digits apart; one fixed shuffle split into 1,297 / 200 / 300."""
 
     name = "digits"
     objective = Classify()
 
     seq_len: int = PIXELS
     data_seed: int = 0
-    """Of the shuffle before the cut."""
+    """Seed of the shuffle before the split."""
 
     def __post_init__(self):
         require_seed(self)
@@ -37,16 +37,16 @@ class Digits(Task):
 
     @property
     def vocab_size(self) -> int:
-        """Grey levels, 17."""
+        """The number of grey levels, 17."""
         return 17
 
     @property
     def num_classes(self) -> int:
-        """Ten digits."""
+        """The number of digits, 10."""
         return 10
 
     def rows(self, split: str) -> Rows:
-        """tokens [n, 64] and targets [n, 1]."""
+        """Makes tokens [n, 64] and targets [n, 1]."""
         if split not in CUTS:
             raise unknown("split", split, SPLITS)
         require_sklearn()
@@ -61,7 +61,7 @@ class Digits(Task):
         }
 
     def baselines(self, data: Dataset) -> dict[str, float]:
-        """Accuracy on the test split; the logistic regression sees all pixels at once."""
+        """Computes test accuracies; the logistic regression sees all pixels at once."""
         require_sklearn()
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits

@@ -33,9 +33,9 @@ class ListOps(Task):
     padded = True
 
     seq_len: int = 128
-    """Tokens of a row, T; shorter expressions are padded behind their end."""
+    """Tokens of a row, T; shorter expressions are padded at the end."""
     min_len: int = 32
-    """Expressions are longer than this."""
+    """Length that every expression exceeds."""
     max_depth: int = 10
     max_args: int = 10
     num_train: int = 16_384
@@ -60,21 +60,21 @@ class ListOps(Task):
             )
 
     def label(self, token: int) -> str:
-        """The symbol."""
+        """The symbol of a token."""
         return TOKENS[token]
 
     @property
     def vocab_size(self) -> int:
-        """Padding, ten digits, four operators and the closing bracket."""
+        """The number of symbols: padding, digits, operators and the closing bracket."""
         return len(TOKENS)
 
     @property
     def num_classes(self) -> int:
-        """Ten digits."""
+        """The number of digits, 10."""
         return 10
 
     def rows(self, split: str) -> Rows:
-        """tokens [n, T], padded with 0; targets [n, 1]; lengths [n]."""
+        """Makes tokens [n, T], padded with 0; targets [n, 1]; lengths [n]."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         sizes = [self.num_train, self.num_valid, self.num_test]
@@ -83,7 +83,7 @@ class ListOps(Task):
         return {key: array[chosen] for key, array in _expressions(self).items()}
 
     def baselines(self, data: Dataset) -> dict[str, float]:
-        """Accuracy on the test split of look-up tables filled on the train split.
+        """Computes test accuracies of look-up tables filled on the train split.
 
         `root` looks at the first token alone; `root_and_leaves` also at that operator
         applied to its direct digits, and at how many nested arguments it has.
@@ -104,10 +104,10 @@ class ListOps(Task):
 
 @lru_cache(maxsize=1)
 def _expressions(task: ListOps) -> Rows:
-    """The rows of all three splits, one after the other, no expression twice."""
+    """Makes the rows of all three splits in turn, without repeats."""
     rng = np.random.default_rng(task.data_seed)
     wanted = task.num_train + task.num_valid + task.num_test
-    seen: set[bytes] = set()  # asked, never iterated
+    seen: set[bytes] = set()  # for membership only, never iterated
     kept: list[tuple[np.ndarray, int, int]] = []
     barren = 0
     while len(kept) < wanted:
@@ -133,7 +133,7 @@ def _expressions(task: ListOps) -> Rows:
 
 
 def root_view(tokens: Integer[np.ndarray, "n T"]) -> Int[np.ndarray, "n 3"]:
-    """[n, 3]: root operator, its value over its direct digits (-1: none), nested ones."""
+    """Makes [n, 3]: root operator, value over direct digits (-1: none), nested."""
     opens, closes = (tokens >= MIN) & (tokens < CLOSE), tokens == CLOSE
     depth = np.cumsum(opens, axis=1) - np.cumsum(closes, axis=1)
     leaf = (depth == 1) & (tokens >= 1) & (tokens < MIN)
@@ -151,7 +151,7 @@ def table_accuracy(
     test_keys: Int[np.ndarray, "m k"],
     test_labels: Integer[np.ndarray, "m 1"],
 ) -> float:
-    """Accuracy of the commonest train label of each key; of all, for a new key."""
+    """The accuracy of the commonest train label of each key; of all, if unseen."""
     table: defaultdict[tuple, Counter] = defaultdict(Counter)
     for key, label in zip(keys.tolist(), labels[:, 0].tolist()):
         table[tuple(key)][label] += 1

@@ -1,4 +1,4 @@
-"""Random ListOps expressions, many at once: every step gives each one a token more."""
+"""Random ListOps expressions, many at once, one token more a step."""
 
 import numpy as np
 from jaxtyping import Int, Integer, UInt8
@@ -36,7 +36,7 @@ def grow(
 
 
 class _Forest:
-    """Expressions half written; `level` is the operator each is in (the root's is 0)."""
+    """Incomplete expressions; `level` is the depth of each one's operator (root 0)."""
 
     def __init__(self, rng, count: int, longest: int, max_depth: int, max_args: int):
         self.rng, self.max_depth, self.max_args = rng, max_depth, max_args
@@ -61,10 +61,10 @@ class _Forest:
         self.tokens[trees, at] = self.operator[trees, level]
 
     def argue(self, trees: np.ndarray, at: int) -> None:
-        """Writes an argument: a digit, or the operator of a nested expression."""
+        """Writes an argument: a digit, or a nested operator."""
         self.missing[trees, self.level[trees]] -= 1
         nests = self.rng.random(len(trees)) < OPERATOR_RATE
-        # The root has depth 1, its arguments 2; at max_depth stand digits alone.
+        # The root has depth 1, its arguments 2; at max_depth there are only digits.
         nests &= self.level[trees] + 2 < self.max_depth
         self.open(trees[nests], at)
         leaves = trees[~nests]
@@ -73,7 +73,7 @@ class _Forest:
         self.counts[leaves, self.level[leaves], digits] += 1
 
     def close(self, trees: np.ndarray, at: int) -> tuple[np.ndarray, np.ndarray]:
-        """Writes brackets; returns the trees that end here, and their values."""
+        """Writes brackets; returns the trees that are complete, and their values."""
         level = self.level[trees]
         values = fold(self.operator[trees, level], self.counts[trees, level])
         self.tokens[trees, at] = CLOSE
@@ -87,7 +87,7 @@ class _Forest:
 def _in_order_of_root(
     tokens: np.ndarray, done: list
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Undoes the order of ending, so that a cut through the stream favours no length."""
+    """Restores the order of starting, so that truncation favours no length."""
     trees = np.concatenate([trees for trees, _, _ in done])
     lengths = np.repeat([n for _, n, _ in done], [len(trees) for trees, _, _ in done])
     values = np.concatenate([values for _, _, values in done])
@@ -98,7 +98,7 @@ def _in_order_of_root(
 def fold(
     operators: Integer[np.ndarray, " n"], counts: Integer[np.ndarray, "n 10"]
 ) -> Int[np.ndarray, " n"]:
-    """[n] values of operators [n] over arguments given as counts [n, 10] of digits.
+    """Applies operators [n] to arguments given as counts [n, 10] of digits.
 
     The median is rounded down between two digits, as LRA's `int(np.median(...))`.
     """

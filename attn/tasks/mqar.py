@@ -1,4 +1,4 @@
-"""Multi-query associative recall: pairs of key and value, then each key once more.
+"""Multi-query associative recall: key-value pairs, then each key once more.
 
 The rules are those of Zoology's figure 2 (Arora et al. 2024, arXiv 2312.04927), read
 in `zoology/data/multiquery_ar.py` with `random_non_queries=False`:
@@ -38,11 +38,13 @@ class MQAR(Task):
 
     seq_len: int = 64
     num_pairs: int = 4
-    """Pairs in the context, each asked once, P."""
+    """Pairs in the context, each queried once, P."""
     vocab_size: int = 512
-    """Keys are 1 .. V/2 - 1, values V/2 .. V - 1 (Zoology's figure: 8192)."""
+    """Vocabulary V: keys are 1 .. V/2 - 1, values V/2 .. V - 1 (Zoology's figure:
+    8192)."""
     power_a: float = 0.01
-    """Gap g between context and query has probability in proportion to (g+1)^(a-1)."""
+    """Exponent a: a gap of g between context and query has probability proportional to
+    (g+1)^(a-1)."""
     num_train: int = 32_768
     num_valid: int = 1_024
     num_test: int = 2_048
@@ -67,16 +69,16 @@ class MQAR(Task):
 
     @property
     def first_value(self) -> int:
-        """The smallest value; keys are below it."""
+        """The smallest value token; keys are below it."""
         return self.vocab_size // 2
 
     @property
     def num_scored(self) -> int:
-        """Every pair is asked for once."""
+        """The number of queries: one for every pair."""
         return self.num_pairs
 
     def rows(self, split: str) -> Rows:
-        """tokens [n, T], targets and positions [n, P], in order of position."""
+        """Makes tokens [n, T], targets and positions [n, P], in order of position."""
         rng = split_rng(self.data_seed, split)
         count, context = getattr(self, f"num_{split}"), 2 * self.num_pairs
         keys = 1 + distinct(rng, count, self.num_pairs, self.first_value - 1)
@@ -97,15 +99,18 @@ class MQAR(Task):
         }
 
     def _gaps(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """[count, P] different gaps; the largest of log p + Gumbel noise are a draw
-        without replacement, in the order of drawing (as `np.random.choice` does it)."""
+        """Draws [count, P] gaps, distinct within a row.
+
+        The largest of log p + Gumbel noise are a draw without replacement, in the order
+        of drawing (as `np.random.choice` does it).
+        """
         space = (self.seq_len - 2 * self.num_pairs) // 2
         log_p = (self.power_a - 1) * np.log(np.arange(1, space + 1))
         noise = -np.log(-np.log1p(-rng.random((count, space))))
         return np.argsort(-(log_p + noise), axis=1, kind="stable")[:, : self.num_pairs]
 
     def baselines(self, data: Dataset) -> dict[str, float]:
-        """Accuracy on the test split; the two `chance` lines are exact.
+        """Computes test accuracies; the two `chance` lines are exact.
 
         `pair_by_position` looks up which pair is asked at which position most often.
         Zoology's first pair draws its gap first, so this beats guessing.
@@ -124,7 +129,7 @@ class MQAR(Task):
         }
 
     def _asked(self, rows: Rows) -> np.ndarray:
-        """[n, P]: which pair of the context each query asks for."""
+        """The index of the pair that each query asks for, [n, P]."""
         values = rows["tokens"][:, 1 : 2 * self.num_pairs : 2]
         return (rows["targets"][:, :, None] == values[:, None]).argmax(axis=-1)
 
@@ -132,7 +137,7 @@ class MQAR(Task):
 def distinct(
     rng: np.random.Generator, rows: int, count: int, limit: int
 ) -> Int[np.ndarray, "{rows} {count}"]:
-    """[rows, count] integers below `limit`, different within a row, all orders alike."""
+    """Draws [rows, count] distinct integers below `limit`, all orders equally."""
     drawn = np.empty((rows, count), np.int64)
     for j in range(count):
         draw = rng.integers(0, limit - j, rows)

@@ -1,4 +1,4 @@
-"""What counting and compressing make of a text, in bits per byte.
+"""Bits per byte of n-gram models and of general compressors.
 
 The n-gram is interpolated by Witten and Bell's rule (1991), from order 6 down to the
 uniform 1/256: with c the count of a context, t its different successors,
@@ -17,11 +17,11 @@ from jaxtyping import UInt8
 from attn.tasks.base import Rows
 
 LONGEST = 6
-"""Bytes of the longest n-gram, the predicted one included; codes fit in 64 bits."""
+"""Bytes of the longest n-gram, the predicted one included; its code fits in 64 bits."""
 
 
 def ngram_bits(train: UInt8[np.ndarray, " bytes"], rows: Rows) -> dict[int, float]:
-    """Mean bits of the rows' targets under each order, 1 (unigram) to 6.
+    """Mean bits of the rows' targets under n-grams of order 1 (unigram) to 6.
 
     `train` is uint8 [bytes]. A row's context is the row: at its first target one byte.
     """
@@ -37,7 +37,7 @@ def ngram_bits(train: UInt8[np.ndarray, " bytes"], rows: Rows) -> dict[int, floa
 def _interpolate(
     train: np.ndarray, seen: np.ndarray, order: int, shorter: np.ndarray
 ) -> np.ndarray:
-    """The probabilities of order `order` wherever a row has that much context."""
+    """The probabilities of order `order` wherever a row has enough context."""
     grams, gram_counts = np.unique(_codes(train, order), return_counts=True)
     contexts, starts = np.unique(grams >> 8, return_index=True)
     successors = np.diff(starts, append=len(grams))
@@ -54,7 +54,7 @@ def _interpolate(
 
 
 def _codes(text: np.ndarray, order: int) -> np.ndarray:
-    """Every run of `order` bytes along the last axis, as one integer."""
+    """Encodes every run of `order` bytes along the last axis as one integer."""
     count = text.shape[-1] - order + 1
     codes = np.zeros((*text.shape[:-1], count), np.int64)
     for k in range(order):
@@ -63,13 +63,13 @@ def _codes(text: np.ndarray, order: int) -> np.ndarray:
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The value of each asked key, 0 where it is not among the sorted `keys`."""
+    """Looks up each key; 0 where it is not among the sorted `keys`."""
     at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return np.where(keys[at] == asked, values[at], 0)
 
 
 def compressed_bits(train: bytes, text: bytes) -> dict[str, float]:
-    """gzip and xz of the text alone, and xz of what it adds behind `train`."""
+    """Bits per byte of gzip and xz on the text, and of xz on it after `train`."""
 
     def xz(data: bytes) -> int:
         return len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))

@@ -1,7 +1,7 @@
-"""A byte-level language model of English: Python's own reference, as `help()` shows it.
+"""A byte-level language model of English: Python's own reference, as in `help()`.
 
-The text is `pydoc_data.topics` (79 topics and 465 KB in Python 3.11), part of every Python; it
-differs by Python version, which is therefore part of the dataset's name.
+The text is `pydoc_data.topics` (79 topics and 465 KB in Python 3.11), part of every
+Python; it differs by Python version, which is therefore part of the dataset's name.
 
 Topics quote each other at length, so each paragraph is kept once. Topics that still
 share any 64 bytes form a group, and a group goes whole into one split: no 64 bytes of
@@ -23,9 +23,9 @@ from attn.tasks.base import SPLITS, Dataset, Rows, Task
 from attn.tasks.ngrams import compressed_bits, ngram_bits
 
 SHARED = 64
-"""Bytes in common that tie two topics together."""
+"""The number of common bytes by which two topics belong together."""
 HELD_OUT = 0.10
-"""Largest part of all bytes in the valid split, and in the test split."""
+"""The largest share of all bytes in the valid split, and in the test split."""
 BETWEEN = b"\n\n"
 
 
@@ -46,21 +46,21 @@ class PyDoc(Task):
             )
 
     def label(self, token: int) -> str:
-        """The character."""
+        """The character of a byte."""
         return chr(token)
 
     @property
     def vocab_size(self) -> int:
-        """All bytes, 256."""
+        """The number of bytes, 256."""
         return 256
 
     @property
     def source(self) -> str:
-        """The text belongs to one version of Python."""
+        """The version of Python that the text belongs to."""
         return f"python-{platform.python_version()}"
 
     def rows(self, split: str) -> Rows:
-        """tokens and targets [n, T]: every byte of valid and test is a target once.
+        """Makes tokens and targets [n, T]: each valid and test byte is a target once.
 
         (But for the first byte and a last part shorter than a window.) Train windows
         begin every T/2 bytes.
@@ -74,7 +74,7 @@ class PyDoc(Task):
         return {"tokens": chosen[:, :-1], "targets": chosen[:, 1:]}
 
     def baselines(self, data: Dataset) -> dict[str, float]:
-        """Bits per byte on the test split's scored bytes; all were fitted on train.
+        """Computes bits per byte on the test split's scored bytes, fitted on train.
 
         `ngram` is the order, up to 6, that does best on valid; like the model it sees
         nothing before its window. `xz_after_train` is what the test text adds to the
@@ -115,8 +115,8 @@ def split_texts() -> dict[str, bytes]:
 
 
 def without_repeats(topics: Mapping[str, str]) -> dict[str, bytes]:
-    """Each topic less the paragraphs that an earlier one, or itself, already has."""
-    seen: set[str] = set()  # asked, never iterated
+    """Removes from each topic paragraphs that it, or an earlier one, already has."""
+    seen: set[str] = set()  # for membership only, never iterated
     texts = {}
     for name, text in topics.items():
         kept = []
@@ -129,7 +129,7 @@ def without_repeats(topics: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def groups(texts: dict[str, bytes]) -> list[list[str]]:
-    """Names of texts, together where a chain of shared windows ties them."""
+    """Groups names of texts that share windows, directly or through others."""
     parent = {name: name for name in texts}
 
     def root(name: str) -> str:
@@ -150,11 +150,11 @@ def groups(texts: dict[str, bytes]) -> list[list[str]]:
 
 
 def name_hash(name: str) -> str:
-    """A fixed shuffle of names."""
+    """Hashes a name, which orders names in a fixed shuffle."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 def running_text(rows: Rows, every: int = 1) -> UInt8[np.ndarray, " bytes"]:
-    """The text that windows were cut from: uint8 [bytes]; `every` 2 for train rows."""
+    """Rejoins windows into text, uint8 [bytes]; `every` is 2 for train rows."""
     targets = rows["targets"][::every].reshape(-1)
     return np.concatenate([rows["tokens"][0, :1], targets]).astype(np.uint8)

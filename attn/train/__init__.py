@@ -1,1 +1,1 @@
-"""Training: state, step, loop, checkpoints and the record of a run."""
+"""Training: state, step, loop, checkpoints and records of runs."""

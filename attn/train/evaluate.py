@@ -1,4 +1,4 @@
-"""Scores of a state on a split: every row once, all replicas at once."""
+"""Evaluation of a state on a split: every row once, all replicas at once."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ EVAL_BATCH = 256
 
 
 class Evaluator:
-    """A function of a state and a split that gives each metric as a list over replicas."""
+    """Computes each metric of a state on a split, as a list over replicas."""
 
     def __init__(
         self, experiment: Experiment, model: ModelDef, data: Dataset, mesh: Mesh

@@ -1,9 +1,9 @@
-"""A run from start to end: data, state, steps, looks at the validation split, result.
+"""The training loop, from start to end: data, steps, validation, result.
 
-The loop hands the device a call of several steps, and reads the metrics of the call
-before while it runs. Checkpoints, signals and a step that is not finite are looked at
-between calls. Where a call ends follows from the config alone, so an interrupted run
-goes on with the calls, and to the bits, of one that was not.
+The loop dispatches a call of several steps, and reads the metrics of the previous call
+while it runs. Checkpoints, signals and values that are not finite are handled between
+calls. The ends of calls follow from the config alone, so an interrupted run continues
+with the calls, and to the bits, of one that was not.
 """
 
 from collections.abc import Mapping
@@ -38,25 +38,25 @@ from attn.train.step import Metrics, make_train_step
 from attn.train.timing import Timing
 
 CALL_STEPS = 25
-"""Steps handed to the device at once, at most."""
+"""The maximum number of steps dispatched to the device at once."""
 
 
 class Diverged(RuntimeError):
-    """A loss or gradient that is not finite; its step changed no parameter."""
+    """A loss or gradient is not finite; its step changed no parameter."""
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """A display of runs as they go."""
+    """A progress display of runs."""
 
     def begin(self, name: str, steps: int) -> None:
-        """A run of `steps` starts; the one before has ended, or failed."""
+        """Starts the display of a run of `steps`; the previous one has ended."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Prints one line."""
 
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
-        """`step` of `steps` are done; `values` as a line of `metrics.jsonl`."""
+        """Reports that `step` of `steps` are done, with a line of `metrics.jsonl`."""
 
 
 def run(
@@ -68,7 +68,7 @@ def run(
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
 ) -> Result:
-    """Trains all seeds of `experiment` together, and gives what `result.json` holds.
+    """Trains all seeds of `experiment` together; returns the content of `result.json`.
 
     A run that has ended is not repeated; one that was interrupted goes on from its
     newest good checkpoint, to the same bits.
@@ -117,13 +117,13 @@ def _run(
         kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
         reason = f"{kind}{error}".splitlines()[0]
         measured = result if training is None else training.describe(result)
-        folder.open(experiment, env)  # the data may have failed before
+        folder.open(experiment, env)  # not open yet if the data failed
         folder.finish(replace(measured, error=reason))
         raise
 
 
 class Training:
-    """The moving parts of one run. Needs its mesh set."""
+    """The moving parts of one run; needs its mesh to be current."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Training:
         self.saved = self.step
 
     def _start(self) -> tuple[State, int]:
-        """The newest good checkpoint and its step, or a new state and 0."""
+        """Restores the newest good checkpoint and its step; else a new state and 0."""
         restored = restore_state(self.experiment, self.checkpoints, self.mesh)
         if restored is None:
             self.folder.continue_from(())
@@ -165,11 +165,11 @@ class Training:
         return State(**restored.state), restored.step
 
     def go(self) -> None:
-        """Trains to the last step, or until a signal or a step that is not finite."""
+        """Trains to the last step, or until a signal or a value that is not finite."""
         config = self.experiment.train
         # Not at `save_every`: how often a run is saved must not change its bits.
-        marks = (config.eval_every,)
-        calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=marks)
+        every = (config.eval_every,)
+        calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=every)
         batches = Batches(
             self.data.splits["train"],
             batch_size=config.batch_size,
@@ -184,7 +184,7 @@ class Training:
                 if unread is not None:
                     self._read(*unread)
                 unread = (self.step, length, metrics)
-                # Asked once: a signal from here on waits for the next call.
+                # Checked once: a later signal waits for the next call.
                 stopping = bool(self.stop.requested)
                 saving = stopping or self._is_save_due()
                 if saving or self._is_eval_due(self.step):
@@ -213,7 +213,7 @@ class Training:
         self.saved = self.step
 
     def _call(self, batches: Batches, length: int) -> Metrics:
-        """Starts `length` steps, and does not wait for them."""
+        """Dispatches `length` steps without waiting for them."""
         with self.timing.host(length):
             sharding = NamedSharding(self.mesh, P(None, None, "data"))
             batch = jax.device_put(next(batches), sharding)
@@ -234,7 +234,7 @@ class Training:
         return metrics
 
     def _read(self, step: int, length: int, metrics: Metrics) -> None:
-        """Waits for a call, refuses what is not finite, and writes its line."""
+        """Waits for a call, raises for values that are not finite, writes its line."""
         values = {name: np.asarray(x) for name, x in metrics.items()}
         self.timing.finished(length)
         self._refuse_non_finite(step - length, values)
@@ -267,12 +267,12 @@ class Training:
             )
 
     def describe(self, result: Result) -> Result:
-        """A result with what was measured until now."""
+        """A result with what has been measured so far."""
         measured = {"temp_bytes": self.temp_bytes, "layers": self.layers}
         return replace(result, steps=self.step, **measured, **self.timing.summary())
 
     def end(self, result: Result) -> Result:
-        """The result of a run that has made its last step; keeps its maps."""
+        """The result of a run after its last step; saves its maps."""
         scores = {split: self._scores(split) for split in ("valid", "test")}
         self.folder.write_maps(
             make_maps(self.experiment, self.model, self.state, self.data)

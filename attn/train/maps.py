@@ -1,4 +1,4 @@
-"""The attention maps that a run keeps: one example, every head of the first seed."""
+"""The attention maps that a run saves: one example, every head of the first seed."""
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +11,16 @@ from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
 MAP_TOKENS = 64
-"""Tokens of the example that maps are kept for, from its start."""
+"""Tokens of the example, from its start, whose maps are saved."""
 
 
 def make_maps(
     experiment: Experiment, model: ModelDef, state: State, data: Dataset
 ) -> dict[str, np.ndarray]:
-    """The effective map of every head of the first seed, float16.
+    """Computes the effective map of every head of the first seed, in float16.
 
-    Of one example of the test split, cut to `MAP_TOKENS` tokens: arrays `layer_<i>`
-    [N, T, T], its tokens and their labels.
+    Of one example of the test split, truncated to `MAP_TOKENS` tokens: arrays
+    `layer_<i>` [N, T, T], its tokens and their labels.
     """
     rows = data.splits["test"]
     tokens = np.asarray(rows["tokens"][0][:MAP_TOKENS], np.int32)

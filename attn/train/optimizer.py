@@ -1,4 +1,4 @@
-"""The optimizer: AdamW behind a clip, on a warm-up and cosine schedule."""
+"""The optimizer: AdamW with gradient clipping, warm-up and cosine decay."""
 
 import optax
 from jaxtyping import Array
@@ -7,14 +7,14 @@ from attn.config import TrainConfig
 
 
 def is_matrix(name: str, leaf: Array) -> bool:
-    """Whether a weight mixes channels; scales, taps and a head's own vectors do not."""
-    # What a kernel owns is stacked over heads.
+    """Whether a weight mixes channels, unlike scales, taps and vectors of a head."""
+    # A kernel's own weights are stacked over heads.
     own_vector = "/own/" in name and leaf.ndim < 3
     return not own_vector and not name.endswith(("scale", "taps", "norm"))
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """AdamW behind a clip of the global norm; vectors and taps are not decayed."""
+    """Makes AdamW with a global-norm clip; only matrices have weight decay."""
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0 if config.warmup_steps else config.peak_lr,
         peak_value=config.peak_lr,

@@ -1,4 +1,4 @@
-"""A request to stop, from the shell or from a scheduler that takes the machine back."""
+"""Requests to stop, from the shell or from a scheduler that preempts the machine."""
 
 import signal
 from collections.abc import Iterator
@@ -9,13 +9,14 @@ NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop; what was done is saved."""
+    """A signal asked the run to stop; its progress is saved."""
 
 
 class StopSignal:
-    """Remembers SIGTERM and SIGINT inside `with`, where they no longer kill.
+    """Records SIGTERM and SIGINT inside `with`, where they no longer kill.
 
-    A second SIGINT goes to the handler before, for whoever cannot wait for the save.
+    A second SIGINT goes to the previous handler, for users who cannot wait for the
+    save.
     """
 
     def __init__(self):

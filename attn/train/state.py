@@ -1,4 +1,4 @@
-"""All that a training run carries from step to step, and how a model becomes it."""
+"""The training state, and how a model becomes one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,23 +15,23 @@ from attn.model.weights import Features
 from attn.train.optimizer import make_optimizer
 
 Leaf = Any
-"""An array, or what stands for one: a tracer, a shape, a sharding."""
+"""An array, or what takes its role: a tracer, a shape, a sharding."""
 Leaves = dict[str, Leaf]
-"""By their path in the model, as in `layers/0/layer/q`."""
+"""Arrays by their path in the model, as in `layers/0/layer/q`."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class State:
-    """One replica's, or R replicas' with every array stacked in front."""
+    """The state of one replica; or of R, with every array stacked."""
 
     step: Leaf
     params: Leaves
     features: Leaves
-    """Random features of kernels, which training leaves alone."""
+    """Random features of kernels, which are not trained."""
     opt_state: Any
     key: Leaf
-    """Of the randomness of training; a step folds its number in."""
+    """The random key of training; a step folds its number in."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ModelDef:
     paths: dict[str, tuple]
 
     def merge(self, params: Leaves, features: Leaves) -> Transformer:
-        """The model with these arrays."""
+        """Rebuilds the model with these arrays."""
         leaves = params | features
         flat = [(path, leaves[name]) for name, path in self.paths.items()]
         return nnx.merge(self.graph, nnx.from_flat_state(flat))
@@ -57,27 +57,27 @@ def _named(state: Any) -> Leaves:
 
 
 def new_model(experiment: Experiment, key: Array | int) -> Transformer:
-    """The experiment's model, with new weights. On a mesh, laid out over it."""
+    """Makes the experiment's model with new weights, sharded on the mesh if any."""
     rngs = nnx.Rngs(params=key)
     return Transformer(experiment.resolved_model, experiment.head, rngs=rngs)
 
 
 def build(experiment: Experiment, key: Array) -> tuple[Leaves, Leaves]:
-    """Parameters and features of a new model. Traceable; needs a mesh."""
+    """Makes parameters and features of a new model; traceable, needs a mesh."""
     model = new_model(experiment, key)
     _, params, features = nnx.split(model, nnx.Param, Features)
     return _named(params), _named(features)
 
 
 def model_def(experiment: Experiment) -> ModelDef:
-    """The model's structure, without making an array. Needs a mesh."""
+    """The model's structure, without making an array; needs a mesh."""
     model = nnx.eval_shape(lambda: new_model(experiment, 0))
     graph, state = nnx.split(model)
     return ModelDef(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
 
 
 def init_state(experiment: Experiment, seeds: tuple[int, ...]) -> State:
-    """The states of all replicas at step 0, each from its own seed. Needs a mesh."""
+    """Makes the states of all replicas at step 0, a seed each; needs a mesh."""
     optimizer = make_optimizer(experiment.train)
 
     def one(seed: Array) -> State:

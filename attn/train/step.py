@@ -18,7 +18,7 @@ Metrics = dict[str, Array]
 
 
 def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.Wrapped:
-    """A jitted function of a state and batches [C, R, B, ...]: C steps of R replicas.
+    """Makes the jitted C steps of R replicas, on a state and batches [C, R, B, ...].
 
     The state is donated. Metrics are [C, R]: `loss` in nats, `grad_norm` before the
     clip, and `finite`, which is 0 where the loss or the gradient was not. Such a step
@@ -62,7 +62,7 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
 def make_eval_step(
     objective: Objective, model_def: ModelDef
 ) -> Callable[[State, Batch], Metrics]:
-    """A jitted function of a state and one batch [B, ...], the same for all replicas.
+    """Makes the jitted evaluation of one batch [B, ...], the same for all replicas.
 
     `weights` in the batch is 1 for a real row and 0 for filling, [B]. Gives sums over
     real rows, each [R]: `loss` in nats, `accuracy`, and their `count`.

@@ -1,4 +1,4 @@
-"""Several runs one after the other, in folders side by side, none in another's way."""
+"""Studies: several runs in turn, each in a folder of its own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def run_all(
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
 ) -> list[str]:
-    """Runs each experiment in its folder; those that are finished are skipped.
+    """Runs each experiment in its folder; skips those that are finished.
 
     One that fails says so in its folder, and the others go on.
 
@@ -30,7 +30,7 @@ def run_all(
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
     failures = []
-    stop = StopSignal()  # taken up where there is something to save
+    stop = StopSignal()  # handled where there is something to save
     for experiment, folder in zip(experiments, folders):
         stop.check()
         watcher.begin(experiment.name, experiment.train.steps)

@@ -1,4 +1,4 @@
-"""Wall times of a run: medians that no compilation or evaluation spoils."""
+"""Wall times of a run: medians over calls, without compilation and evaluation."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from attn.records.result import Clocks
 
 
 class Timing:
-    """Clocks of one run of some replicas.
+    """The clocks of one run.
 
     A call's time runs from when the device could begin it, which is when it was handed
     over or when the one before ended, to when its metrics were there.
@@ -25,7 +25,7 @@ class Timing:
         self._compile = 0.0
 
     def continue_from(self, clocks: Clocks) -> None:
-        """Takes over what an earlier process measured."""
+        """Continues from the clocks of an earlier process."""
         self._step_ms = [*clocks.step_ms, *self._step_ms]
         self._host_ms = [*clocks.host_ms, *self._host_ms]
         self._compile += clocks.compile_seconds
@@ -33,13 +33,13 @@ class Timing:
 
     @property
     def clocks(self) -> Clocks:
-        """All that was measured, for a process that continues."""
+        """All that was measured, for a process that continues the run."""
         each = tuple(self._step_ms), tuple(self._host_ms)
         return Clocks(*each, self._compile, self.seconds)
 
     @contextmanager
     def host(self, steps: int) -> Iterator[None]:
-        """Times what Python does for a call inside `with`: fetch, hand over, return."""
+        """Times the Python part of a call inside `with`: fetch, dispatch, return."""
         start = time.perf_counter()
         yield
         end = time.perf_counter()
@@ -48,7 +48,7 @@ class Timing:
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """Times a compilation inside `with`; it is no part of the call that waits for it."""
+        """Times a compilation inside `with`, apart from the call that waits for it."""
         start = time.perf_counter()
         yield
         self._compile += time.perf_counter() - start
@@ -56,7 +56,7 @@ class Timing:
         self._host_ms.pop()
 
     def finished(self, steps: int) -> None:
-        """The oldest call handed over has ended."""
+        """Records that the oldest dispatched call has ended."""
         now = time.perf_counter()
         start = max(self._handed.pop(0), self._ended)
         self._ended = now
@@ -64,12 +64,12 @@ class Timing:
 
     @property
     def last_step_ms(self) -> float:
-        """Milliseconds a step of one replica, in the call that ended last."""
+        """Milliseconds a step of one replica, in the last call that ended."""
         return self._step_ms[-1]
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began, without what lies between its processes."""
+        """Seconds since the run began, without gaps between its processes."""
         return time.perf_counter() - self._begin
 
     def summary(self) -> dict[str, float | None]:

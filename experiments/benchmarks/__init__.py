@@ -1,4 +1,4 @@
-"""What `launch.py bench` measures, as data: suites by name, and where results go."""
+"""Suites of `launch.py bench` by name, as data, and where their results go."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How time and scratch memory of every mechanism grow with the sequence."""
+"""A suite of every mechanism: time and scratch memory against sequence length."""
 
 import math
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ TARGETS = (
 
 
 def root(T: int) -> int:
-    """The stride of Child et al. 2019 for T tokens: O(T sqrt(T)) time."""
+    """The stride of Child et al. 2019 for T tokens, at which time is O(T sqrt(T))."""
     return round(math.sqrt(T))
 
 
@@ -62,11 +62,9 @@ KNOBS: Mapping[str, Mapping[str, Knob]] = {
     "linformer": {"rank": 256},
     "nystrom": {"num_landmarks": 64},
 }
-"""Knobs that differ from their defaults, which are made for short sequences.
-
-The same at every length, or a function of it where the paper says so: an exponent is of
-the mechanism, and not of how its knobs were turned.
-"""
+"""Knobs that differ from their defaults, which are made for short sequences. They are
+the same at every length, or a function of it where the paper says so, so that exponents
+are those of the mechanism."""
 
 SCALING = Suite(
     races=(),

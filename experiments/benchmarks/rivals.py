@@ -1,4 +1,4 @@
-"""Our softmax kernel beside other libraries': what we hold ourselves to, and a grid."""
+"""Suites of our softmax kernel against other libraries', with targets."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -19,11 +19,11 @@ SHORT = tuple(
 COMMON = ("attn", "jax.nn", "flax", "torch sdpa")
 LARGE = ("attn", "jax.nn", "torch sdpa", "attnax", "tokamax")
 FEW_MASKS = ("full", "window 256", "global 64 | window 256")
-"""Masks whose gradients are timed too; they take long."""
+"""Masks whose gradients are timed too, which takes long."""
 
 
 def under(names: Iterable[str], backward: bool) -> tuple[Case, ...]:
-    """16,384 tokens under each mask."""
+    """A case of 16,384 tokens under each mask."""
     return tuple(Case(16384, MASKS[name], backward=backward) for name in names)
 
 

@@ -116,8 +116,8 @@ def test_gradient_of_a_shared_head_is_the_sum_over_its_group():
 def test_permuting_sequences_or_heads_permutes_the_output(name):
     (q, k, v), options = inputs(name)
     out = runner(name)(q, k, v)
-    turned = runner(name)(*(x[::-1] for x in (q, k, v)))
-    np.testing.assert_array_equal(turned, out[::-1])
+    flipped = runner(name)(*(x[::-1] for x in (q, k, v)))
+    np.testing.assert_array_equal(flipped, out[::-1])
     order = np.array([2, 0, 3, 1])
     mixed = dict(options)
     if "weights" in options:
@@ -199,11 +199,11 @@ def ask(T, S, *asked, mask=FULL, device="cpu", dtype="bfloat16"):
 
 def test_auto_chooses_by_the_number_of_scores_and_says_why():
     assert choose_implementation(SOFTMAX, ask(256, 512))[0] == "dense"
-    chosen, refused = choose_implementation(SOFTMAX, ask(256, 513, "bias", "lse"))
+    chosen, reasons = choose_implementation(SOFTMAX, ask(256, 513, "bias", "lse"))
     assert chosen == "blockwise"
-    assert "1,050,624 scores are over 1,048,576" in refused["dense"]
-    assert set(refused) == {"dense", *SOFTMAX.backends}
-    assert "device 'cpu'; it takes TPU devices" in refused["splash"]
+    assert "1,050,624 scores are over 1,048,576" in reasons["dense"]
+    assert set(reasons) == {"dense", *SOFTMAX.backends}
+    assert "device 'cpu'; it takes TPU devices" in reasons["splash"]
     linformer = choose_implementation(naive.SPECS["linformer"], ask(9999, 9999))
     assert linformer == ("direct", {})
     linear = [
@@ -229,9 +229,9 @@ def test_auto_takes_a_fused_kernel_where_the_device_has_one(device, asked, chose
 def test_a_fused_kernel_is_asked_about_the_pattern_that_will_run():
     wish = ask(2048, 2048, device="NVIDIA H200", mask=Causal())
     longformer = KERNELS["longformer"](width=9)
-    _, refused = choose_implementation(longformer, wish, "blockwise")
-    if "installed" not in refused["cudnn"]:
-        assert "is no band" in refused["cudnn"]
+    _, reasons = choose_implementation(longformer, wish, "blockwise")
+    if "installed" not in reasons["cudnn"]:
+        assert "is no band" in reasons["cudnn"]
 
 
 def test_a_named_implementation_is_taken_or_refused_and_never_replaced():
@@ -249,7 +249,7 @@ def test_explain_runs_nothing_and_counts_what_the_mask_shows():
     shapes = [jax.ShapeDtypeStruct((2, 64, 4, 8), jnp.float32)] * 3
     told = explain(SOFTMAX, *shapes, mask=Causal(), impl="blockwise")
     assert (told.kernel, told.implementation) == ("softmax", "blockwise")
-    assert told.refused["dense"] == "not asked for"
+    assert told.not_chosen["dense"] == "not asked for"
     assert told.density == pytest.approx(65 / 128)
     assert told.flops == pytest.approx(2 * 4 * 2 * 64 * 65 / 2 * 16)
     assert told.temp_bytes > 0

@@ -1,4 +1,4 @@
-"""What a call of `attend` may ask beside a mask: heads, lengths, places, biases, types."""
+"""What a call of `attend` may ask beside a mask: heads, lengths, positions, biases, types."""
 
 from functools import partial
 
@@ -107,8 +107,8 @@ def test_one_query_of_a_cache_sees_what_stands_before_it(impl):
     run = jax.jit(partial(attend, Softmax(), mask=Causal(), impl=impl))
     whole = run(q, k[:, :T], v[:, :T])
     for t in (0, 4):
-        places = jnp.full((B, 1), t)
-        one = run(q[:, t : t + 1], k[:, :T], v[:, :T], q_positions=places)
+        positions = jnp.full((B, 1), t)
+        one = run(q[:, t : t + 1], k[:, :T], v[:, :T], q_positions=positions)
         close(one[:, 0], whole[:, t])
 
 

@@ -63,14 +63,14 @@ def test_the_definition_has_the_gradients_of_finite_differences():
     inputs = Inputs.make(case)
     found = definition(case, inputs)[1:]
     for which, gradient in enumerate(found):
-        for place in [(0, 1, 0, 2), (0, 4, 0, 0)]:
+        for index in [(0, 1, 0, 2), (0, 4, 0, 0)]:
             ends = []
             for step in (1e-3, -1e-3):
                 moved = [x.astype(float) for x in inputs.arrays]
-                moved[which][place] += step
+                moved[which][index] += step
                 ends.append((by_loops(case, Inputs(*moved)) * inputs.g).sum())
             slope = (ends[0] - ends[1]) / 2e-3
-            assert gradient[place] == pytest.approx(slope, abs=1e-5)
+            assert gradient[index] == pytest.approx(slope, abs=1e-5)
 
 
 JAX_RIVALS = [n for n in all_rivals() if not n.startswith("torch") or n == "torch sdpa"]

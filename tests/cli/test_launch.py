@@ -1,4 +1,4 @@
-"""The one door, as a user opens it: through a shell."""
+"""The command line, as a user runs it: through a shell."""
 
 import json
 import os

@@ -126,5 +126,5 @@ def test_a_study_goes_on_in_its_own_folder_beside_its_report(here):
     (here / "study/heads-1/result.json").unlink()
     (here / "study/heads-2").mkdir()
     (here / "study/heads-2/config.json").write_text("{}")
-    places = folders.run_folders(Path("study"), [one], "heads")
-    assert places == [Path("study/heads-1")]
+    paths = folders.run_folders(Path("study"), [one], "heads")
+    assert paths == [Path("study/heads-1")]

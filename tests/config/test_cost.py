@@ -90,7 +90,7 @@ def test_a_training_step_is_three_forward_passes_of_the_batch():
             {"kernel": Performer(num_features=12), "head_dim": 8, "num_kv_heads": 1},
             2 * 12 * 10,
         ),
-        # One latent and one turned key for all heads; an attended sum keeps none.
+        # One latent and one rotated key for all heads; an attended sum keeps none.
         ({"num_heads": 4, "head_dim": 8, "kv_rank": 6}, 16 * (6 + 4)),
         ({"num_heads": 8, "head_dim": 8, "kv_rank": 6, "rope_dim": 2}, 16 * (6 + 2)),
         ({"num_heads": 8, "kv_rank": 6, "positions": "learned"}, 16 * 6),

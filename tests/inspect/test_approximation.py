@@ -91,7 +91,7 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
         "runs 'softmax', as Softmax.softcap=2": experiment_of(kernel=Softmax(2.0)),
         "runs 'linear'": experiment_of(pattern=("attention", "linear")),
         "has no attention": experiment_of(pattern=("mlp",)),
-        "whose texts are padded": experiment_of(TREES),
+        "whose sequences are padded": experiment_of(TREES),
     }
     for words, experiment in refused.items():
         with pytest.raises(UserError, match=words):
@@ -109,7 +109,7 @@ def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
     record = json.loads(written[0].read_text())
     assert record["tokens"] == RECALL.seq_len
-    # What is made for chunks longer than this text is left out.
+    # What is made for chunks longer than this sequence is left out.
     left_out = {c.kernel for c in CURVES} - {p["kernel"] for p in record["points"]}
     assert left_out == {"reformer"}
     assert all(path.stat().st_size > 100 for path in written)

@@ -67,17 +67,17 @@ def test_tiles_and_their_gradients_equal_the_definition(title, K):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_places_that_are_told_hide_alike_in_both_forms():
+def test_positions_that_are_told_hide_alike_in_both_forms():
     spec, arrays = SPECS["differential"], inputs()
-    places = jnp.tile(jnp.arange(T)[::-1], (B, 1))
+    positions = jnp.tile(jnp.arange(T)[::-1], (B, 1))
     dense, tiles = (
         attend(
             spec,
             *arrays,
             weights=made(spec),
             mask=Causal(),
-            q_positions=places,
-            kv_positions=places,
+            q_positions=positions,
+            kv_positions=positions,
             impl=impl,
         )
         for impl in spec.implementations
@@ -125,8 +125,8 @@ def test_rotary_turns_pairs_within_one_map_of_differential():
     q, k = (rotary(x) for x in one)
     for first in (0, 1):
         only = jnp.arange(H) % 2 == first
-        turned = jnp.where(only, q, 0), jnp.where(only, k, 0)
-        scores = jnp.einsum("btnh,bsnh->bnts", *turned)
+        masked = jnp.where(only, q, 0), jnp.where(only, k, 0)
+        scores = jnp.einsum("btnh,bsnh->bnts", *masked)
         close(scores[:, :, 1:, 1:], scores[:, :, :-1, :-1])
         assert np.abs(scores[:, :, 0, 1:] - scores[:, :, 0, :-1]).max() > 1e-2
     # All tokens are one here, so the map under a chunk depends on distances alone.

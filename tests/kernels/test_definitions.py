@@ -40,7 +40,7 @@ REAL = np.arange(S) < S - 2
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Whatever a mechanism computes part by part has several parts on short texts."""
+    """Whatever a mechanism computes part by part has several parts on short sequences."""
     for module in (features, base, nsa, topk):
         monkeypatch.setattr(module, "CHUNK", 32)
     monkeypatch.setattr(topk, "SCORES", 1)
@@ -161,7 +161,7 @@ def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
     exact = jax.jit(lambda a: call(spec, a, weights, mask=mask))(wide)
     size = np.sqrt(max(np.square(x).mean() for x in (exact, wide["v"])))
     bound = 0.5 / 256 * naive.ORACLES[name].roundings * size
-    several = len(spec.implementations) > 1 and not spec.lifted
+    several = len(spec.implementations) > 1 and not spec.over_all_heads
     for form in spec.implementations if several else (None,):
         own = {"form": form} if form else {}
         run = jax.jit(lambda a, own=own: call(spec, a, weights, mask=mask, **own))
@@ -182,7 +182,7 @@ def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
 def test_long_texts_equal_the_definition_part_by_part(name, T, S, small_parts):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec, T, S)
-    several = len(spec.implementations) > 1 and not spec.lifted
+    several = len(spec.implementations) > 1 and not spec.over_all_heads
     form = {"form": spec.implementations[-1]} if several else {}
     out = jax.jit(lambda a: call(spec, a, weights, mask=Causal(), **form))(arrays)
     slow = definition(spec, Causal(), weights, T, S)

@@ -22,7 +22,7 @@ LENGTHS = [(130, 130), (70, 100), (100, 70)]
 """Over several chunks, the last of which is not full; of two, more keys or queries."""
 
 FORMED = [n for n in KERNELS if len(KERNELS[n].implementations) > 1]
-FORMED = [n for n in FORMED if not KERNELS[n].lifted]
+FORMED = [n for n in FORMED if not KERNELS[n].over_all_heads]
 CASES = [
     (name, shape, lengths, dtype)
     if dtype == "float64"

@@ -21,8 +21,8 @@ def test_flops_are_about_what_the_compiler_counts(name, mask):
     spec, T, H = KERNELS[name](), 256, 32
     q = jax.ShapeDtypeStruct((T, H), jnp.float32)
     weights = jax.eval_shape(lambda: spec.init(jax.random.key(0), head_dim=H, kv_len=T))
-    # Of several forms, the one that long texts get.
-    several = len(spec.implementations) > 1 and not spec.lifted
+    # Of several forms, the one for long sequences.
+    several = len(spec.implementations) > 1 and not spec.over_all_heads
     form = {"form": spec.implementations[-1]} if several else {}
 
     def run(q, k, v, weights):

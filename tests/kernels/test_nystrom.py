@@ -1,4 +1,4 @@
-"""The pseudo-inverse by steps, and landmarks of texts with padding."""
+"""The pseudo-inverse by steps, and landmarks of sequences with padding."""
 
 import jax
 import jax.numpy as jnp
@@ -65,10 +65,10 @@ def test_landmarks_are_means_of_segments_of_the_real_tokens():
     np.testing.assert_allclose(means[:, 0], [1.0, 3.5, 5.5, 7.5])
     assert ids.tolist() == [0, 0, 0, 0]
     # The same tokens with padding among them, of any value and segment number.
-    places = np.array([0, 2, 3, 4, 6, 8, 9, 10, 11])
-    padded = jnp.full((13, 1), jnp.nan).at[places].set(x)
-    marks = jnp.full(13, -1).at[places].set(5)
-    again, ids = landmarks(padded, marks, 4)
+    positions = np.array([0, 2, 3, 4, 6, 8, 9, 10, 11])
+    padded = jnp.full((13, 1), jnp.nan).at[positions].set(x)
+    padded_ids = jnp.full(13, -1).at[positions].set(5)
+    again, ids = landmarks(padded, padded_ids, 4)
     np.testing.assert_allclose(again, means)
     means, ids = landmarks(x + 1, jnp.where(jnp.arange(9) < 3, 0, -1), 5)
     assert ids.tolist() == [0, 0, -1, 0, -1]

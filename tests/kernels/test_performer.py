@@ -60,8 +60,8 @@ def relative_variance(length, H):
     squared length that is chi-squared of 2 H degrees, so the moment of their product is
     1F1(H, H / 2, length / 2) / exp(length), which is below the 1 of independent ones.
     """
-    places = np.arange(40)
-    terms = (H + places) / (H / 2 + places) / (places + 1) * length / 2
+    positions = np.arange(40)
+    terms = (H + positions) / (H / 2 + positions) / (positions + 1) * length / 2
     pair = (1 + np.cumprod(terms).sum()) / np.exp(length)
     return ((np.exp(length) - 1) + (H - 1) * (pair - 1)) / H
 

@@ -233,18 +233,18 @@ def test_a_query_sees_the_keys_of_its_own_segment(name):
 @pytest.mark.parametrize(
     "name", [n for n in naive.PATHS if {"positions", "causal"} <= KERNELS[n].can]
 )
-def test_tokens_out_of_order_are_masked_by_the_places_they_tell(name):
+def test_tokens_out_of_order_are_masked_by_the_positions_they_are_given(name):
     spec = naive.SPECS[name]
     (q, k, v), weights = inputs(spec)
     of_q, of_k = [4, 0, 7, 2, 8, 5, 1, 3, 6], [1, 8, 3, 0, 6, 4, 2, 7, 5]
-    places = {
+    positions = {
         f"{x}_positions": jnp.array([of]) for x, of in (("q", of_q), ("kv", of_k))
     }
     of_q, of_k = np.array(of_q), np.array(of_k)
     for impl in spec.implementations:
         options = {"mask": Causal(), "weights": weights, "impl": impl}
         run = jax.jit(partial(attend, spec, **options))
-        out = run(q[:, of_q], k[:, of_k], v[:, of_k], **places)
+        out = run(q[:, of_q], k[:, of_k], v[:, of_k], **positions)
         expected = run(q, k, v)[:, of_q]
         np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
 
@@ -376,8 +376,8 @@ def test_every_head_computes_with_its_own_weights(name):
     run = jax.jit(lambda w: attend(spec, *same, weights=w, **base_mask(spec)))
     out = run(weights)
     assert np.abs(out[:, :, 0] - out[:, :, 1]).max() > 1e-3
-    turned = run(jax.tree.map(lambda w: w[::-1], weights))
-    np.testing.assert_allclose(turned, out[:, :, ::-1], rtol=1e-6, atol=1e-6)
+    flipped = run(jax.tree.map(lambda w: w[::-1], weights))
+    np.testing.assert_allclose(flipped, out[:, :, ::-1], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

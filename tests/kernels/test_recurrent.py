@@ -27,7 +27,7 @@ def _short_chunks(monkeypatch):
     monkeypatch.setattr(base, "CHUNK", C)
 
 
-def text(T, H=H, HV=HV, dtype=jnp.float32):
+def sequence(T, H=H, HV=HV, dtype=jnp.float32):
     random = np.random.default_rng(5)
     return [jnp.asarray(random.normal(size=(T, w)), dtype) for w in (H, H, HV)]
 
@@ -69,7 +69,7 @@ def gradients(spec, arrays, weights, form, real):
 @pytest.mark.parametrize("T", [1, 2 * C, 2 * C + 3])
 @pytest.mark.parametrize("name", KERNELS)
 def test_forms_are_equal_in_value_and_gradient(name, T):
-    spec, arrays = KERNELS[name], text(T)
+    spec, arrays = KERNELS[name], sequence(T)
     weights = naive.own_weights(naive.SPECS[name], H, T)
     # Padding in the middle too: it writes nothing wherever it stands.
     real = jnp.arange(T) % 5 != 3
@@ -89,7 +89,7 @@ def test_float64_stays_float64(name, form):
     T, spec = 2 * C + 3, KERNELS[name]
     drawn = naive.own_weights(naive.SPECS[name], H, T)
     with jax.enable_x64(True):
-        arrays = text(T, dtype=jnp.float64)
+        arrays = sequence(T, dtype=jnp.float64)
         weights = {n: jnp.asarray(np.asarray(w, np.float64)) for n, w in drawn.items()}
         out = np.asarray(run(spec, arrays, weights, form))
         exact = [np.asarray(x) for x in arrays]
@@ -102,7 +102,7 @@ def test_float64_stays_float64(name, form):
 @pytest.mark.parametrize("name", KERNELS)
 def test_decoding_goes_on_where_the_whole_text_ends(name):
     spec, T = KERNELS[name], 2 * C + 3
-    arrays, weights = text(T), naive.own_weights(naive.SPECS[name], H, T)
+    arrays, weights = sequence(T), naive.own_weights(naive.SPECS[name], H, T)
     whole = run(spec, arrays, weights, "chunked")
 
     def step(state, x):
@@ -120,7 +120,7 @@ def test_long_texts_stay_finite_however_fast_they_are_forgotten(name, form):
     for pace in (-30.0, 30.0):
         fast = written(pace, 2.0)
         weights = {"decay": jnp.asarray(pace)} if name == "retention" else fast
-        out, grads = gradients(spec, text(T), weights, form, jnp.full(T, True))
+        out, grads = gradients(spec, sequence(T), weights, form, jnp.full(T, True))
         assert all(np.isfinite(x).all() for x in jax.tree.leaves((out, grads)))
         assert np.abs(out[-1]).max() > 1e-3
 
@@ -145,7 +145,7 @@ def test_gated_delta_begins_by_forgetting_slowly_and_heads_differ():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_retention_that_forgets_nothing_is_linear_attention_of_the_raw_keys(form):
-    q, k, v = text(2 * C + 3)
+    q, k, v = sequence(2 * C + 3)
     out = run(Retention(), (q, k, v), {"decay": jnp.asarray(-NEVER)}, form)
     close(out, np.tril(q @ k.T) @ v * H**-0.5)
 
@@ -180,7 +180,7 @@ def test_gated_delta_stores_a_value_by_its_key_and_overwrites_it(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gated_delta_clears_all_where_alpha_is_nothing(form):
-    q, k, v = text(2 * C + 3)
+    q, k, v = sequence(2 * C + 3)
     out = run(GatedDelta(), (q, k, v), written(-NEVER, -NEVER), form)
     alone = (unit(q) * unit(k)).sum(axis=1, keepdims=True)
     close(out, alone * v)
@@ -190,7 +190,7 @@ def test_gated_delta_clears_all_where_alpha_is_nothing(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_one_key_repeated_two_hundred_times_stays_accurate(form, beta):
     T, spec = 200, GatedDelta()
-    q, k, v = text(T)
+    q, k, v = sequence(T)
     arrays = q, jnp.broadcast_to(k[:1], k.shape), v
     weights = written(-3.0, beta)
     out, grads = gradients(spec, arrays, weights, form, jnp.full(T, True))
@@ -202,7 +202,7 @@ def test_one_key_repeated_two_hundred_times_stays_accurate(form, beta):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_keys_and_queries_of_nothing_read_nothing_and_have_finite_gradients(form):
-    q, k, v = text(C + 3)
+    q, k, v = sequence(C + 3)
     arrays = [q.at[2].set(0.0), k.at[4].set(0.0), v]
     weights = naive.own_weights(GatedDelta(), H, C + 3)
     out, grads = gradients(GatedDelta(), arrays, weights, form, jnp.full(C + 3, True))

@@ -83,9 +83,9 @@ def call(mask, spec, impl):
 
     def loss(q, k, v, sink):
         weights = {"sink": sink} if spec.sinks else None
-        marks = {"kv_mask": real, "q_segment_ids": ids, "kv_segment_ids": ids}
+        info = {"kv_mask": real, "q_segment_ids": ids, "kv_segment_ids": ids}
         out, lse = attend_with_lse(
-            spec, q, k, v, mask=mask, weights=weights, impl=impl, **marks
+            spec, q, k, v, mask=mask, weights=weights, impl=impl, **info
         )
         finite = jnp.where(jnp.isfinite(lse), lse, 0.0)
         return jnp.sin(out).sum() + jnp.sin(finite).sum(), (out, lse)

@@ -101,12 +101,12 @@ def test_every_pick_has_one_place_in_a_tile_of_its_block(load):
     blocks = np.repeat(np.asarray(tiles.block).reshape(-1), tiles.query.shape[-1])
     assert filled.sum() == (chosen >= 0).sum()
     for t, j in np.ndindex(chosen.shape):
-        place = int(tiles.pick_index[t, j])
+        slot = int(tiles.pick_index[t, j])
         if chosen[t, j] < 0:
-            assert place == -1
+            assert slot == -1
         else:
-            assert filled[place]
-            assert (queries[place], blocks[place]) == (t, chosen[t, j])
+            assert filled[slot]
+            assert (queries[slot], blocks[slot]) == (t, chosen[t, j])
 
 
 def compiled(T):

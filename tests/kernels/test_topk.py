@@ -42,7 +42,7 @@ def test_of_equal_scores_the_earlier_key_is_taken():
     kept = map_of(jnp.zeros((T, H)), k, mask=FULL)
     np.testing.assert_allclose(kept[:, :3], 1 / 3, rtol=1e-6)
     assert (kept[:, 3:] == 0).all()
-    # One key stands out, and all others tie for the places that are left.
+    # One key stands out, and all others tie for the positions that are left.
     alone = jnp.zeros((T, H)).at[7].set(1.0)
     kept = map_of(jnp.ones((T, H)), alone, mask=FULL) > 0
     assert (np.flatnonzero(kept.all(axis=0)) == [0, 1, 7]).all()
@@ -103,7 +103,7 @@ def test_nothing_hidden_reaches_a_query_even_as_inf_or_nan():
 
 @pytest.mark.parametrize(("S", "k"), [(7, 3), (32, 32), (33, 5), (100, 64), (5, 9)])
 @pytest.mark.parametrize("kind", ["apart", "ties", "few"])
-def test_the_places_found_are_those_of_a_stable_sort(S, k, kind):
+def test_the_positions_found_are_those_of_a_stable_sort(S, k, kind):
     random = np.random.default_rng(S)
     x = random.normal(size=(9, S)).astype(np.float32)
     if kind == "ties":
@@ -113,10 +113,10 @@ def test_the_places_found_are_those_of_a_stable_sort(S, k, kind):
         x[0, 0] = np.nan
     order = np.argsort(-np.where(np.isnan(x), np.inf, x), axis=1, kind="stable")
     found = np.asarray(positions_of_largest(jnp.asarray(x), k))
-    for row, best, places in zip(x, order[:, :k], found, strict=True):
+    for row, best, positions in zip(x, order[:, :k], found, strict=True):
         wanted = sorted(s for s in best if row[s] != -np.inf)
         padding = [ABSENT] * (min(k, S) - len(wanted))
-        assert places.tolist() == wanted + padding
+        assert positions.tolist() == wanted + padding
 
 
 def test_more_keys_than_there_are_is_softmax():

@@ -118,8 +118,8 @@ def fixed(draw):
 def layouts(draw, T, S):
     block = draw(small)
     bits = np.random.default_rng(draw(st.integers(0, 99)))
-    marks = bits.random((-(-T // block), -(-S // block)))
-    return Blocks(marks < draw(st.sampled_from([0.0, 0.3, 0.8, 1.0])), block)
+    shares = bits.random((-(-T // block), -(-S // block)))
+    return Blocks(shares < draw(st.sampled_from([0.0, 0.3, 0.8, 1.0])), block)
 
 
 def patterns(T: int, S: int):

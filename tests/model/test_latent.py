@@ -123,7 +123,7 @@ def test_a_layer_is_its_equations():
     x = np.random.default_rng(1).normal(size=(2, 9, 16)).astype(np.float32)
     H, U = 6, 4
 
-    def turn(y, t):
+    def rotate(y, t):
         a, b = np.split(y, 2)
         angle = t * 10_000.0 ** (-2 * np.arange(U // 2) / U)
         sin, cos = np.sin(angle), np.cos(angle)
@@ -133,12 +133,12 @@ def test_a_layer_is_its_equations():
     for t, n in np.ndindex(9, 2):
         scores, values = [], []
         q = x[0, t] @ w["q"][:, n]
-        q = np.concatenate([q[:H], turn(q[H:], t)])
+        q = np.concatenate([q[:H], rotate(q[H:], t)])
         for s in range(t + 1):
             c = x[0, s] @ w["down"]
             c = c / np.sqrt((c * c).mean() + 1e-6) * w["latent_norm/scale"]
-            turned = turn(x[0, s] @ w["rope_k"], s)
-            k = np.concatenate([c @ w["up_k"][:, n], turned])
+            rotated = rotate(x[0, s] @ w["rope_k"], s)
+            k = np.concatenate([c @ w["up_k"][:, n], rotated])
             scores.append(q @ k / np.sqrt(H + U))
             values.append(c @ w["up_v"][:, n])
         share = np.exp(scores) / np.exp(scores).sum()

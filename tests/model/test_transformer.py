@@ -93,7 +93,7 @@ def test_padding_changes_nothing_of_an_encoder(name):
         logits_of(experiment, batch | {"tokens": tokens}), padded
     )
     if naive.ORACLES[name].length_free and "cross" in KERNELS[name].can:
-        # What is made for one length means another thing on a shorter text.
+        # What is made for one length means another thing on a shorter sequence.
         short = {"tokens": batch["tokens"][:, :16], "targets": batch["targets"]}
         np.testing.assert_allclose(logits_of(experiment, short), padded, atol=2e-6)
     tokens[:, 15] = (tokens[:, 15] + 5) % TREES.vocab_size

@@ -35,7 +35,7 @@ def _find() -> dict[str, Oracle]:
 ORACLES = _find()
 """What the tests know of every mechanism."""
 SPECS = {name: oracle.spec for name, oracle in ORACLES.items()}
-"""One spec of every mechanism that means something on a text of nine tokens."""
+"""One spec of every mechanism that means something on a sequence of nine tokens."""
 PATTERNS = [name for name, oracle in ORACLES.items() if oracle.shows]
 """Those that are softmax under a mask of their own."""
 PATHS = [name for name in ORACLES if name not in PATTERNS or name == "window"]
@@ -85,11 +85,11 @@ def gradient(function, arrays, cotangent, step=1e-6):
     arrays = {name: np.array(x, np.float64) for name, x in arrays.items()}
     found = {name: np.zeros_like(x) for name, x in arrays.items()}
     for name, x in arrays.items():
-        for place in np.ndindex(x.shape):
-            kept, change = x[place], 0.0
+        for at in np.ndindex(x.shape):
+            kept, change = x[at], 0.0
             for sign in (1, -1):
-                x[place] = kept + sign * step
+                x[at] = kept + sign * step
                 change += sign * (function(**arrays) * cotangent).sum()
-            x[place] = kept
-            found[name][place] = change / (2 * step)
+            x[at] = kept
+            found[name][at] = change / (2 * step)
     return found

@@ -17,20 +17,20 @@ def gelu(x):
 
 
 def compressed(spec, k, v, real, weights):
-    """Last place, key, value and places of every block that has a real key."""
+    """Last position, key, value and positions of every block that has a real key."""
     share = np.exp(weights["values"])
     found = []
     for start in range(0, len(k) - spec.block + 1, spec.stride):
-        places = range(start, start + spec.block)
+        positions = range(start, start + spec.block)
         hidden, mean, total = np.zeros(k.shape[1]), np.zeros(v.shape[1]), 0.0
-        for u, s in enumerate(places):
+        for u, s in enumerate(positions):
             if real[s]:
                 hidden += (k[s] + weights["place"][u]) @ weights["hidden"][u]
                 mean += share[u] * v[s]
                 total += share[u]
         if total:
             key = gelu(hidden) @ weights["out"]
-            found.append((places[-1], key, mean / total, set(places)))
+            found.append((positions[-1], key, mean / total, set(positions)))
     return found
 
 
@@ -67,9 +67,9 @@ def by_branches(spec, q, k, v, seen, weights):
             return sum(share * n for share, n in zip(shares, common))
 
         chosen = choice(spec, t, likes, real)
-        places = np.arange(len(k))
-        near = (t - spec.width < places) & (places <= t)
-        for gate, own in ((1, np.isin(places // spec.block, chosen)), (2, near)):
+        positions = np.arange(len(k))
+        near = (t - spec.width < positions) & (positions <= t)
+        for gate, own in ((1, np.isin(positions // spec.block, chosen)), (2, near)):
             out[t] += gates[gate] * attend(q[t], k, v, seen[t] & own)[0]
     return out
 

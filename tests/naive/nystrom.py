@@ -12,7 +12,7 @@ def by_landmarks(spec, q, k, v, seen, weights):
     if not real.any():
         return np.zeros((len(q), v.shape[1]))
     k, v = k[real], v[real]
-    # As many queries as keys: one text, and its padding is that of the keys.
+    # As many queries as keys: one sequence, and its padding is that of the keys.
     queries = q[real] if len(q) == len(real) else q
     mean_q, mean_k = (segment_means(x, spec.num_landmarks) for x in (queries, k))
     F, A, B = (rows(a, b) for a, b in ((q, mean_k), (mean_q, mean_k), (mean_q, k)))

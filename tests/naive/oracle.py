@@ -12,7 +12,7 @@ class Oracle:
     """A mechanism's slow definition, and a case of each thing that it claims."""
 
     spec: Kernel
-    """Means something on a text of nine tokens."""
+    """Means something on a sequence of nine tokens."""
     definition: Callable[..., Any]
     """(spec, q, k, v, seen, weights) to [T, Hv]: one head in NumPy, float64, one query
     at a time. `seen` [T, S] is what mask and padding leave, and what `shows` hides."""
@@ -21,7 +21,7 @@ class Oracle:
     knobs: Mapping[str, tuple[Any, list]] = field(default_factory=dict)
     """Every field of the spec: another good value, and values that must be refused."""
     too_large: tuple[str, ...] = ()
-    """Knobs that are refused where they are larger than the text."""
+    """Knobs that are refused where they are larger than the sequence."""
     shows: Callable[..., bool] | None = None
     """(spec, t, s, T, causal): what a mechanism that is softmax under a mask shows."""
     variants: Mapping[str, Kernel] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Oracle:
     reaches_all: bool = True
     """Whether every key that is seen moves the output; not where some are selected."""
     length_free: bool = True
-    """Whether a shorter text means the same, its padding aside."""
+    """Whether a shorter sequence means the same, its padding aside."""
     drawn: bool = True
     """Whether what it owns differs by seed; not where it is fixed by design."""
     roundings: int = 1

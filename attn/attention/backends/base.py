@@ -1,7 +1,7 @@
-"""A library's own attention kernel: what it takes, as data, and its call.
+"""The base of the libraries' kernels: limits as data, and one call.
 
 A mask must lower to what the library skips by (flags, one key interval a query, a
-predicate inside the kernel); one that does not is refused, never turned into a T x S
+predicate inside the kernel); one that does not is unsupported, never made into a T x S
 tensor. A query that sees nothing gives 0 with zero gradients, as everywhere here.
 """
 
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from attn.device import generation, vendor
 from attn.errors import UserError
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 from attn.parallel.shard import over_mesh
 
@@ -25,7 +25,7 @@ Y = TypeVar("Y")
 
 @dataclass(frozen=True)
 class CallShape:
-    """What a call asks, known before any array exists."""
+    """The static facts of a call: sizes, dtype, mask, device, required capabilities."""
 
     B: int
     T: int
@@ -44,30 +44,30 @@ class CallShape:
 
 @dataclass(frozen=True)
 class Backend:
-    """One library's kernel: its limits are class attributes, so they can be listed."""
+    """The base of the libraries' kernels; limits are class attributes, to be listed."""
 
     name: ClassVar[str]
     source: ClassVar[str]
-    """The call that it adapts."""
+    """The library call that this wraps."""
     packages: ClassVar[tuple[str, ...]]
-    """Any one of these must be installed."""
+    """Packages of which any one must be installed."""
     install: ClassVar[str]
-    """What to type where none is."""
+    """The remedy where none of them is installed."""
     vendor: ClassVar[str]
     least_generation: ClassVar[float]
-    """The first generation that it runs on, as `attn.device.generation` counts."""
+    """The earliest device generation supported, as in `attn.device.generation`."""
     dtypes: ClassVar[tuple[str, ...]]
     can: ClassVar[frozenset[str]]
     head_multiple: ClassVar[int]
-    """Divides H and Hv."""
+    """A number that must divide H and Hv."""
     head_max: ClassVar[int]
     own_value_dim: ClassVar[bool]
     """Whether Hv may differ from H."""
     length_multiple: ClassVar[int] = 1
-    """Divides T and S."""
+    """A number that must divide T and S."""
 
     def why_unsupported(self, shape: CallShape) -> str | None:
-        """Why this kernel cannot serve `shape`, in one line; None if it can.
+        """Returns the reason why this kernel cannot serve `shape`; None if it can.
 
         In this order: installed, device, dtype, head dimensions, capability, mask,
         lengths.
@@ -146,21 +146,22 @@ class Backend:
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "B T N Hv"]:
-        """Attends. What `why_unsupported` would refuse is not checked again.
+        """Attends; does not repeat the checks of `why_unsupported`.
 
         Args:
             q, k, v: K divides N. On an Explicit mesh, divided over batch and heads.
             mask, scoring: what may be seen, and how scores are made.
-            q_info, kv_info: segments, lengths and padding; positions are not taken.
+            q_info, kv_info: segments, lengths and padding; positions are not supported.
 
         Returns:
             In the dtype of `q`. A query that sees nothing gives 0.
 
         Raises:
-            UserError: the mesh divides T, S or H, or the keys' heads unlike the queries'.
+            UserError: the mesh divides T, S or H, or the keys' heads unlike the
+                queries'.
         """
 
         def local(q, k, v, *, scoring, q_info, kv_info):
@@ -179,15 +180,15 @@ class Backend:
         q_info: TokenInfo,
         kv_info: TokenInfo,
     ) -> Array:
-        """The call on one device, for its share of the batch and of the heads."""
+        """Runs the call on one device, for its share of the batch and the heads."""
         raise NotImplementedError
 
 
 def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
-    """The form that a mask has for a library.
+    """The form that a mask takes in a library.
 
     Raises:
-        UserError: it has none, so `why_unsupported` was not asked or not heard.
+        UserError: it has none; `why_unsupported` says so beforehand.
     """
     if form is None:
         raise UserError(
@@ -199,7 +200,7 @@ def lowered(form: tuple[X, Y] | None, mask: Mask) -> tuple[X, Y]:
 def clean(
     q: Array, k: Array, v: Array, q_info: TokenInfo, kv_info: TokenInfo
 ) -> tuple[Array, Array, Array]:
-    """Zeros at padding: 0 times an inf there is NaN, and so is its gradient.
+    """Zeroes inputs at padding, where 0 times inf would be NaN, in gradients too.
 
     The transpose of the selection also drops whatever gradient a kernel leaves there.
     """
@@ -208,7 +209,7 @@ def clean(
 
 
 def keep(x: Array, where: Array | None) -> Array:
-    """`x` [B, L, ...] where `where` [B or 1, L] holds, else 0."""
+    """Keeps `x` [B, L, ...] where `where` [B or 1, L] is True; 0 elsewhere."""
     if where is None:
         return x
     return jnp.where(where[:, :, None, None], x, jnp.zeros((), x.dtype))

@@ -17,11 +17,11 @@ from attn.masks import Mask
 
 @dataclass(frozen=True)
 class Cudnn(Backend):
-    """Full, causal, and causal with a window to the left; lengths of each sequence.
+    """cuDNN's kernel: full, causal and causal-window masks; lengths of sequences.
 
-    cuDNN masks by flags alone, so that is all a mask may come to. Lengths with a window
-    are refused: a query whose window lies past the last key would see nothing inside
-    the kernel, and what cuDNN makes of such a row is not documented.
+    cuDNN masks by flags alone, to which the mask must be equal. Lengths with a window
+    are unsupported: a query whose window lies past the last key would see nothing
+    inside the kernel, and what cuDNN makes of such a row is not documented.
     """
 
     name = "cudnn"
@@ -37,7 +37,7 @@ class Cudnn(Backend):
     own_value_dim = False
 
     def _head_dims(self, shape):
-        # jax reads the generation off the default device, so over 128 does not compile
+        # jax takes the generation from the default device, so over 128 does not compile
         # on a machine without the GPU.
         here = jax.default_backend() == "gpu" and (generation(shape.device) or 0) >= 9
         if shape.H > 128 and not here:
@@ -84,7 +84,7 @@ class Cudnn(Backend):
         kv_info: TokenInfo,
         implementation: Literal["cudnn", "xla"],
     ) -> Array:
-        """The call with the mask as flags, by an `implementation` of `jax.nn`."""
+        """Calls `jax.nn`'s attention with an `implementation`, the mask as flags."""
         T, H = q.shape[1], q.shape[-1]
         options: dict[str, Any] = flags(mask, T, k.shape[1]) | lengths(q_info, kv_info)
         options |= {"scale": scoring.factor(H), "implementation": implementation}
@@ -93,17 +93,17 @@ class Cudnn(Backend):
 
 
 def flags(mask: Mask, T: int, S: int) -> dict[str, Any]:
-    """The mask in the words of `jax.nn.dot_product_attention`."""
+    """Translates the mask to the arguments of `jax.nn.dot_product_attention`."""
     left, right = lowered(mask.band(T, S), mask)
     window = None if left is None else (left, 0)
     return {"is_causal": right == 0, "local_window_size": window}
 
 
 def lengths(q_info: TokenInfo, kv_info: TokenInfo) -> dict[str, Array]:
-    """Lengths, at least 1: a row with no key would be NaN.
+    """Lengths of the sequences, at least 1: a row without keys would be NaN.
 
-    The key that is then left of none was made a zero, so it gives 0; a query that is
-    left of none is dropped after.
+    The one key of an empty sequence is zero, so it gives 0; the one query of an empty
+    sequence is dropped afterwards.
     """
     given = {
         "query_seq_lengths": q_info.lengths,

@@ -19,7 +19,7 @@ from attn.masks import Mask, PerHead
 
 @dataclass(frozen=True)
 class Splash(Backend):
-    """Every mask of the algebra; segments, padding, lengths, soft-cap, sinks."""
+    """Splash attention: every mask; segments, padding, lengths, soft-cap and sinks."""
 
     name = "splash"
     source = "jax.experimental.pallas.ops.tpu.splash_attention.make_splash_mha"
@@ -37,7 +37,7 @@ class Splash(Backend):
     length_multiple = 128
 
     interpret: bool = False
-    """Whether to run as plain jax operations, on any device, slowly."""
+    """Whether to run in interpret mode: plain jax operations, on any device, slowly."""
 
     def _mask(self, shape):
         if isinstance(shape.mask, PerHead):
@@ -67,7 +67,7 @@ class Splash(Backend):
 
 @dataclass(frozen=True)
 class Predicate:
-    """`mask.predicate` as the kernel calls it: equal for equal masks, so jit reuses it."""
+    """The predicate of a mask, hashable by the mask, so that jit reuses the kernel."""
 
     mask: Mask
 
@@ -81,12 +81,12 @@ ELEMENTWISE = frozenset(
     "add sub mul neg div rem sign abs min max eq ne lt le gt ge and or xor not"
     " select_n convert_element_type broadcast_in_dim clamp pjit jit".split()
 )
-"""Operations on integers and booleans that run inside a TPU kernel."""
+"""Operations on integers and booleans that can run inside a TPU kernel."""
 
 
 @lru_cache(maxsize=256)
 def foreign_operations(mask: Mask) -> tuple[str, ...]:
-    """What the predicate of `mask` computes beyond `ELEMENTWISE`, or looks up."""
+    """Names the operations in a mask's predicate that the kernel cannot run."""
     index = jax.ShapeDtypeStruct((8, 128), np.int32)
     closed = jax.make_jaxpr(Predicate(mask))(index, index)
     names = {name for name in operations(closed.jaxpr) if name not in ELEMENTWISE}
@@ -96,7 +96,7 @@ def foreign_operations(mask: Mask) -> tuple[str, ...]:
 
 
 def operations(jaxpr: Any) -> Iterator[str]:
-    """Names of all primitives, also of nested calls."""
+    """Names of all primitives of a jaxpr, of nested calls too."""
     for equation in jaxpr.eqns:
         yield equation.primitive.name
         for value in equation.params.values():

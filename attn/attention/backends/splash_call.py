@@ -1,4 +1,4 @@
-"""The call of splash attention, apart because its import is slow."""
+"""The call of splash attention, in a module of its own since its import is slow."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,21 +20,23 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Mask, Tile
 
 BLOCKS = (1024, 512, 256, 128)
-"""Block lengths, best first. The library's default of 128 leaves a v5e at 4% of its peak
+"""Block sizes, best first. The library's default of 128 leaves a v5e at 4% of its peak
 (jax issue 24633); 1,024 beats 512 by a third on v6e (axlearn pull request 958); 2,048
 overflows the vector memory of a v5p, and at H = 256 that of a v5e."""
 
 FUSED_BLOCKS = 4
-"""Key blocks up to which one kernel gives all gradients. It takes 5 matmuls a tile and
-not 7, but leaves a partial gradient of q for each key block, which with many is O(T S)
-memory: 270 MB against 2 MB at 32,768 tokens of one head, H = 128."""
+"""The number of key blocks up to which one kernel gives all gradients. It takes 5
+matmuls a tile and not 7, but leaves a partial gradient of q for each key block, which
+with many is O(T S) memory: 270 MB against 2 MB at 32,768 tokens of one head, H =
+128."""
 
 NO_SINK = -1e30
-"""A sink below every score takes nothing from a query that sees a key, and all of one
-that sees none, which so gives 0 with zero gradients; above the -2e38 that hides a key."""
+"""A sink below every score, but above the -2e38 that hides a key. It takes no weight
+from a query that sees a key, and all of one that sees none, which gives 0 with zero
+gradients."""
 
 NO_QUERY = -2
-"""The segment of a query that is padding; no key is of it, nor padding."""
+"""The segment id of padded queries, which no key has, padded or not."""
 
 
 def splash_attention(
@@ -48,7 +50,7 @@ def splash_attention(
     kv_info: TokenInfo,
     interpret: bool,
 ) -> Array:
-    """The kernel over one device's batch and heads: q [B, T, N, H] to [B, T, N, Hv]."""
+    """Runs splash attention on one device: q [B, T, N, H] to [B, T, N, Hv]."""
     T, N, S = q.shape[1], q.shape[2], k.shape[1]
     full = mask_function.mask == FULL
     lazy = splash_mask.FullMask((T, S)) if full else LazyMask(mask_function, T, S)
@@ -75,7 +77,7 @@ def splash_attention(
 def segment_ids(
     B: int, T: int, S: int, q_info: TokenInfo, kv_info: TokenInfo
 ) -> splash_kernel.SegmentIds | None:
-    """Segments, padding and lengths as one number a token; None where none is given."""
+    """Merges segments, padding and lengths into one id a token; None without any."""
     q_ids, kv_ids = q_info.ids(T, NO_QUERY), kv_info.ids(S)
     if q_ids is None and kv_ids is None:
         return None
@@ -85,7 +87,7 @@ def segment_ids(
 
 
 def block_sizes(T: int, S: int) -> splash_kernel.BlockSizes:
-    """The longest blocks that divide T and S."""
+    """The largest block sizes that divide T and S."""
     block_q, block_kv = (
         next(block for block in BLOCKS if length % block == 0) for length in (T, S)
     )
@@ -105,11 +107,11 @@ def block_sizes(T: int, S: int) -> splash_kernel.BlockSizes:
 
 @dataclass(frozen=True)
 class LazyMask(splash_mask.Mask):
-    """One of our masks in splash's interface.
+    """A mask of `attn.masks` behind splash attention's mask interface.
 
-    Splash asks a block only whether it holds any and whether it holds all, then hides
-    elements by `mask_function` in the kernel. So a block answers by its tile verdict,
-    in two elements.
+    Splash checks only whether any and whether all pairs of a block are visible, then
+    masks elements by `mask_function` in the kernel. So a block is given as two
+    elements, by its tile verdict.
     """
 
     mask_function: Predicate
@@ -135,7 +137,7 @@ class LazyMask(splash_mask.Mask):
 
 @lru_cache(maxsize=64)
 def verdicts(mask: Mask, T: int, S: int, q_block: int, k_block: int) -> np.ndarray:
-    """Tile values [T / q_block, S / k_block]."""
+    """The verdicts on all tiles, [T / q_block, S / k_block]."""
     q, k = np.arange(0, T, q_block)[:, None], np.arange(0, S, k_block)[None]
     kinds = mask.tile(q, q + q_block, k, k + k_block)
     return np.broadcast_to(kinds, (q.size, k.size))

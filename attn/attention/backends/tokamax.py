@@ -22,12 +22,12 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask
 
 VERSION = "0.0.12"
-"""The last release for Python 3.11 and jax 0.10."""
+"""The last release that supports Python 3.11 and jax 0.10."""
 
 
 @dataclass(frozen=True)
 class Tokamax(Backend):
-    """Every mask that shows each query one interval of keys; lengths; a bias."""
+    """tokamax's kernel: masks of one key interval a query; lengths; a bias."""
 
     name = "tokamax"
     source = "tokamax.dot_product_attention(implementation=('mosaic', 'triton'))"
@@ -64,7 +64,7 @@ class Tokamax(Backend):
         kv_info: TokenInfo,
         names: tuple[str, ...],
     ) -> Array:
-        """The call with the mask as intervals, by the first of `names` that can."""
+        """Calls the first implementation in `names` that can run, by intervals."""
         T, S, H = q.shape[1], k.shape[1], q.shape[-1]
         ranges, sees = intervals(mask, T, S, kv_info.lengths)
         api, base = kernels()
@@ -80,14 +80,14 @@ class Tokamax(Backend):
 
 
 def seen(out: Array, sees: Array | None, q_info: TokenInfo) -> Array:
-    """The output, 0 for queries that see nothing or are padding."""
+    """The output, with 0 for queries that see nothing or are padding."""
     return keep(keep(out, sees), q_info.real(out.shape[1]))
 
 
 def intervals(
     mask: Mask, T: int, S: int, kv_lengths: Array | None
 ) -> tuple[dict[str, Any], Any]:
-    """The mask in the words of `tokamax`, and which queries see anything [B or 1, T].
+    """Translates the mask to tokamax's; also which queries see any key [B or 1, T].
 
     A query that sees nothing is shown key 0, which keeps its row finite inside the
     kernel; the caller drops it.
@@ -111,7 +111,7 @@ def intervals(
 
 @cache
 def library() -> ModuleType:
-    """tokamax, imported.
+    """Imports tokamax.
 
     It pins typeguard 2, which our command line cannot live with, and uses of it one
     decorator that checks annotations. While it is imported it sees one that does not.
@@ -128,16 +128,16 @@ def library() -> ModuleType:
         if kept is not None:
             sys.modules["typeguard"] = kept
     if not flags.FLAGS.is_parsed():
-        # Or it would read our own command line.
+        # It would parse our own command line otherwise.
         flags.FLAGS.mark_as_parsed()
     if jax.default_backend() != "gpu":
-        # A flag and not the library's context, which is left before the gradient's turn.
+        # A flag, as the library's context would have been left before the gradient runs.
         flags.FLAGS.tokamax_cross_compile = True
     return tokamax
 
 
 def kernels() -> tuple[Any, Any]:
-    """The modules with the kernels by name, and with the mask of key intervals."""
+    """The modules of the kernels by name, and that of the key-interval mask."""
     library()
     from tokamax._src.ops.attention import (  # pyright: ignore[reportMissingImports]
         api,

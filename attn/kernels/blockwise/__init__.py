@@ -1,7 +1,7 @@
-"""Softmax attention in O(T) memory: tile by tile over a mask's schedule.
+"""Blockwise softmax attention in O(T) memory, over the tile schedule of a mask.
 
 The forward pass keeps a running maximum and sum for each query (Milakov and
-Gimelshein 2018; Rabe and Staats 2021). The backward pass computes the scores again
+Gimelshein 2018; Rabe and Staats 2021). The backward pass recomputes the weights
 from the log-sum-exp, and gives all gradients in one pass over the tiles (Dao et al.
 2022, algorithm 4). Tiles that the mask hides are never visited, and tiles that it
 shows whole are not masked. A step works on a few heads, so scratch memory is a few

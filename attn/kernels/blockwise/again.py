@@ -1,10 +1,10 @@
-"""The two passes with derivatives of their own, for whoever differentiates a gradient.
+"""The two passes with derivatives of their own, for second derivatives.
 
-How far their loops go is known at run time only, and reverse mode cannot go back through
-such loops. Here the tangents of a pass are those of the definition, `dense_attention`,
-over a row of tiles at a time: so a gradient can be differentiated again, forward
-(Hessian-vector products) and in reverse, as often as one likes. What lies in memory
-beside that is a row of tiles, with all its keys, of all heads.
+The lengths of their loops are known at run time only, and reverse mode cannot
+differentiate such loops. Here the tangents of a pass are those of the definition,
+`dense_attention`, over a row of tiles at a time: so a gradient can be differentiated
+again, forward (Hessian-vector products) and in reverse, as often as one likes. The
+additional memory is a row of tiles, with all its keys, of all heads.
 """
 
 from functools import partial
@@ -28,7 +28,7 @@ from attn.positions import RelativeBias
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def forward(plan: Plan, *inputs: Any) -> tuple[Array, Array]:
-    """`forward_pass.forward`, differentiable."""
+    """Calls `forward_pass.forward`; differentiable."""
     return forward_pass.forward(plan, *inputs)
 
 
@@ -40,7 +40,7 @@ def _(plan: Plan, inputs, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def backward(plan: Plan, bias_moves: bool, inputs, outputs: Any, cotangents: Any):
-    """`backward_pass.backward`, differentiable."""
+    """Calls `backward_pass.backward`; differentiable."""
     (out, lse), (d_out, d_lse) = outputs, cotangents
     return backward_pass.backward(plan, inputs, out, lse, d_out, d_lse, bias_moves)
 
@@ -55,7 +55,7 @@ def _(plan: Plan, bias_moves: bool, primals, tangents):
         )
         return d_q, d_k, d_v, d_bias if bias_moves else None, d_sinks
 
-    # The outputs follow from the inputs, whose tangents say all.
+    # The outputs are functions of the inputs, so their tangents are not needed.
     (inputs, _, cotangents), (d_inputs, _, d_cotangents) = primals, tangents
     moved = (d_inputs, d_cotangents)
     _, out_tangents = jax.jvp(gradients, (inputs, cotangents), moved)
@@ -71,7 +71,7 @@ def by_definition(
     sinks: Float[Array, "N"] | None,
     infos: Infos,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B K G T"]]:
-    """What `forward_pass.forward` gives, in loops that every derivative goes through."""
+    """Computes what `forward_pass.forward` does, in loops that are differentiable."""
     (B, T, N, H), (S, K), (q_info, kv_info) = q.shape, k.shape[1:3], infos
     groups, relative = (K, N // K), isinstance(bias, RelativeBias)
     at = jnp.broadcast_to(q_info.index(T), (B, T)).T

@@ -1,4 +1,4 @@
-"""Backward: columns of tiles, and all gradients in one pass.
+"""The backward pass: all gradients in one pass over columns of tiles.
 
 A tile is laid out [b, k, D, g, C], keys first: then four of its five products have
 the contracted axis last on the left, and the fifth gives the queries' gradient
@@ -28,22 +28,22 @@ from attn.kernels.blockwise.tiles import (
 
 
 def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Array, bias_moves: bool):  # fmt: skip
-    """Gradients of q, k, v, of the bias (None unless it moves) and of the sinks.
+    """Computes gradients of q, k, v, the bias (None unless trained) and the sinks.
 
     Args:
         inputs: q, k, v, bias, sinks, infos as `forward` takes them.
-        out, lse: what it gave.
+        out, lse: its outputs.
         d_out, d_lse: cotangents of both.
-        bias_moves: whether anyone asks for the gradient of the bias.
+        bias_moves: whether the gradient of the bias is required.
     """
     q, k, v, bias, sinks, _ = inputs
     B, K = q.shape[0], k.shape[2]
     delta = (
         d_out.astype(plan.accumulator_dtype) * out.astype(plan.accumulator_dtype)
     ).sum(axis=-1)
-    # Not `finite(out)`, which XLA would hold.
+    # Not `finite(out)`, which XLA would keep in memory.
     delta = finite(by_groups(delta, K))
-    # d lse / d score is the weight itself, so its cotangent joins the row's own sum.
+    # d lse / d score is the weight itself, so its cotangent is added to the row's sum.
     delta = delta - jnp.where(lse == -jnp.inf, 0.0, d_lse)
     d_sinks = None if sinks is None else _sinks(sinks, lse, delta)
     of_rows = lse, delta, d_out
@@ -86,7 +86,7 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
 
 
 def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, masked: bool):  # fmt: skip
-    """One more tile: adds what it gives to the gradients in `carry`."""
+    """Adds the contribution of one tile to the gradients in `carry`."""
     q, _, _, bias, _, infos = inputs
     G = q.shape[2] // inputs[1].shape[2]
     lse, delta, d_out = rows
@@ -117,29 +117,31 @@ def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, m
     )
     d_v = d_v + product("bkdgc,bkgcv->bkdv", plan, weights, d_tile)
     d_k = d_k + product("bkdgc,bkgch->bkdh", plan, d_scores, q_tile)
-    turned = product("bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores)
+    tile_d_q = product(
+        "bkhd,bkdgc->bkhgc", plan, jnp.swapaxes(k_tile, -1, -2), d_scores
+    )
     # [b, k, H, g, C] to [b, k, g, C, H].
-    gain = unread(jnp.moveaxis(turned, 2, -1) * plan.scale)
+    gain = unread(jnp.moveaxis(tile_d_q, 2, -1) * plan.scale)
     return add(d_q, gain, at_q.slices(0, 1, 2, G)), d_k, d_v, d_bias
 
 
 def _sinks(sinks: Array, lse: Array, delta: Array) -> Array:
-    """A sink takes its weight and gives no value."""
+    """The gradient of the sinks, which take weight and add no value."""
     own = sinks.reshape(1, *lse.shape[1:3], 1)
     weights = jnp.exp(own.astype(lse.dtype) - lse)
     return -(weights * delta).sum(axis=(0, 3)).reshape(-1).astype(sinks.dtype)
 
 
 def finite(x: Array) -> Array:
-    """inf and NaN as 0; a pair that sees them has NaN weights without that."""
+    """Replaces inf and NaN by 0; pairs that see them have NaN weights anyway."""
     return jnp.where(jnp.isfinite(x), x, 0)
 
 
 def as_q(x: Array) -> Array:
-    """[b, C] along the queries of [b, k, D, g, C]."""
+    """Broadcasts [b, C] along the queries of [b, k, D, g, C]."""
     return x[:, None, None, None, :]
 
 
 def as_k(x: Array) -> Array:
-    """[b, D] along the keys of [b, k, D, g, C]."""
+    """Broadcasts [b, D] along the keys of [b, k, D, g, C]."""
     return x[:, None, :, None, None]

@@ -1,4 +1,4 @@
-"""The bias of one tile, read or computed there, and its gradient, put back."""
+"""The bias of one tile, read or computed, and its gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,16 @@ from attn.kernels.blockwise.tiles import Block, Infos, add, positions, take
 from attn.positions import RelativeBias
 
 Bias = Array | RelativeBias
-"""[#B, #N, T, S], or computed from distances with leaves [N, ...]."""
+"""A bias [#B, #N, T, S], or one computed from distances, with leaves [N, ...]."""
 AddGradient = Callable[[Any, Array], Any]
-"""Adds the gradient of one tile [b, k, g, C, D] to the gradient of the whole bias."""
+"""A function that adds one tile's gradient [b, k, g, C, D] to that of the whole
+bias."""
 
 
 def bias_tile(
     plan: Plan, bias: Bias, G: int, rows: Block, columns: Block, infos: Infos
 ) -> tuple[Array, AddGradient]:
-    """The bias of a tile [#b, #k, #g, C, D], and how its gradient joins the others.
+    """Returns a tile's bias [#b, #k, #g, C, D], and a function to add its gradient.
 
     Args:
         G: query heads for each key/value head.
@@ -39,13 +40,13 @@ def bias_tile(
 
 
 def _grouped(x: Array, G: int) -> Array:
-    """[b, N, C, D] to [b, K, G, C, D]; [b, 1, C, D] to [b, 1, 1, C, D]."""
+    """Splits the heads: [b, N, C, D] to [b, K, G, C, D]; N = 1 to K = G = 1."""
     groups = (1, 1) if x.shape[1] == 1 else (x.shape[1] // G, G)
     return x.reshape(x.shape[0], *groups, *x.shape[2:])
 
 
 def _joined(x: Array) -> Array:
-    """[b, K, G, C, D] to [b, N, C, D]."""
+    """Merges the heads: [b, K, G, C, D] to [b, N, C, D]."""
     return x.reshape(x.shape[0], -1, *x.shape[3:])
 
 
@@ -76,5 +77,5 @@ def _computed(plan, bias, G, rows, columns, infos):
 
 
 def no_gradient(plan: Plan, bias: Bias) -> Any:
-    """Zeros to which `AddGradient` adds."""
+    """The zeros from which the gradient of a bias is accumulated."""
     return jax.tree.map(lambda x: jnp.zeros_like(x, plan.accumulator_dtype), bias)

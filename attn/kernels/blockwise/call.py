@@ -1,4 +1,4 @@
-"""The call: its plan, and its two passes bound into one differentiable function."""
+"""The call: makes the plan, and binds both passes into one differentiable function."""
 
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from attn.kernels.blockwise.plan import Plan, choose_heads, product_dtype
 from attn.kernels.blockwise.schedule import BlockSizes, choose_block_sizes, fit
 from attn.kernels.blockwise.tiles import Infos
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -25,26 +25,26 @@ def blockwise_attention(
     *,
     mask: Mask,
     scoring: Scoring = PLAIN,
-    q_info: TokenInfo = NOTHING_TOLD,
-    kv_info: TokenInfo = NOTHING_TOLD,
+    q_info: TokenInfo = NO_INFO,
+    kv_info: TokenInfo = NO_INFO,
     blocks: tuple[int, int] | None = None,
     whole: bool = False,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`dense_attention` of every head, in O(T + S) memory.
+    """Computes `dense_attention` of every head, in O(T + S) memory.
 
     The N / K query heads of a group share a key/value head, which is never copied. The
-    gradient of a bias [#B, #N, T, S] is computed only where it is asked for.
+    gradient of a bias [#B, #N, T, S] is computed only where it is required.
     A gradient can be differentiated again in both modes (`again`); forward mode of the
-    call itself has no tiles, and JAX refuses it.
+    call itself is not supported, and JAX raises.
 
     Args:
         q, k, v: K divides N.
-        mask, scoring, q_info, kv_info: as `dense_attention` takes them, of all heads and
-            sequences.
+        mask, scoring, q_info, kv_info: as `dense_attention` takes them, of all heads
+            and sequences.
         blocks: queries and keys a tile, at most T and S; chosen by the mask unless
             given.
         whole: works on all sequences and heads in each step, which arrays that are
-            divided over devices need. Otherwise on a few, in turn.
+            divided over devices need. Otherwise on a few at a time.
 
     Returns:
         The output, in the dtype of `v`, and the log-sum-exp of the scores, float32 (of
@@ -67,7 +67,7 @@ def make_plan(
     blocks: tuple[int, int] | None,
     whole: bool,
 ) -> Plan:
-    """All that is known of a call before any array, its block sizes chosen."""
+    """Makes the static plan of a call, and chooses its block sizes."""
     (B, T, N, H), (S, K) = q.shape, k.shape[1:3]
     has_positions = any(info.positions is not None for info in infos)
     if blocks is None:

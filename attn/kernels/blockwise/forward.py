@@ -1,4 +1,4 @@
-"""Forward: rows of tiles, with a running maximum and sum for each query."""
+"""The forward pass: online softmax over rows of tiles."""
 
 from functools import partial
 
@@ -31,7 +31,7 @@ def forward(
     sinks: Float[Array, "N"] | None,
     infos: Infos,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B K G T"]]:
-    """The output, in the dtype of `v`, and the log-sum-exp."""
+    """Computes the output, in the dtype of `v`, and the log-sum-exp."""
     B, K = q.shape[0], k.shape[2]
     G = q.shape[2] // K
 
@@ -60,7 +60,7 @@ def forward(
 
 
 def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry, first, masked: bool):  # fmt: skip
-    """One more tile: running maximum, sum of weights, weighted sum of values."""
+    """Adds one tile to the running maximum, sum of weights and sum of values."""
     columns = line.keys(plan, first, plan.forward.tile)
     top, total, out = carry
     k_tile, v_tile = (read(x, columns).astype(plan.operand_dtype) for x in (k, v))
@@ -87,7 +87,7 @@ def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry,
 
 
 def _finish(sums, sinks):
-    """Output and log-sum-exp of a row of tiles."""
+    """Computes the output and log-sum-exp of a finished row of tiles."""
     top, total, out = sums
     if sinks is not None:
         sinks = sinks.reshape(1, *top.shape[1:3], 1).astype(top.dtype)
@@ -101,18 +101,18 @@ def _finish(sums, sinks):
 
 
 def by_groups(x: Array, K: int) -> Array:
-    """[B, T, N] to [B, K, G, T]."""
+    """Splits the heads: [B, T, N] to [B, K, G, T]."""
     B, T, N = x.shape
     return jnp.moveaxis(x.reshape(B, T, K, N // K), 1, -1)
 
 
 def product(equation: str, plan: Plan, a: Array, b: Array) -> Array:
-    """A matrix product with sums in `plan.accumulator_dtype`."""
+    """Multiplies matrices, with sums in `plan.accumulator_dtype`."""
     return jnp.einsum(equation, a, b, preferred_element_type=plan.accumulator_dtype)
 
 
 def finish(plan: Plan, products: Array, bias: Array | None) -> Array:
-    """Scores of products of queries and keys: scaled, biased, capped."""
+    """Makes scores of q k products: scaled, biased, capped."""
     scores = products if plan.of_scores == 1.0 else products * plan.of_scores
     if bias is not None:
         scores = scores + bias
@@ -122,17 +122,17 @@ def finish(plan: Plan, products: Array, bias: Array | None) -> Array:
 
 
 def as_q(x: Array) -> Array:
-    """[b, C] along the queries of [b, k, g, C, D]."""
+    """Broadcasts [b, C] along the queries of [b, k, g, C, D]."""
     return x[:, None, None, :, None]
 
 
 def as_k(x: Array) -> Array:
-    """[b, D] along the keys of [b, k, g, C, D]."""
+    """Broadcasts [b, D] along the keys of [b, k, g, C, D]."""
     return x[:, None, None, None, :]
 
 
 def hide_infinite(v_tile: Array, seen: Array) -> tuple[Array, Array]:
-    """Values without inf and NaN, and which queries see one: 0 times inf is NaN."""
+    """Zeroes inf and NaN in values, and says which queries see one: 0 * inf is NaN."""
     bad = ~jnp.isfinite(v_tile)
     hit = seen & bad.any(axis=-1)[:, :, None, None, :]
     return jnp.where(bad, 0, v_tile), hit.any(axis=-1)

@@ -1,4 +1,4 @@
-"""What a blockwise call knows before any array."""
+"""The static plan of a blockwise call: all that is known before any array."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ SCORES_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class Plan:
-    """Hashable, so one trace serves every call of these shapes."""
+    """A static plan; hashable, so that one trace serves all calls of its shapes."""
 
     mask: Mask
     scale: float
@@ -21,41 +21,45 @@ class Plan:
     T: int
     S: int
     forward: BlockSizes
-    """Rows of tiles."""
+    """Block sizes of the forward pass, over rows of tiles."""
     backward: BlockSizes
-    """Columns of tiles."""
+    """Block sizes of the backward pass, over columns of tiles."""
     batch: int
-    """Sequences that a step works on."""
+    """Sequences a step."""
     heads: int
-    """Key/value heads that a step works on."""
+    """Key/value heads a step."""
     operand_dtype: str
-    """The dtype of the factors of every matrix product."""
+    """The dtype of the operands of every matrix product."""
     accumulator_dtype: str
     """The dtype of scores, softmax and sums."""
     has_token_info: bool
-    """Whether tokens have ids or positions known at run time: every tile is masked."""
+    """Whether tokens have ids or positions known at run time, so that every tile is
+    masked."""
     has_positions: bool
-    """Whether they have positions, so that the mask hides no tile for sure."""
+    """Whether tokens have positions, so that the mask rules out no tile in advance."""
 
     @property
     def of_queries(self) -> float:
-        """The part of the scale that queries take; scaling scores costs a pass over
-        them, and rounds nothing where factors are narrower than scores."""
+        """The part of the scale that queries are multiplied by.
+
+        Scaling the scores instead costs a pass over them, but rounds nothing where
+        operands are narrower than accumulators.
+        """
         return self.scale if self.operand_dtype == self.accumulator_dtype else 1.0
 
     @property
     def of_scores(self) -> float:
-        """The rest of the scale."""
+        """The rest of the scale, which scores are multiplied by."""
         return 1.0 if self.operand_dtype == self.accumulator_dtype else self.scale
 
     @property
     def rows(self) -> TileSchedule:
-        """The tiles of the forward pass."""
+        """The tile schedule of the forward pass."""
         return self._schedule(self.forward, of_rows=True)
 
     @property
     def columns(self) -> TileSchedule:
-        """The tiles of the backward pass."""
+        """The tile schedule of the backward pass."""
         return self._schedule(self.backward, of_rows=False)
 
     def _schedule(self, sizes: BlockSizes, of_rows: bool) -> TileSchedule:
@@ -66,7 +70,7 @@ class Plan:
 
 
 def choose_heads(B: int, K: int, scores: int) -> tuple[int, int]:
-    """Sequences and key/value heads a step, for `scores` of each key/value head."""
+    """The number of sequences and key/value heads a step, by `scores` of one head."""
     fits = max(1, SCORES_AT_ONCE // scores)
     heads = _largest_divisor(K, fits)
     return (_largest_divisor(B, fits // K) if heads == K else 1), heads
@@ -77,7 +81,7 @@ def _largest_divisor(n: int, most: int) -> int:
 
 
 def product_dtype(dtype: Any) -> str:
-    """The dtype in which to multiply arrays of `dtype`.
+    """The operand dtype in which arrays of `dtype` are multiplied.
 
     A CPU without bfloat16 instructions multiplies such numbers slower than float32,
     which holds them exactly.

@@ -1,4 +1,4 @@
-"""The reorderings of tokens by which a mask's pairs are cheapest to visit."""
+"""The choice of token reorderings under which a mask's pairs are cheapest to visit."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
@@ -26,22 +26,23 @@ from attn.masks import (
 from attn.masks.blocks import BlockSparse
 
 WORTH = 0.95
-"""The share of the cost of a mask as it is that reorderings may have, as estimates err."""
+"""The share of the mask's own cost below which reorderings are used; estimates err."""
 MOST_PIECES = 6
-"""Patterns of a union; more are not worth the time that it takes to weigh them."""
+"""The maximum number of patterns in a union; the search over more takes too long."""
 EACH_PART = 4 * LOAD
-"""The cost of a query in each: it is read, and its output written, read and merged."""
+"""The cost of a query in each part: it is read, and its output written, read,
+merged."""
 
 
 @lru_cache(maxsize=256)
 def choose_reorderings(mask: Mask, T: int, S: int) -> tuple[Reordering, ...]:
-    """Reorderings that share no pair and together are the mask; or the mask as it is."""
+    """Chooses disjoint reorderings whose union is the mask; or the mask as it is."""
     whole, parts = (Reordering(mask),), reorderings(mask, T, S)
     return parts if cost(parts, T, S) < WORTH * cost(whole, T, S) else whole
 
 
 def cost(parts: tuple[Reordering, ...], T: int, S: int) -> float:
-    """The cost of one head, in scores."""
+    """The cost of one head under these reorderings, in scores."""
     if len(parts) == 1:
         return _alone(parts[0], T, S)
     total = 0.0
@@ -52,12 +53,12 @@ def cost(parts: tuple[Reordering, ...], T: int, S: int) -> float:
 
 
 def _alone(part: Reordering, T: int, S: int) -> float:
-    """The cost of one of its groups, in scores."""
+    """The cost of one group of tokens of a reordering, in scores."""
     return cheapest(part.mask, *part.lengths(T, S), True)[0]
 
 
 def reorderings(mask: Mask, T: int, S: int) -> tuple[Reordering, ...]:
-    """One or two of each pattern of a union; each without those before."""
+    """Reorders each pattern of a union, without the pairs of those before it."""
     if num_unions(mask) > MOST_PIECES:
         return (Reordering(mask),)
     pieces = sorted(unions(mask), key=lambda piece: _folding(piece)[0] is not None)
@@ -67,18 +68,18 @@ def reorderings(mask: Mask, T: int, S: int) -> tuple[Reordering, ...]:
         found += _reordered(own, T, S)
     seen = [part for part in found if _shows(part, T, S)]
     seen.sort(key=lambda part: part.rows is not None)
-    # The first part holds all queries.
+    # The first part must have all queries.
     return tuple(seen) if seen and seen[0].rows is None else (Reordering(mask),)
 
 
 def _shows(part: Reordering, T: int, S: int) -> bool:
-    """Whether it shows anything; of a part that is not small, at a guess."""
+    """Whether a reordering shows any pair; estimated unless it is small."""
     lengths = part.lengths(T, S)
     return part.mask.count(*lengths) > 0 if part.rows else _alone(part, T, S) > 0
 
 
 def unions(mask: Mask) -> list[Mask]:
-    """Masks of which it is the union."""
+    """The masks of which it is the union."""
     if isinstance(mask, Or):
         return unions(mask.a) + unions(mask.b)
     if isinstance(mask, And):
@@ -87,19 +88,19 @@ def unions(mask: Mask) -> list[Mask]:
 
 
 def num_unions(mask: Mask) -> int:
-    """How many `unions` gives."""
+    """The number of masks that `unions` gives."""
     if isinstance(mask, Or):
         return num_unions(mask.a) + num_unions(mask.b)
     return num_unions(mask.a) * num_unions(mask.b) if isinstance(mask, And) else 1
 
 
 def conjuncts(mask: Mask) -> list[Mask]:
-    """Masks of which it is the intersection."""
+    """The masks of which it is the intersection."""
     return conjuncts(mask.a) + conjuncts(mask.b) if isinstance(mask, And) else [mask]
 
 
 def _folding(mask: Mask) -> tuple[Mask | None, Mask]:
-    """The pattern in it whose tokens lie better in another order, and the rest."""
+    """The conjunct that is cheaper in another order, and the others' intersection."""
     every = conjuncts(mask)
     for n, pattern in enumerate(every):
         if type(pattern) in FOLDS:
@@ -140,7 +141,7 @@ def in_strides(mask: Mask, stride: int) -> Mask | None:
 
 
 def _blocks(pattern: Fixed, rest: Mask, T: int, S: int) -> list[Reordering] | None:
-    """Each block, then the last keys of all blocks."""
+    """Reorders `Fixed`: each block by itself, then the last keys of all blocks."""
     size, columns = pattern.stride, pattern.columns
     last = (size - columns, size)
     if T == S and rest == Causal():
@@ -153,7 +154,7 @@ def _blocks(pattern: Fixed, rest: Mask, T: int, S: int) -> list[Reordering] | No
 
 
 def _global(pattern: Global, rest: Mask, T: int, S: int) -> list[Reordering] | None:
-    """The first keys, then the other keys of the first queries."""
+    """Reorders `Global`: the first keys, then the first queries on the other keys."""
     columns, first = _prefix(pattern, rest, T, S), pattern.num_tokens
     if columns is None or first >= T:
         return None
@@ -168,7 +169,7 @@ def _prefix(pattern: Any, rest: Mask, T: int, S: int) -> list[Reordering] | None
 
 
 def atoms(mask: Mask) -> list[Mask]:
-    """The patterns that it is made of."""
+    """The patterns that a mask is composed of."""
     match mask:
         case And(a, b) | Or(a, b):
             return atoms(a) + atoms(b)

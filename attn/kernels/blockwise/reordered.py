@@ -1,8 +1,9 @@
-"""Attention by reordering: tokens put in an order in which few tiles are visited.
+"""Attention over reordered tokens, an order in which few tiles are visited.
 
-A pattern whose keys lie far apart leaves no tile of the map empty. Every n-th token
-taken together, or the keys that stand out of each block, lie side by side. A mask comes
-as reorderings that share no pair, so their softmaxes merge by their log-sum-exps.
+A pattern whose keys are far apart leaves no tile of the map empty. In another order
+(every n-th token together, or the summary keys of all blocks) they are side by side. A
+mask is divided into disjoint reorderings, whose softmaxes are merged by their
+log-sum-exps.
 """
 
 from collections.abc import Sequence
@@ -16,28 +17,28 @@ from jaxtyping import Array, Float
 
 from attn.kernels.blockwise.call import blockwise_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NO_KEY, NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, NO_KEY, TokenInfo
 from attn.masks import Mask
 
 
 @dataclass(frozen=True)
 class Reordering:
-    """Some pairs of a map, their tokens in an order of their own."""
+    """A subset of a mask's pairs, and an order of the tokens for it."""
 
     mask: Mask
-    """What is seen of the tokens in this order."""
+    """The mask between the tokens in this order."""
     size: int = 1
     """Tokens of a block of the sequence."""
     order: Literal["sequence", "blocks", "strides"] = "sequence"
-    """Whether tokens stay as they are, or see their own block alone, or alone those that
-    are at the same position of every block."""
+    """The order of tokens: as they are, in groups of a block each, or in groups of the
+    tokens at the same offset in every block."""
     keep: tuple[int, int] | None = None
-    """First and end of the keys of each block that it is about; all unless given."""
+    """The slice of keys of each block that is included; all unless given."""
     rows: int | None = None
-    """First queries that it is about; all unless given."""
+    """The number of first queries that are included; all unless given."""
 
     def lengths(self, T: int, S: int) -> tuple[int, int]:
-        """Queries and keys of a group."""
+        """The numbers of queries and keys in a group."""
         T = T if self.rows is None else self.rows
         kept = self.keep[1] - self.keep[0] if self.keep else self.size
         blocks = -(-S // self.size)
@@ -48,19 +49,19 @@ class Reordering:
         return T, kept * blocks if self.keep else S
 
     def groups(self, T: int) -> int:
-        """How many groups of tokens that see each other."""
+        """The number of groups of tokens that see each other."""
         return {"sequence": 1, "blocks": -(-T // self.size), "strides": self.size}[
             self.order
         ]
 
     def queries(self, x: Array) -> Array:
-        """[B, T, ...] to [B groups, queries of a group, ...]."""
+        """Reorders queries: [B, T, ...] to [B groups, queries of a group, ...]."""
         if self.order == "sequence":
             return x if self.rows is None else x[:, : self.rows]
         return self._grouped(self._blocks(x, 0))
 
     def keys(self, x: Array, fill: int = 0) -> Array:
-        """[B, S, ...] likewise; `fill` in place of what the last block lacks."""
+        """Reorders keys [B, S, ...] in the same way; `fill` pads the last block."""
         if self.order == "sequence" and self.keep is None:
             return x
         x = self._blocks(x, fill)
@@ -71,7 +72,7 @@ class Reordering:
         )
 
     def back(self, x: Array, T: int, fill: int | float) -> Array:
-        """Undoes `queries`, to [B, T, ...]; `fill` where it is not about them."""
+        """Undoes `queries`, to [B, T, ...]; `fill` for queries that are not in it."""
         if self.order == "sequence":
             return x if self.rows is None else _longer(x, T, fill)
         x = x.reshape(-1, self.groups(T), *x.shape[1:])
@@ -79,7 +80,7 @@ class Reordering:
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :T]
 
     def _blocks(self, x: Array, fill: int) -> Array:
-        """[B, L, ...] to [B, blocks, size, ...]."""
+        """Splits [B, L, ...] into [B, blocks, size, ...]."""
         x = _longer(x, -(-x.shape[1] // self.size) * self.size, fill)
         return x.reshape(x.shape[0], -1, self.size, *x.shape[2:])
 
@@ -89,7 +90,7 @@ class Reordering:
 
 
 def _longer(x: Array, L: int, fill: int | float) -> Array:
-    """`x` [B, ...] with L tokens."""
+    """Pads `x` [B, ...] to L tokens."""
     more = ((0, 0), (0, L - x.shape[1]), *((0, 0) for _ in x.shape[2:]))
     return jnp.pad(x, more, constant_values=fill) if x.shape[1] < L else x
 
@@ -101,14 +102,14 @@ def reordered_attention(
     *,
     reorderings: Sequence[Reordering],
     scoring: Scoring = PLAIN,
-    q_info: TokenInfo = NOTHING_TOLD,
-    kv_info: TokenInfo = NOTHING_TOLD,
+    q_info: TokenInfo = NO_INFO,
+    kv_info: TokenInfo = NO_INFO,
     whole: bool = False,
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
-    """`blockwise_attention` over reorderings that share no pair.
+    """Runs `blockwise_attention` over disjoint reorderings, and merges the outputs.
 
-    The first of them holds all queries, and takes the sinks. A bias lies as the tokens
-    do, and positions are of tokens in their own order, so both are for a single one.
+    The first of them has all queries, and the sinks. A bias and positions are indexed
+    by the tokens in their own order, and so are not supported here.
     """
     (B, T), S = q.shape[:2], k.shape[1]
     q_ids, kv_ids = q_info.segment_ids, kv_info.ids(S)
@@ -133,7 +134,7 @@ def reordered_attention(
 
 
 def merge(found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Outputs and log-sum-exps over keys that are not shared, as over all of them.
+    """Merges outputs and log-sum-exps over disjoint sets of keys.
 
     Outputs come rounded to the dtype of the values, once a part.
     """
@@ -141,7 +142,7 @@ def merge(found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     for _, more in found[1:]:
         lse = jnp.logaddexp(lse, more)
     base = jnp.where(lse == -jnp.inf, 0.0, lse)
-    # An output of inf or NaN would reach by its weight what its query does not see.
+    # Through its weight, inf or NaN would reach gradients of keys that are not seen.
     good = [jnp.isfinite(x) for x, _ in found]
     shares = [jnp.exp(own - base)[..., None] for _, own in found]
     kept = [jnp.where(fine, x, 0) for fine, (x, _) in zip(good, found, strict=True)]

@@ -1,8 +1,8 @@
 """The tile schedule of a mask: which tiles are visited, line by line, and their size.
 
 A line is a row of tiles in the forward pass and a column in the backward pass. Tiles
-along a line lie on a grid or, where a mask shows each query one interval of keys, side
-by side from where the interval of the line begins.
+along a line are on a grid or, where a mask shows each query one interval of keys, side
+by side from the start of the line's interval.
 """
 
 from functools import lru_cache
@@ -14,42 +14,43 @@ from jaxtyping import Int32
 from attn.masks import Mask, Tile, mask_schedule
 
 BLOCKS = (512, 256, 128, 64)
-"""Tokens along one side of a tile on a grid."""
+"""Block sizes that are tried for tiles on a grid."""
 SPANS = (1024, 768, 512, 384, 256)
-"""Tokens of a tile along its line, off the grid."""
-# Costs in scores of a tile that is whole and large, fitted to times on two CPU cores.
+"""Block sizes that are tried along a line, off the grid."""
+# Costs in units of a score of a large unmasked tile, fitted to times on two CPU cores.
 LOAD = 32
-"""The cost of reading one token of a tile."""
+"""The cost of reading one token of a tile, in scores."""
 MASKED = 1.4
-"""The cost of a score that has to be masked."""
+"""The cost of a masked tile over that of one without a mask."""
 MOST_TILES = 2**16
-"""How many of the widest, beyond which no others are tried."""
+"""The number of tiles at the largest block sizes beyond which no others are tried."""
 ALONE, ALONE_BELOW = 1.6, 2**17
-"""The cost of a score of so few in a head's tile that XLA takes one core for them."""
+"""The cost of tiles that XLA runs on one core over that of others, and the scores of a
+head's tile below which it does."""
 
 
 class BlockSizes(NamedTuple):
-    """The sizes of the tiles of one pass."""
+    """The block sizes of one pass."""
 
     line: int
     """Tokens across a line."""
     tile: int
-    """Tokens of a tile, along the line."""
+    """Tokens of a tile along its line."""
     on_grid: bool = True
 
 
 class TileSchedule(NamedTuple):
-    """The tiles of a map as a list for each line."""
+    """The tiles to visit in each line (a row or column of tiles), as sorted lists."""
 
     lines: int
     pointers: dict[Tile, Int32[np.ndarray, "lines_and_end"]]
-    """Where the FULL and the PARTIAL tiles of each line begin in `first`."""
+    """The index in `first` where each line's FULL, and PARTIAL, tiles begin."""
     first: dict[Tile, Int32[np.ndarray, "tiles"]]
-    """First token of each tile along its line."""
+    """The first token of each tile along its line."""
 
     @property
     def tiles(self) -> int:
-        """All that are visited."""
+        """The number of tiles that are visited."""
         return sum(first.size for first in self.first.values())
 
 
@@ -57,7 +58,7 @@ class TileSchedule(NamedTuple):
 def tile_schedule(
     mask: Mask, T: int, S: int, sizes: BlockSizes, of_rows: bool
 ) -> TileSchedule | None:
-    """The tiles to visit; None off the grid where lines have no intervals."""
+    """Makes the tile schedule; None off the grid where lines have no intervals."""
     if sizes.on_grid:
         lengths = (sizes.line, sizes.tile) if of_rows else (sizes.tile, sizes.line)
         visited = mask_schedule(mask, T, S, *lengths)
@@ -77,13 +78,13 @@ def tile_schedule(
 
 
 def _sorted(mask, T, S, sizes, of_rows, line, first) -> TileSchedule:
-    """The schedule of tiles in order of lines, each looked at once more."""
+    """Makes the schedule of tiles that are sorted by line, with a verdict on each."""
     width, length = (T, S) if of_rows else (S, T)
     across = line * sizes.line, np.minimum((line + 1) * sizes.line, width)
     along = first, np.minimum(first + sizes.tile, length)
     kind = np.asarray(mask.tile(*across, *along) if of_rows else mask.tile(*along, *across))  # fmt: skip
     kind = np.broadcast_to(kind, line.shape)
-    # What is shorter is padded with other tokens, which must be masked.
+    # A shorter block is filled up with other tokens, which must be masked.
     whole = ((line + 1) * sizes.line <= width) & (first + sizes.tile <= length)
     kinds = {
         Tile.FULL: (kind == Tile.FULL) & whole,
@@ -102,7 +103,7 @@ def _sorted(mask, T, S, sizes, of_rows, line, first) -> TileSchedule:
 
 
 def _row_spans(mask: Mask, T: int, S: int, block: int):
-    """First key and end of the keys that each block of queries sees."""
+    """The first key, and the end of the keys, that each block of queries sees."""
     intervals = mask.row_interval(T, S)
     if intervals is None:
         return None
@@ -114,7 +115,7 @@ def _row_spans(mask: Mask, T: int, S: int, block: int):
 
 
 def _column_spans(mask: Mask, T: int, S: int, block: int):
-    """First query and end of the queries that see each block of keys."""
+    """The first query, and the end of the queries, that see each block of keys."""
     intervals = mask.row_interval(T, S)
     if intervals is None:
         return None
@@ -127,13 +128,13 @@ def _column_spans(mask: Mask, T: int, S: int, block: int):
 
 
 def choose_block_sizes(mask: Mask, T: int, S: int, of_rows: bool) -> BlockSizes:
-    """The block sizes for which visiting the mask's tiles costs least."""
+    """Chooses the block sizes at which a mask's tiles are cheapest to visit."""
     return cheapest(mask, T, S, of_rows)[1]
 
 
 @lru_cache(maxsize=256)
 def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSizes]:
-    """What visiting the mask's tiles costs at least, in scores, and by which sizes."""
+    """The least cost of visiting a mask's tiles, in scores, and its block sizes."""
     width, length = (T, S) if of_rows else (S, T)
 
     def cost(sizes: BlockSizes) -> float:
@@ -153,8 +154,8 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
     assert schedule is not None, "on a grid there always is one"
     whole = 2 * schedule.first[Tile.FULL].size >= schedule.tiles
     if whole or schedule.tiles > MOST_TILES:
-        # Where most tiles are whole, others hide little more; of very many, small ones
-        # would take longer to list than to be worth it.
+        # Where most tiles are whole, smaller ones hide little more; and where there are
+        # very many, smaller ones take too long to list.
         return cost(widest), widest
 
     choices = [BlockSizes(a, b) for a in BLOCKS for b in BLOCKS]
@@ -164,5 +165,5 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
 
 
 def fit(sizes: BlockSizes, width: int, length: int) -> BlockSizes:
-    """No larger than the map."""
+    """Limits block sizes to the size of the map."""
     return sizes._replace(line=min(sizes.line, width), tile=min(sizes.tile, length))

@@ -1,4 +1,4 @@
-"""One tile of the map: what it reads, what it may see, and where its results go."""
+"""Access to one tile: what it reads, which pairs are visible, where results go."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -14,28 +14,29 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import Tile
 
 AxisSlice = tuple[int, Array, int]
-"""An axis, where on it to begin, and how far to go."""
+"""An axis, the start on it, and the size."""
 Infos = tuple[TokenInfo, TokenInfo]
-"""Facts about queries and about keys [B, L]: positions, and segments with `NO_KEY` for
+"""Token info of queries and of keys [B, L]: positions, and segments with `NO_KEY` for
 padding."""
 
 
 class Block(NamedTuple):
-    """Some tokens of some heads of some sequences."""
+    """A block of tokens, for some heads of some sequences."""
 
     batch: tuple[Array, int]
-    """First sequence, and how many."""
+    """The first sequence, and the number of sequences."""
     tokens: tuple[Array, int]
-    """First token, and how many. The last block reaches back, so all are of one size."""
+    """The first token, and the number of tokens. The last block reaches back, so all
+    are of one size."""
     heads: tuple[Array, int]
-    """First key/value head, and how many."""
+    """The first key/value head, and the number of heads."""
     fresh: Array
-    """First token that no block before it holds."""
+    """The first token that no earlier block holds."""
 
     def slices(
         self, batch: int | None, tokens: int | None, heads: int | None, G: int = 1
     ) -> list[AxisSlice]:
-        """The block on these axes of an array; None where the array has none.
+        """The slices of the block on these axes of an array; None if it has none.
 
         Args:
             G: heads of the array for each key/value head.
@@ -47,7 +48,7 @@ class Block(NamedTuple):
 
     @property
     def index(self) -> Array:
-        """Index of each token [1, C]."""
+        """The index of each token, [1, C]."""
         start, size = self.tokens
         return (start + jnp.arange(size))[None]
 
@@ -61,7 +62,7 @@ class Line(NamedTuple):
 
     @classmethod
     def of(cls, plan: Plan, step: Array, lines: int, K: int) -> "Line":
-        """The line of a step.
+        """The line that a step computes.
 
         The last line comes first: it reaches back over tokens of the line before,
         which then writes them again.
@@ -72,11 +73,11 @@ class Line(NamedTuple):
         return cls(batch, head, index)
 
     def queries(self, plan: Plan, first: Array, size: int) -> Block:
-        """A block of queries of these sequences and heads."""
+        """The block of queries of these sequences and heads."""
         return self._block(plan, first, plan.T, size)
 
     def keys(self, plan: Plan, first: Array, size: int) -> Block:
-        """A block of keys of these sequences and heads."""
+        """The block of keys of these sequences and heads."""
         return self._block(plan, first, plan.S, size)
 
     def _block(self, plan: Plan, first: Array, length: int, size: int) -> Block:
@@ -86,18 +87,18 @@ class Line(NamedTuple):
 
 
 def take(x: Array, slices: Iterable[AxisSlice]) -> Array:
-    """These slices of `x`; an axis of size 1 is shared, and stays."""
+    """Slices `x`; an axis of size 1 is shared and is kept whole."""
     dtype = x.dtype
     x = _as_bits(x)
     for axis, start, size in slices:
-        # An axis that is wanted whole may lie over a mesh, and is not sliced.
+        # An axis that is read whole may be sharded, and is not sliced.
         if x.shape[axis] not in (1, size):
             x = lax.dynamic_slice_in_dim(x, start, size, axis)
     return _from_bits(x, dtype)
 
 
 def _as_bits(x: Array) -> Array:
-    """16-bit floats as integers: XLA's CPU compiler would hold them as float32."""
+    """Views 16-bit floats as integers; XLA's CPU compiler would store float32."""
     return lax.bitcast_convert_type(x, jnp.uint16) if _narrow(x.dtype) else x
 
 
@@ -110,7 +111,7 @@ def _narrow(dtype) -> bool:
 
 
 def put(x: Array, value: Array, slices: Iterable[AxisSlice]) -> Array:
-    """`x` with `value` in place of `take(x, slices)`."""
+    """Writes `value` in place of `take(x, slices)`."""
     starts = [jnp.int32(0)] * x.ndim
     for axis, start, _ in slices:
         if x.shape[axis] != value.shape[axis]:
@@ -120,20 +121,20 @@ def put(x: Array, value: Array, slices: Iterable[AxisSlice]) -> Array:
 
 
 def add(x: Array, value: Array, slices: list[AxisSlice]) -> Array:
-    """`x` with `value` added to `take(x, slices)`."""
+    """Adds `value` to `take(x, slices)`."""
     return put(x, take(x, slices) + value, slices)
 
 
 def read(x: Array, at: Block) -> Array:
-    """[B, S, K, H] to [b, k, C, H]: heads in front, as products want them."""
+    """Reads [B, S, K, H] as [b, k, C, H]: heads in front, as products need them."""
     return jnp.moveaxis(take(x, at.slices(0, 1, 2)), 1, -2)
 
 
 def read_groups(x: Array, at: Block, G: int) -> Array:
-    """[B, T, N, H] to [b, k, G, C, H].
+    """Reads [B, T, N, H] as [b, k, G, C, H].
 
-    Query heads are split in the tile: split in the whole array, which XLA may lay out
-    anew, they would cost a copy of it.
+    Query heads are split in the tile: in the whole array the split could cost a copy,
+    as XLA may choose another layout.
     """
     tile = take(x, at.slices(0, 1, 2, G))
     b, C, heads, H = tile.shape
@@ -141,7 +142,7 @@ def read_groups(x: Array, at: Block, G: int) -> Array:
 
 
 def unread(x: Array) -> Array:
-    """[b, k, C, H] to [b, C, k, H], and [b, k, G, C, H] to [b, C, k G, H]."""
+    """Moves heads back: [b, k, C, H] to [b, C, k, H]; a G axis is merged into k."""
     x = jnp.moveaxis(x, -2, 1)
     return x.reshape(*x.shape[:2], -1, x.shape[-1])
 
@@ -154,7 +155,7 @@ def visible(
     as_q: Callable[[Array], Array],
     as_k: Callable[[Array], Array],
 ) -> Array:
-    """Which pairs of a tile are seen; `as_q` and `as_k` lay [b, C] along the tile."""
+    """The visible pairs of a tile; `as_q` and `as_k` broadcast [b, C] along it."""
     q_info, kv_info = infos
     q_index, k_index = positions(q_info, rows), positions(kv_info, columns)
     seen = plan.mask.predicate(as_q(q_index), as_k(k_index))
@@ -169,7 +170,7 @@ def visible(
 
 
 def positions(info: TokenInfo, at: Block) -> Array:
-    """Where the tokens of a block stand, [b or 1, C]."""
+    """The positions of the tokens of a block, [b or 1, C]."""
     if info.positions is None:
         return at.index
     return take(info.positions, at.slices(0, 1, None))

@@ -15,7 +15,7 @@ from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean
 from attn.kernels.lowrank import linear_state
 from attn.kernels.lowrank.linear_state import fold, normalise, with_ones
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 CHUNK = 64
@@ -23,7 +23,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class FeatureAttention(Kernel):
-    """Base of the linear mechanisms; a subclass gives `features` and `rank`."""
+    """The base of the linear mechanisms; a subclass gives `features` and `rank`."""
 
     family = "lowrank"
     can: ClassVar[frozenset[str]] = frozenset(
@@ -32,22 +32,22 @@ class FeatureAttention(Kernel):
     )
     implementations = ("parallel", "recurrent", "chunked")
     forms: ClassVar[ModuleType] = linear_state
-    """What holds these three: `linear_state`, or `log_state` where `features` gives
-    logarithms."""
+    """The module with the three forms: `linear_state`, or `log_state` where `features`
+    returns logarithms."""
     hidden: ClassVar[float] = 0.0
-    """What `features` gives for a key that is padding."""
+    """The feature of padded keys."""
 
     def rank(self, H: int) -> int:
-        """Features of a head of width H, R."""
+        """The number of features of a head of width H, R."""
         raise NotImplementedError
 
     def features(
         self, q: Float[Array, "T H"], k: Float[Array, "S H"], weights: Weights
     ) -> tuple[Float[Array, "T R"], Float[Array, "S R"]]:
-        """phi(q) and phi(k), at least float32; no product of the two is negative.
+        """Computes phi(q) and phi(k), at least float32, with no negative products.
 
-        Their logarithms, where `forms` is `log_state`. Each row depends on its own token
-        alone, so that a step can make it.
+        They are logarithms where `forms` is `log_state`. Each row depends on its own
+        token alone, so that a decoding step can compute it.
         """
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class FeatureAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights | None = None,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
         form: Literal["parallel", "recurrent", "chunked"] = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""

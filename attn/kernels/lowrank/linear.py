@@ -10,10 +10,10 @@ from attn.kernels.lowrank.features import FeatureAttention
 
 @dataclass(frozen=True)
 class Linear(FeatureAttention):
-    """phi(x) = elu(x) + 1: Katharopoulos et al. 2020, equation 7.
+    """Linear attention with phi(x) = elu(x) + 1: Katharopoulos et al. 2020, equation 7.
 
     O(T H Hv) time; decoding keeps an H × (Hv + 1) state whatever the length. It is not
-    an approximation of softmax attention, and sharp look-ups are beyond it.
+    an approximation of softmax attention, and cannot do sharp look-ups.
     """
 
     name = "linear"

@@ -1,9 +1,9 @@
-"""Products of linear attention: row t is the sum of (phi_q[t] . phi_k[s]) values[s].
+"""Linear attention's sums: row t is the sum of (phi_q[t] . phi_k[s]) values[s].
 
 Three forms of one sum, over all s or over s <= t. `parallel` holds the T × S map,
 `recurrent` one R × U state that every token changes, and `chunked` one state for each
-chunk of tokens: what came before a chunk arrives in it, what lies in the chunk is
-scored directly, so neither a T × T map nor a scan over tokens exists.
+chunk of tokens: earlier tokens enter a chunk by its state, those of the chunk are
+scored directly, so there is neither a T × T map nor a scan over tokens.
 """
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from attn.kernels.chunks import in_chunks
 def fold(
     state: Float[Array, "R U"], phi_k: Float[Array, "R"], value: Float[Array, "U"]
 ) -> Float[Array, "R U"]:
-    """The state with one key more: Katharopoulos et al. 2020, equations 18 and 19."""
+    """Adds one key to the state: Katharopoulos et al. 2020, equations 18 and 19."""
     return state + phi_k[:, None] * value[None, :]
 
 
@@ -26,7 +26,7 @@ def parallel(
     values: Float[Array, "S U"],
     causal: bool,
 ) -> Float[Array, "T U"]:
-    """By the map. O(T S) time and memory."""
+    """Computes the sums from the whole map, in O(T S) time and memory."""
     scores = phi_q @ phi_k.T
     if causal:
         scores = jnp.where(jnp.tri(*scores.shape, dtype=bool), scores, 0.0)
@@ -39,7 +39,7 @@ def recurrent(
     values: Float[Array, "S U"],
     causal: bool,
 ) -> Float[Array, "T U"]:
-    """Token by token. Memory does not grow with T, but the gradient keeps every state."""
+    """Computes the sums token by token; the gradient keeps the state of every token."""
     empty = jnp.zeros((phi_k.shape[1], values.shape[1]), values.dtype)
 
     def step(state, token):
@@ -63,14 +63,14 @@ def chunked(
     causal: bool,
     size: int,
 ) -> Float[Array, "T U"]:
-    """Chunk by chunk, all at once; where every key is seen the sequence is one chunk."""
+    """Computes the sums of all chunks at once; in one product unless causal."""
     if not causal:
         return phi_q @ (phi_k.T @ values)
     T = phi_q.shape[0]
     C = min(size, T)
     phi_q, phi_k, values = (in_chunks(fit(x, T), C) for x in (phi_q, phi_k, values))
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)
-    # Shifted, since a sum less its last term would let large later keys round it.
+    # Shifted, since subtracting a large last term would leave its rounding error.
     before = jnp.pad(jnp.cumsum(states, axis=0)[:-1], ((1, 0), (0, 0), (0, 0)))
     scores = jnp.einsum("mcr,mdr->mcd", phi_q, phi_k)
     scores = jnp.where(jnp.tri(C, dtype=bool)[None], scores, 0.0)
@@ -80,22 +80,22 @@ def chunked(
 
 
 def fit(x: Float[Array, "S U"], T: int, fill: float = 0) -> Float[Array, "T U"]:
-    """The first T rows, and `fill` in those that lack.
+    """Truncates or pads to T rows, with `fill`.
 
-    Under a causal mask nobody sees the keys behind the last query.
+    Under a causal mask no query sees the keys after the last query.
     """
     more = ((0, max(T - x.shape[0], 0)), (0, 0))
     return jnp.pad(x[:T], more, constant_values=fill)
 
 
 def with_ones(v: Float[Array, "S Hv"]) -> Float[Array, "S U"]:
-    """Values, at least float32, and a column of ones that carries the normaliser."""
+    """Values, at least float32, with a column of ones that sums the normaliser."""
     acc = jnp.promote_types(v.dtype, jnp.float32)
     return jnp.concatenate([v.astype(acc), jnp.ones_like(v[:, :1], acc)], axis=1)
 
 
 def normalise(sums: Float[Array, "T U"]) -> Float[Array, "T Hv"]:
-    """All columns but the last over the last; 0 where that is 0."""
+    """Divides all columns but the last by the last; 0 where that is 0."""
     # Divided first by the total as a constant: the quotient is the same, and its
     # gradient has no 1 / total^2 to overflow where a query's features are small.
     sums = sums / lax.stop_gradient(jnp.where(sums[:, -1:] == 0, 1.0, sums[:, -1:]))

@@ -10,13 +10,15 @@ from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, matmul_flops
 from attn.kernels.dense import clean, dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
 @dataclass(frozen=True)
 class Linformer(Kernel):
-    """softmax(q (E k)^T / sqrt(H)) F v: Wang et al. 2020, section 4, equation 7.
+    """Attention to keys projected along the sequence: Wang et al. 2020, equation 7.
+
+        softmax(q (E k)^T / sqrt(H)) F v
 
     E and F are learned, `rank` × S for each head, so O(T rank) time and memory. They
     mix all positions, so it cannot be causal, and it is made for one longest sequence;
@@ -32,14 +34,14 @@ class Linformer(Kernel):
     within = ("rank",)
 
     rank: int = 32
-    """Rows that stand for all keys, R."""
+    """Projected keys, R."""
 
     @property
     def owns(self):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """E and F, each [R, S], normal with variance 1 / S."""
+        """Draws E and F, each [R, S], normal with variance 1 / S."""
         of_k, of_v = jax.random.split(key)
         shape = (self.rank, kv_len)
         return {
@@ -65,9 +67,9 @@ class Linformer(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]. S may be shorter than the sequence `init` was told of."""
+        """Attends: [T, Hv]. S may be shorter than the length given to `init`."""
         S, kv_len = k.shape[0], weights["E"].shape[1]
         if kv_len < S:
             raise UserError(

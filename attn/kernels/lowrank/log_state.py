@@ -1,12 +1,12 @@
-"""`linear_state` for positive features that are given by their logarithms.
+"""Sums as in `linear_state`, for positive features given by their logarithms.
 
-Row t is the sum of exp(log_q[t, r] + log_k[s, r]) values[s] over r and s, times a factor
-of its own that normalising cancels. Each sum over keys of one feature is kept relative
-to the largest of those keys, m_r, which moves to the query as exp(log_q + m_r): so no
-factor is above 1, the largest term of a row is 1, and what underflows is below the
-rounding of the row. Where all keys are seen m_r is over all keys. Under a causal mask
-no later key may enter it: it runs along the tokens (`recurrent`), or belongs to a block
-of keys that every query behind the block sees whole.
+Row t is the sum of exp(log_q[t, r] + log_k[s, r]) values[s] over r and s, times a
+factor of its own that normalising cancels. Each sum over keys of one feature is kept
+relative to the largest of those keys, m_r, which moves to the query as exp(log_q +
+m_r): so no factor is above 1, the largest term of a row is 1, and what underflows is
+below the rounding of the row. Where all keys are seen m_r is over all keys. Under a
+causal mask no later key may enter it: it runs along the tokens (`recurrent`), or
+belongs to a block of keys that every query behind the block sees whole.
 """
 
 import jax.numpy as jnp
@@ -17,18 +17,18 @@ from attn.kernels.lowrank import linear_state
 from attn.kernels.lowrank.linear_state import fit
 
 State = tuple[Float[Array, "R"], Float[Array, "R U"]]
-"""The largest logarithm of each feature so far, and sums relative to it."""
+"""The largest logarithm of each feature so far, and the sums relative to it."""
 
 
 def begin(R: int, U: int) -> State:
-    """The state before the first key, float32."""
+    """The state before the first key, in float32."""
     return jnp.full(R, jnp.finfo("float32").min, "float32"), jnp.zeros((R, U))
 
 
 def fold(
     state: State, log_k: Float[Array, "R"], value: Float[Array, "U"]
 ) -> tuple[Float[Array, "R"], Float[Array, "R U"]]:
-    """The state with one key more."""
+    """Adds one key to the state."""
     top, sums = state
     new = lax.stop_gradient(jnp.maximum(top, log_k))
     fade, share = jnp.exp(top - new)[:, None], jnp.exp(log_k - new)[:, None]
@@ -36,7 +36,7 @@ def fold(
 
 
 def unfold(state: State, log_q: Float[Array, "R"]) -> Float[Array, "U"]:
-    """The row of one query over the keys that the state holds."""
+    """Computes one query's row from the state."""
     top, sums = state
     return _over_largest(log_q + top) @ sums
 
@@ -47,7 +47,7 @@ def parallel(
     values: Float[Array, "S U"],
     causal: bool,
 ) -> Float[Array, "T U"]:
-    """By the map, or its blocks below the diagonal. O(T S) time and memory."""
+    """Computes the sums from the map, or its blocks below the diagonal, in O(T S)."""
     if not causal:
         return linear_state.parallel(*_all_seen(log_q, log_k), values, False)
     log_q, log_k, values = _fit_causal(log_q, log_k, values)
@@ -60,7 +60,7 @@ def recurrent(
     values: Float[Array, "S U"],
     causal: bool,
 ) -> Float[Array, "T U"]:
-    """Token by token. Memory does not grow with T, but the gradient keeps every state."""
+    """Computes the sums token by token; the gradient keeps the state of every token."""
     if not causal:
         return linear_state.recurrent(*_all_seen(log_q, log_k), values, False)
 
@@ -82,7 +82,7 @@ def chunked(
     causal: bool,
     size: int,
 ) -> Float[Array, "T U"]:
-    """Chunk by chunk; what came before a chunk arrives in one state."""
+    """Computes the sums chunk by chunk; earlier chunks arrive in one state."""
     if not causal:
         return linear_state.chunked(*_all_seen(log_q, log_k), values, False, size)
     log_q, log_k, values = _fit_causal(log_q, log_k, values)
@@ -100,7 +100,7 @@ def chunked(
 
 
 def _before(log_k, values):
-    """What came before each chunk: largest logarithms [M, 1, R], and sums [M, R, U]."""
+    """The state before each chunk: largest logarithms [M, 1, R], sums [M, R, U]."""
     own = _largest(log_k)
     sums = jnp.einsum("mcr,mcu->mru", jnp.exp(log_k - own), values)
     top = lax.cummax(own)
@@ -120,13 +120,13 @@ def _inside(
     log_k: Float[Array, "M C R"],
     values: Float[Array, "M C U"],
 ) -> Float[Array, "M C U"]:
-    """Sums over s <= t in each block: its second half on its first, then each half."""
+    """Sums over s <= t in each block, by halves: the second on the first, then each."""
     M, C, _ = log_k.shape
     if C == 1:
         return jnp.exp(log_q + log_k).sum(axis=2, keepdims=True) * values
     half, whole = (C + 1) // 2, ((0, 0), (0, C % 2), (0, 0))
-    # Blocks of halves, all first ones before all second: a reshape would have to say how
-    # a mesh divides what `vmap` puts before it.
+    # All first halves, then all second: a reshape would need the sharding of the axes
+    # that `vmap` adds.
     log_q, log_k, values = (
         jnp.concatenate(
             [x[:, :half], jnp.pad(x, whole, constant_values=fill)[:, half:]]
@@ -142,13 +142,13 @@ def _inside(
 
 
 def _all_seen(log_q, log_k):
-    """Features where every query sees every key."""
+    """Exponentiates the features stably, where every query sees every key."""
     top = _largest(log_k)
     return _over_largest(log_q + top), jnp.exp(log_k - top)
 
 
 def _fit_causal(log_q, log_k, values):
-    """T of each; each query over the largest of its products with keys it sees."""
+    """Fits all to T rows; shifts queries by their largest product with visible keys."""
     T = log_q.shape[0]
     log_k, values = fit(log_k, T, -jnp.inf), fit(values, T)
     seen = jnp.maximum(lax.cummax(lax.stop_gradient(log_k)), _lowest(log_k))
@@ -157,7 +157,7 @@ def _fit_causal(log_q, log_k, values):
 
 
 def _largest(log_k: Float[Array, "*M C R"]) -> Float[Array, "*M 1 R"]:
-    """Of each feature over the keys; finite where all of them are padding."""
+    """The maximum of each feature over the keys; finite if all keys are padding."""
     largest = log_k.max(axis=-2, keepdims=True, initial=_lowest(log_k))
     return lax.stop_gradient(largest)
 

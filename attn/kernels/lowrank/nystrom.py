@@ -1,4 +1,4 @@
-"""Nystromformer: the map of softmax from landmarks."""
+"""Nystromformer: the softmax map approximated from landmarks."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,14 +11,16 @@ from jaxtyping import Array, Float, Int
 from attn.kernels.base import Kernel, matmul_flops, wide
 from attn.kernels.dense import clean, dense_attention
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
 @dataclass(frozen=True)
 class Nystrom(Kernel):
-    """F A^+ (B v) with F = softmax(q k~^T s), A = softmax(q~ k~^T s) and
-    B = softmax(q~ k^T s), s = 1 / sqrt(H): Xiong et al. 2021, Nystromformer, section 3.
+    """The Nystrom approximation F A^+ (B v) of softmax attention from landmarks.
+
+    F = softmax(q k~^T s), A = softmax(q~ k~^T s) and B = softmax(q~ k^T s) with
+    s = 1 / sqrt(H): Xiong et al. 2021, Nystromformer, section 3.
 
     q~ and k~ are L landmarks, means of L consecutive segments of real tokens, as equal
     as can be. O((T + S) L) time and memory, and O(L^3) for the pseudo-inverse, which is
@@ -26,9 +28,10 @@ class Nystrom(Kernel):
     what the landmarks miss. Landmarks average over the whole sequence, so it cannot be
     causal; rows of the map sum to 1 only when the iteration has converged.
 
-    A mask of the keys tells padding among the queries too where T = S, which is taken
-    for self-attention: such queries are in no landmark. Where T != S all queries count.
-    Segments without tokens, on sequences shorter than L, take no part in F, A or B.
+    A mask of the keys is taken as the padding of the queries too where T = S, which is
+    taken for self-attention: such queries are in no landmark. Where T != S all queries
+    count. Segments without tokens, on sequences shorter than L, take no part in F, A or
+    B.
 
     The paper adds a depthwise convolution of the values to the output; here that is the
     layer `short_conv`. The first guess has the norms of each A, as in its equation; its
@@ -44,9 +47,9 @@ class Nystrom(Kernel):
     within = ("num_landmarks",)
 
     num_landmarks: int = 32
-    """Means that stand for all queries, and for all keys, L."""
+    """Landmarks (means) of the queries, and of the keys, L."""
     iterations: int = 6
-    """Steps to the pseudo-inverse of A."""
+    """Iterations for the pseudo-inverse of A."""
 
     def flops(self, T, S, H, Hv, mask):
         L = self.num_landmarks
@@ -65,7 +68,7 @@ class Nystrom(Kernel):
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; without real keys it is 0."""
         dtype, L, kv_ids = v.dtype, self.num_landmarks, kv_info.ids(len(k))
@@ -90,10 +93,10 @@ precise = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 def landmarks(
     x: Float[Array, "T H"], ids: Int[Array, "T"] | None, L: int
 ) -> tuple[Float[Array, "L H"], Int[Array, "L"]]:
-    """Means of L segments of the real tokens, and -1 for each that is empty, else 0.
+    """Means of L segments of the real tokens; and ids, -1 for an empty segment, else 0.
 
     Of n real tokens the r-th is in segment floor(r L / n): by rank among the real ones,
-    so padding moves nobody.
+    so padding moves no token.
     """
     real = jnp.full(len(x), True) if ids is None else ids >= 0
     rank = jnp.cumsum(real) - 1
@@ -105,14 +108,14 @@ def landmarks(
 
 
 def pseudo_inverse(A: Float[Array, "L L"], iterations: int) -> Float[Array, "L L"]:
-    """A^+ by Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4: section 3, Nystromformer.
+    """Iterates Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4 to A^+ (section 3).
 
-    Z starts as A^T / (||A||_1 ||A||_inf). Where A Z is off the identity by a small e, it
-    is by about 3/4 e^3 after a step. Before that, what Z knows of a singular value s
+    Z starts as A^T / (||A||_1 ||A||_inf). Where A Z is off the identity by a small e,
+    it is by about 3/4 e^3 after a step. Before that, what Z knows of a singular value s
     grows 13/4-fold a step from s^2 / (||A||_1 ||A||_inf): few iterations leave out the
     small ones, which is a mild error of F A^+ B, as they are small in F and B as well.
-    So do roundings grow in what A lacks: more iterations are no better where A is
-    singular. Rows and columns of zeros stay zeros.
+    Rounding errors grow likewise in the null space of A: more iterations are no better
+    where A is singular. Rows and columns of zeros stay zeros.
     """
     I = jnp.eye(len(A), dtype=A.dtype)  # noqa: E741
     size = jnp.abs(A)

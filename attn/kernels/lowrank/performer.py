@@ -15,7 +15,7 @@ from attn.kernels.lowrank.linear_state import normalise, with_ones
 
 @dataclass(frozen=True)
 class Performer(FeatureAttention):
-    """FAVOR+: Choromanski et al. 2021, section 2.3, lemma 1, and 2.4 (orthogonality).
+    """Random-feature attention (FAVOR+): Choromanski et al. 2021, sections 2.3, 2.4.
 
     phi(x)_r = exp(w_r . x' - |x'|^2 / 2) with x' = x / H^(1/4) and w_r normal, so the
     expectation of phi(q) . phi(k) is exp(q . k / sqrt(H)). O(T R Hv) time; an unbiased
@@ -23,9 +23,9 @@ class Performer(FeatureAttention):
 
     Features are kept as logarithms, and sums relative to the largest key that they hold
     (`log_state`), so queries and keys may have any size. The authors' code divides keys
-    by their largest feature over the whole sequence, which a causal output must not see,
-    and adds 1e-6 to every feature, so that weights which underflow become uniform; here
-    nothing is added, and the weights are those of lemma 1.
+    by their largest feature over the whole sequence, which a causal output must not
+    see, and adds 1e-6 to every feature, so that weights which underflow become uniform;
+    here nothing is added, and the weights are those of lemma 1.
     """
 
     name = "performer"
@@ -41,11 +41,11 @@ class Performer(FeatureAttention):
         return "features"
 
     def init(self, key, *, head_dim, kv_len):
-        """Blocks of orthogonal directions, with the lengths of normal vectors."""
+        """Draws blocks of orthogonal directions, with the lengths of normal vectors."""
         H, R = head_dim, self.num_features
-        turn, stretch = jax.random.split(key)
-        blocks = jax.random.orthogonal(turn, H, shape=(-(-R // H),))
-        lengths = jnp.linalg.norm(jax.random.normal(stretch, (R, H)), axis=1)
+        directions, norms = jax.random.split(key)
+        blocks = jax.random.orthogonal(directions, H, shape=(-(-R // H),))
+        lengths = jnp.linalg.norm(jax.random.normal(norms, (R, H)), axis=1)
         return {"directions": blocks.reshape(-1, H)[:R] * lengths[:, None]}
 
     def rank(self, H):
@@ -67,7 +67,7 @@ class Performer(FeatureAttention):
         return state, normalise(sums[None])[0].astype(v.dtype)
 
     def features(self, q, k, weights):
-        """The logarithms of phi(q), up to a term of each query that cancels, and phi(k)."""
+        """The logarithms of phi(q), up to a term that cancels, and of phi(k)."""
         w = wide(weights["directions"])
         q, k = (wide(x) * x.shape[-1] ** -0.25 for x in (q, k))
         return q @ w.T, k @ w.T - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)

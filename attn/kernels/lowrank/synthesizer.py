@@ -1,4 +1,4 @@
-"""Synthesizer: attention maps that no query and key are compared for."""
+"""Synthesizer: attention maps without products of queries and keys."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,13 +16,14 @@ KINDS = ("dense", "random")
 
 @dataclass(frozen=True)
 class Synthesizer(Composed):
-    """softmax(scores) v with learned scores: Tay et al. 2020, section 3.
+    """Attention with learned scores, softmax(scores) v: Tay et al. 2020, section 3.
 
-    "dense" has scores relu(q W1) W2: a token tells by itself where to look. "random",
+    "dense" has scores relu(q W1) W2: each token alone decides where it looks. "random",
     the paper's factorised one, has R1^T R2: the same map for every sequence. Both are
-    softmax attention with queries and keys of width `rank` and one learned key a position,
-    so time is O(T S) and memory as softmax's. It is made for one longest sequence, of which
-    a shorter one takes the first positions, and for as many queries as keys.
+    softmax attention with queries and keys of width `rank` and one learned key a
+    position, so time is O(T S) and memory as softmax's. It is made for one longest
+    sequence, of which a shorter one takes the first positions, and for as many queries
+    as keys.
 
     The paper's dense map has biases, and a hidden layer as wide as the model that reads
     the layer's input; this one has none, and reads the head's query.
@@ -57,7 +58,7 @@ class Synthesizer(Composed):
         super().__post_init__()
 
     def init(self, key, *, head_dim, kv_len):
-        """W1 [H, R] and W2 [R, S], or R1 and R2 [R, S]: scores of variance 1."""
+        """Draws W1 [H, R] and W2 [R, S], or R1 and R2 [R, S]: scores of variance 1."""
         of_q, of_k = jax.random.split(key)
         R, S = self.rank, kv_len
         if self.kind == "random":
@@ -89,7 +90,7 @@ class Synthesizer(Composed):
         weights: Weights,
         scale: float | None,
     ) -> Float[Array, "B T N Hv"]:
-        """Attends. T may be shorter than the sequence `init` was told of."""
+        """Attends. T may be shorter than the length given to `init`."""
         T = q.shape[1]
         kv_len = weights["R2" if self.kind == "random" else "W2"].shape[-1]
         if kv_len < T:
@@ -103,7 +104,7 @@ class Synthesizer(Composed):
     def factors(
         self, q: Float[Array, "B T N H"], weights: Weights
     ) -> tuple[Float[Array, "#B T N R"], Float[Array, "1 T N R"]]:
-        """What stands for queries and for keys."""
+        """The two factors of the scores, in place of queries and keys."""
         T = q.shape[1]
 
         def of_positions(name: str) -> Float[Array, "1 T N R"]:

@@ -1,1 +1,1 @@
-"""Mechanisms that keep a state of fixed size and meet the sequence token by token."""
+"""Recurrent mechanisms, whose state has a fixed size."""

@@ -1,12 +1,12 @@
-"""A state that fades and takes one outer product a token.
+"""The base of recurrences whose state decays and gains one outer product a token.
 
     S_t = a_t S_{t-1} + k_t u_t^T,    o_t = q_t S_t,    S of size H × Hv,
 
-where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in three
-forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk meets what came
-before it as one state, and its own tokens directly: Sun et al. 2023, equations 5-7, are
-the forms of this without a correction; with one they are Yang, Kautz, Hatamizadeh 2024,
-section 3.3.
+where what is written, u_t, is v_t or corrects v_t by what S holds. Written once in
+three forms; a mechanism is its `tokens`, its `write` and its `writes`. A chunk reads
+what came before it from one state, and its own tokens directly: Sun et al. 2023,
+equations 5-7, are the forms of this without a correction; with one they are Yang,
+Kautz, Hatamizadeh 2024, section 3.3.
 """
 
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from jaxtyping import Array, Bool, Float
 from attn.kernels.base import Kernel, Weights
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
 
 
 class Tokens(NamedTuple):
-    """A sequence as the recurrence reads it, in float32 at least; also one token of it."""
+    """The inputs of the recurrence, at least float32: of a sequence, or one token."""
 
     q: Float[Array, "*T H"]
     k: Float[Array, "*T H"]
     v: Float[Array, "*T Hv"]
     log_keep: Float[Array, "*T"]
-    """log a_t, never above 0."""
+    """log a_t, at most 0."""
     beta: Float[Array, "*T"]
-    """How much of the write is done; 0 at padding."""
+    """The strength of the write; 0 at padding."""
 
 
 @dataclass(frozen=True)
 class FadingState(Kernel):
-    """Base of the mechanisms here. Its padding lies wherever `kv_info` tells it."""
+    """The base of mechanisms with a decaying state; padding may lie anywhere."""
 
     family = "recurrent"
     can: ClassVar[frozenset[str]] = frozenset(
@@ -49,7 +49,7 @@ class FadingState(Kernel):
     implementations = ("parallel", "recurrent", "chunked")
     head_norm = True
     steady: ClassVar[bool] = False
-    """Whether a_t is the same for every token, so all chunks fade alike."""
+    """Whether a_t is the same for every token, so that all chunks decay alike."""
 
     def tokens(
         self,
@@ -59,17 +59,17 @@ class FadingState(Kernel):
         weights: Weights,
         real: Bool[Array, "T"],
     ) -> Tokens:
-        """What the recurrence reads of these float arrays, 0 at padded keys."""
+        """Computes the inputs of the recurrence from float arrays, 0 at padded keys."""
         raise NotImplementedError
 
     def write(self, x: Tokens, state: Float[Array, "H Hv"]) -> Float[Array, "Hv"]:
-        """u of one token, which finds this state, faded already."""
+        """Computes u of one token from the state, which has decayed already."""
         raise NotImplementedError
 
     def writes(
         self, x: Tokens, fade: Float[Array, "#M C C"], left: Float[Array, "#M C 1"]
     ) -> tuple[Float[Array, "M C Hv"], Float[Array, "M C H"] | None]:
-        """U and W of chunks, where u is U - W S if a chunk finds the state S.
+        """Computes U and W of chunks: u is U - W S where S is the state before a chunk.
 
         Args:
             fade: what is left of token s when token t is read, 0 for t < s.
@@ -98,7 +98,7 @@ class FadingState(Kernel):
         *,
         mask: Mask,
         weights: Weights | None = None,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
         form: str = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
@@ -121,31 +121,31 @@ class FadingState(Kernel):
     def _advance(
         self, state: Float[Array, "H Hv"], x: Tokens
     ) -> tuple[Float[Array, "H Hv"], Float[Array, "Hv"]]:
-        """The state after one token, and what the token reads of it."""
+        """Advances the state by one token, and reads it."""
         state = jnp.exp(x.log_keep) * state
         state = state + jnp.outer(x.k, self.write(x, state))
         return state, x.q @ state
 
     def _inside(self, x: Tokens) -> Float[Array, "M C Hv"]:
-        """What the tokens of each chunk read of one another."""
+        """The part of the output that comes from tokens of the same chunk."""
         fade, left = self._fading(x)
         return _scores(x, fade) @ self.writes(x, fade, left)[0]
 
     def _chunked(self, x: Tokens) -> Float[Array, "T Hv"]:
-        """All chunks at once, but for the states between them."""
+        """Computes all chunks at once, except for the states between them."""
         T = len(x.q)
         C = min(CHUNK, T)
-        # What the last chunk lacks is 0, and so changes nothing.
+        # The last chunk is padded with zeros, which change nothing.
         x = jax.tree.map(lambda y: in_chunks(y, C), x)
         fade, left = self._fading(x)
         own, found = self.writes(x, fade, left)
-        # What of each token reaches the end of its chunk.
+        # The part of each key that is left at the end of its chunk.
         sent = x.k * fade[:, -1, :, None]
         added = jnp.einsum("mch,mcv->mhv", sent, own)
         kept = left[:, -1:]
         if found is not None:
-            turned = jnp.einsum("mch,mcg->mhg", sent, found)
-            kept = kept * jnp.eye(turned.shape[1], dtype=turned.dtype)[None] - turned
+            erased = jnp.einsum("mch,mcg->mhg", sent, found)
+            kept = kept * jnp.eye(erased.shape[1], dtype=erased.dtype)[None] - erased
         before = states(kept, added)
         if found is not None:
             own = own - found @ before
@@ -155,11 +155,11 @@ class FadingState(Kernel):
     def _fading(
         self, x: Tokens
     ) -> tuple[Float[Array, "#M C C"], Float[Array, "#M C 1"]]:
-        """What is left of each token, and of the state before, as each one is read."""
+        """The decay from each token, and from the earlier state, to each token."""
         since = jnp.cumsum(x.log_keep[:1] if self.steady else x.log_keep, axis=1)
         gone = since[:, :, None] - since[:, None, :]
         seen = jnp.tri(since.shape[1], dtype=bool)[None]
-        # Masked first: of a later token it would be exp of something above 0.
+        # Masked before exp, whose argument is above 0 for later tokens.
         fade = jnp.exp(jnp.where(seen, gone, -jnp.inf))
         return fade, jnp.exp(since)[..., None]
 
@@ -171,7 +171,7 @@ def _scores(x: Tokens, fade: Float[Array, "#M C C"]) -> Float[Array, "M C C"]:
 def states(
     kept: Float[Array, "#M ..."], added: Float[Array, "M H Hv"]
 ) -> Float[Array, "M H Hv"]:
-    """The state that each chunk finds: S_{m+1} = kept_m S_m + added_m, from 0.
+    """The state before each chunk: S_{m+1} = kept_m S_m + added_m, from 0.
 
     Args:
         kept: a number, [#M, 1, 1], or a matrix, [M, H, H].

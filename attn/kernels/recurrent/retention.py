@@ -1,4 +1,4 @@
-"""Retention: linear attention that forgets at a fixed pace."""
+"""Retention: linear attention with a fixed rate of decay."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,23 @@ from attn.kernels.recurrent.base import FadingState
 
 @dataclass(frozen=True)
 class Retention(FadingState):
-    """o_n = sum over m <= n of gamma^(n - m) (q_n . k_m / sqrt(H)) v_m.
+    """Retention: linear attention with exponential decay.
+
+        o_n = sum over m <= n of gamma^(n - m) (q_n . k_m / sqrt(H)) v_m
 
     Sun et al. 2023 (RetNet), section 2.1: equation 5 is `parallel`, 6 `recurrent` and 7
-    `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv)) time
-    in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to decode.
+    `chunked`. gamma is a head's own and fixed: equation 8. O(T (C (H + Hv) + H Hv))
+    time in chunks of C tokens, O(T (C + H + H Hv / C)) memory; an H × Hv state to
+    decode.
 
-    It forgets by distance alone, whatever the sequence says, and a padded key takes its
-    place: it adds nothing, and what came before it is one step older.
+    It decays by distance alone, whatever the sequence holds, and a padded key counts as
+    a position: it adds nothing, and what came before it decays by one step more.
 
-    The paper's xPos at a scalar gamma is a rotation of queries and keys, which the layer
-    does (`positions="rotary"`). Its norm of each head's output is the layer's too, and
-    makes the paper's scalings of the scores (section 2.2) cancel, so that of them
-    1 / sqrt(H) alone is here. The gate swish(x W) of equation 8 is no part of a head's
-    attention, and not here.
+    The paper's xPos at a scalar gamma is a rotation of queries and keys, which the
+    layer does (`positions="rotary"`). Its norm of each head's output is the layer's
+    too, and makes the paper's scalings of the scores (section 2.2) cancel, so that of
+    them 1 / sqrt(H) alone is here. The gate swish(x W) of equation 8 is no part of a
+    head's attention, and not here.
     """
 
     name = "retention"
@@ -37,12 +40,12 @@ class Retention(FadingState):
         return "features"
 
     def init(self, key, *, head_dim, kv_len):
-        """The pace of the first head: see `init_heads`."""
+        """The decay of the first head: see `init_heads`."""
         heads = self.init_heads(key, 1, head_dim=head_dim, kv_len=kv_len)
         return {name: leaf[0] for name, leaf in heads.items()}
 
     def init_heads(self, key, num_heads, *, head_dim, kv_len):
-        """gamma = 1 - 2^(-5 - n) of head n, as a logit, so that any number is a pace."""
+        """Sets gamma = 1 - 2^(-5 - n) for head n, as a logit: any number is a rate."""
         n = 5.0 + jnp.arange(num_heads)
         return {"decay": n * jnp.log(2.0) + jnp.log1p(-(2.0**-n))}
 

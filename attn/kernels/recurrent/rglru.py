@@ -1,4 +1,4 @@
-"""RG-LRU: a gated linear recurrence in which no channel meets another."""
+"""RG-LRU: a gated linear recurrence that does not mix channels."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,32 +11,34 @@ from jaxtyping import Array, Float
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, wide
 from attn.kernels.dense import clean
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 POWER = 8.0
-"""c of the paper, which it sets to 8."""
+"""The constant c of the paper, 8."""
 SLOWEST, FASTEST = 0.999, 0.9
-"""Between these a^c is drawn: a channel starts by keeping so much at r = 1."""
+"""The range from which a^c is drawn, the initial decay of a channel at r = 1."""
 GATES = 13
-"""Multiplications, additions and the like that both gates and the root take a number."""
+"""Elementwise FLOPs of both gates and the root, a number."""
 
 
 @dataclass(frozen=True)
 class RGLRU(Kernel):
-    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t: De et al. 2024 (Griffin), 2.4.
+    """The real-gated linear recurrent unit: De et al. 2024 (Griffin), section 2.4.
+
+        h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t
 
     Equations 1 to 4, channel by channel, with a_t = a^(c r_t), a = sigmoid(Lambda) and
-    gates r_t and i_t that are sigmoids: q is what goes into the gate of the recurrence,
-    k what goes into that of the input, and v is x. O(T H) time, no matmul, and decoding
-    keeps H numbers. Each channel forgets at its own pace, so there is no one map, and
-    heads are no more than a way to divide channels.
+    gates r_t and i_t that are sigmoids: q is the argument of the recurrence gate, k
+    that of the input gate, and v is x. O(T H) time, no matmul, and decoding keeps H
+    numbers. Each channel decays at its own rate, so there is no one map, and heads only
+    divide the channels.
 
     The paper makes both gates from x itself, by block-diagonal maps with biases; ours
     are linear maps of what the layer is given, like x, and have no bias. What surrounds
-    it there, a convolution before and a branch of GeLU that multiplies the output, is
-    the business of a block, and is not here. The authors' code (recurrentgemma) puts 1
-    in place of the root at position 0 of a sequence, whose gated input then enters whole;
+    it there, a convolution before and a branch of GeLU that multiplies the output,
+    belongs to a block, and is not here. The authors' code (recurrentgemma) puts 1 in
+    place of the root at position 0 of a sequence, whose gated input then enters whole;
     ours has the root of equation 4 at every position.
     """
 
@@ -44,8 +46,8 @@ class RGLRU(Kernel):
     family = "recurrent"
     can: ClassVar[frozenset[str]] = frozenset({"causal", "key_padding", "decoding"})
     implementations = ("parallel", "recurrent")
-    """A scan over pairs of tokens, O(log T) deep; or one token after another, which
-    does and holds less, and is the faster one where nothing is idle."""
+    """An associative scan, O(log T) deep; or one token after another, with fewer FLOPs
+    and less memory, which is faster where no core is idle."""
     rotates = False
 
     @property
@@ -53,7 +55,7 @@ class RGLRU(Kernel):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """Lambda [H], such that a^c is uniform (section 2.4)."""
+        """Draws Lambda [H] such that a^c is uniform (section 2.4)."""
         u = jax.random.uniform(key, (head_dim,), minval=FASTEST, maxval=SLOWEST)
         log_a = jnp.log(u) / POWER
         return {"Lambda": log_a - jnp.log(-jnp.expm1(log_a))}
@@ -69,7 +71,7 @@ class RGLRU(Kernel):
             )
 
     def flops(self, T, S, H, Hv, mask):
-        """Elementwise, for there is no matmul, token after token."""
+        """Elementwise FLOPs, since there is no matmul."""
         return float((GATES + 2) * T * H)
 
     def state_size(self, S, H, Hv):
@@ -91,10 +93,10 @@ class RGLRU(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
         form: Literal["parallel", "recurrent"] = "parallel",
     ) -> Float[Array, "T H"]:
-        """The states [T, H]: 0 before the first token, as they were at padding."""
+        """Computes the states [T, H]: 0 before the first token, kept at padding."""
         kv_ids = kv_info.ids(len(k))
         q, k, v = (clean(x, kv_ids) for x in (q, k, v))
         kept, added = recurrence(q, k, v, weights["Lambda"])
@@ -110,11 +112,11 @@ def recurrence(
     v: Float[Array, "*T H"],
     Lambda: Float[Array, "H"],
 ) -> tuple[Float[Array, "*T H"], Float[Array, "*T H"]]:
-    """What a token keeps of the state, a_t, and what it adds to it; at least float32."""
+    """The decay a_t of the state, and the input that is added; at least float32."""
     q, k, v, Lambda = (wide(x) for x in (q, k, v, Lambda))
     slowest = -POWER * jax.nn.softplus(-Lambda)
     log_a = jnp.broadcast_to(slowest, q.shape) * jax.nn.sigmoid(q)
-    # The root has no slope at 0, where a gate is shut so far that a_t is 1.
+    # The root is not differentiable at 0, where a gate is so small that a_t is 1.
     left = -jnp.expm1(2 * log_a)
     some = left > 0
     root = jnp.where(some, jnp.sqrt(jnp.where(some, left, 1.0)), 0.0)
@@ -124,7 +126,7 @@ def recurrence(
 def by_pairs(
     kept: Float[Array, "T H"], added: Float[Array, "T H"]
 ) -> Float[Array, "T H"]:
-    """h_t = kept_t h_{t-1} + added_t, in O(log T) steps."""
+    """Computes h_t = kept_t h_{t-1} + added_t in O(log T) steps (associative scan)."""
 
     def then(first, second):
         (a, x), (b, y) = first, second
@@ -136,7 +138,7 @@ def by_pairs(
 def by_tokens(
     kept: Float[Array, "T H"], added: Float[Array, "T H"]
 ) -> Float[Array, "T H"]:
-    """h_t = kept_t h_{t-1} + added_t, in T steps."""
+    """Computes h_t = kept_t h_{t-1} + added_t in T steps."""
 
     def one(state, token):
         state = token[0] * state + token[1]

@@ -1,4 +1,4 @@
-"""Many small triangular systems at once, by matrix products."""
+"""Batches of small triangular systems, solved by matrix products."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 def solve_unit_lower(
     low: Float[Array, "M C C"], b: Float[Array, "M C U"]
 ) -> Float[Array, "M C U"]:
-    """x where x + low x = b; `low` is 0 on and above its diagonals.
+    """Solves x + low x = b; `low` is 0 on and above its diagonals.
 
     The products are those of `inverse_unit_lower`; jax's own triangular solve calls
     LAPACK a matrix at a time on CPU (hundreds of times slower for chunks of 64), and
@@ -24,7 +24,7 @@ def solve_unit_lower(
 
 
 def inverse_unit_lower(low: Float[Array, "M C C"]) -> Float[Array, "M C C"]:
-    """(I + low)^-1 by halves: ((A, 0), (L, B))^-1 = ((A', 0), (-B' L A', B')).
+    """Inverts I + low by halves: ((A, 0), (L, B))^-1 = ((A', 0), (-B' L A', B')).
 
     Both halves are inverted together, log2(C) times. Unlike the series I - low + low^2
     - ..., whose terms grow as binomials where keys repeat and then cancel, all that is

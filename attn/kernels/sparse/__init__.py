@@ -1,1 +1,1 @@
-"""Mechanisms that score a part of the keys."""
+"""Sparse mechanisms, which score only some of the keys."""

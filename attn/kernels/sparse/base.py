@@ -1,4 +1,4 @@
-"""Softmax attention under a mask of its own: the base of the mechanisms here."""
+"""The base of mechanisms that are softmax attention under a mask of their own."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class SparseSoftmax(Softmax):
 
     A subclass is its knobs and its mask; the rest is `Softmax`, so tiles that the mask
     hides cost nothing in `blockwise` and in the libraries' kernels that take the mask.
-    Where the caller's mask hides every later key, the whole reach lies behind the query.
+    Where the caller's mask hides every later key, the whole window is before the query.
     """
 
     family = "sparse"
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
-        """What this mechanism shows of T × S.
+        """The mechanism's own mask on T × S.
 
         Args:
             ahead: whether some query may see a later key.
@@ -35,7 +35,7 @@ class SparseSoftmax(Softmax):
                 raise bad_knob(self, field, f"the sequence has {T} tokens")
 
     def kept(self, S: int) -> int:
-        """How many of S keys a later query may still see; all, unless told otherwise."""
+        """The number of S keys that later queries may still see; all by default."""
         return S
 
     def state_size(self, S, H, Hv):
@@ -43,10 +43,10 @@ class SparseSoftmax(Softmax):
 
 
 def looks_ahead(mask: Mask, T: int, S: int) -> bool:
-    """Whether some query of T × S sees a key after it."""
+    """Whether any query on T × S sees a later key."""
     return (mask & ~Causal()).count(T, S) > 0
 
 
 def sides(width: int, ahead: bool) -> tuple[int, int]:
-    """Keys before and after a query in a window of `width`, its own position counted."""
+    """The keys before and after a query in a window of `width`, its own included."""
     return (width // 2, width // 2) if ahead else (width - 1, 0)

@@ -1,4 +1,4 @@
-"""Blocks of tokens: a window, global ones, and some at random."""
+"""BigBird: block-sparse attention with window, global and random blocks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,10 +18,10 @@ class BigBirdAttention(SparseSoftmax):
     first `num_global`, which also see all, and `num_random` of the others. O(T block
     (num_window + num_global + num_random)) time. Under `Causal()` each looks back only.
 
-    The random blocks are drawn once for a sequence of T tokens, by `seed`, the same in all
-    heads: it cannot take keys of another length than the queries (`cross`), nor positions
-    known at run time (`positions`), and a sequence padded to another length is another draw.
-    Decoding must keep all keys, since any block may be a later one's.
+    The random blocks are drawn once for a sequence of T tokens, by `seed`, the same in
+    all heads: it cannot take keys of another length than the queries (`cross`), nor
+    positions known at run time (`positions`), and a sequence padded to another length
+    is another draw. Decoding must keep all keys, since any block may be a later one's.
     """
 
     name = "bigbird"
@@ -35,7 +35,7 @@ class BigBirdAttention(SparseSoftmax):
     }
 
     block: int = 4
-    """Tokens of a block (theirs: 64, for sequences of 4096)."""
+    """Tokens of a block (in the paper 64, for sequences of 4096)."""
     num_window: int = 3
     """Blocks around the query's own, itself included; odd."""
     num_global: int = 2

@@ -1,4 +1,4 @@
-"""A sliding window with gaps."""
+"""Dilated attention: a sliding window with gaps."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from attn.masks import Dilated, Mask
 
 @dataclass(frozen=True)
 class DilatedAttention(SparseSoftmax):
-    """Softmax over `width` keys that stand `dilation` apart: s = t + j dilation.
+    """Softmax over `width` keys that are `dilation` apart: s = t + j dilation.
 
     Beltagy et al. 2020 (Longformer), section 3.1: j runs over the window, so the same
     O(T width) scores reach `dilation` times as far. Decoding keeps the whole span of
@@ -30,7 +30,7 @@ class DilatedAttention(SparseSoftmax):
 
     @property
     def span(self) -> int:
-        """Tokens from the first key to the last under `Causal()`."""
+        """The number of tokens from the first key to the last under `Causal()`."""
         return (self.width - 1) * self.dilation + 1
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:

@@ -1,4 +1,4 @@
-"""The fixed pattern of the Sparse Transformer."""
+"""Fixed attention: the second pattern of the Sparse Transformer."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,11 +14,11 @@ class FixedAttention(SparseSoftmax):
 
     Child et al. 2019 (Sparse Transformer), section 4.3, A1 = {s : floor(s / l) =
     floor(t / l)} and A2 = {s : s mod l >= l - c} with l = `stride`, c = `columns`, both
-    in one head (their merged head, section 5.1). O(T (stride + columns T / stride)) time.
-    Decoding keeps one block and the columns of those before, which still grow with the
-    sequence. What a block says must pass through its last keys. A tile of
-    `stride` tokens or more holds some of them: `blockwise` takes each block alone, and the
-    last keys of all blocks side by side (`attn.kernels.blockwise.reorder`).
+    in one head (their merged head, section 5.1). O(T (stride + columns T / stride))
+    time. Decoding keeps one block and the columns of those before, which still grow
+    with the sequence. Other blocks see a block's last keys alone. A tile of `stride`
+    tokens or more holds some of them: `blockwise` takes each block alone, and the last
+    keys of all blocks side by side (`attn.kernels.blockwise.reorder`).
     """
 
     name = "fixed"

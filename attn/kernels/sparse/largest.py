@@ -1,7 +1,7 @@
-"""The positions of a row's k largest numbers, in time that does not depend on k.
+"""Selection of the k largest numbers of a row, in time that does not depend on k.
 
-Not `lax.top_k`, which on a mesh gathers all rows on each device. What is here counts and
-gathers within a row, so a mesh divides it as it divides the rows.
+Not `lax.top_k`, which on a mesh gathers all rows on each device. What is here counts
+and gathers within a row, so a mesh divides it as it divides the rows.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ WORD = 32
 
 
 def positions_of_largest(x: Float[Array, "C S"], k: int) -> Int[Array, "C K"]:
-    """The k largest of each row, from left to right; of equal ones the first.
+    """The positions of the k largest of each row, in order; of ties, the first.
 
     `ABSENT` in place of what is -inf. A NaN is the largest, as it is for `lax.top_k`.
     """
@@ -25,15 +25,15 @@ def positions_of_largest(x: Float[Array, "C S"], k: int) -> Int[Array, "C K"]:
 
 
 def num_bits(S: int) -> int:
-    """How often S float32 numbers are counted to find the largest."""
+    """The number of counting passes over S float32 numbers to find the largest."""
     return 32 + S.bit_length()
 
 
 def among_largest(x: Float[Array, "C S"], k: int) -> Bool[Array, "C S"]:
-    """Whether each is one of its row's k largest: exactly k, the first of equal ones.
+    """Selects exactly k largest numbers of each row; of ties, the first.
 
-    Bit by bit the highest bound that k numbers reach; then likewise where the last that
-    is taken of those upon it stands.
+    Bisects, bit by bit, for the k-th largest number, and then for the position up to
+    which numbers equal to it are taken.
     """
     S, k = x.shape[1], min(k, x.shape[1])
     rank = as_integers(x)
@@ -52,10 +52,10 @@ def among_largest(x: Float[Array, "C S"], k: int) -> Bool[Array, "C S"]:
 
 
 def as_integers(x: Float[Array, "C S"]) -> Int[Array, "C S"]:
-    """Integers in the order of the floats, of which NaN is the largest."""
+    """Maps floats to integers of the same order, in which NaN is the largest."""
     whole = lax.bitcast_convert_type(x, f"int{jnp.finfo(x.dtype).bits}")
     most = jnp.iinfo(whole.dtype).max
-    # Of negative floats, the larger the bits the smaller the number; -0 equals 0.
+    # The order of the bits of negative floats is reversed; -0 equals 0.
     ordered = jnp.where(whole < 0, (whole ^ most) + 1, whole)
     return jnp.where(jnp.isnan(x), most, ordered)
 
@@ -63,7 +63,7 @@ def as_integers(x: Float[Array, "C S"]) -> Int[Array, "C S"]:
 def by_bits(
     start: Int[Array, "C"], width: int, holds: Callable[[Array], Array]
 ) -> Int[Array, "C"]:
-    """The largest of start .. start + 2^width - 1 for which `holds`, as for all below."""
+    """The largest of start .. start + 2^width - 1 where monotone `holds` is true."""
 
     def refine(n, low):
         more = low + (jnp.ones_like(low) << (width - 1 - n).astype(low.dtype))
@@ -73,12 +73,12 @@ def by_bits(
 
 
 def count(x: Bool[Array, "C S"]) -> Float[Array, "C"]:
-    """True ones of a row. Float sums are faster, and exact below 2^24."""
+    """Counts the True values of rows; float sums are faster, and exact below 2^24."""
     return x.astype(jnp.float32).sum(axis=1)
 
 
 def positions_of(taken: Bool[Array, "C S"], k: int) -> Int[Array, "C K"]:
-    """The first k True positions of each row, `ABSENT` where there are fewer."""
+    """The positions of the first k True values of rows; `ABSENT` beyond them."""
     C, S = taken.shape
     bits = jnp.pad(taken, ((0, 0), (0, -S % WORD))).reshape(C, -1, WORD)
     each = jnp.left_shift(jnp.uint32(1), jnp.arange(WORD, dtype=jnp.uint32))
@@ -94,7 +94,7 @@ def positions_of(taken: Bool[Array, "C S"], k: int) -> Int[Array, "C K"]:
 
 
 def nth_bit(word: UInt[Array, "C K"], n: Int[Array, "C K"]) -> Int[Array, "C K"]:
-    """The position of the n-th bit that is set, from 0, by halves of the word."""
+    """The position of the n-th set bit of a word, from 0, by bisection."""
     position, half = jnp.zeros_like(n), WORD // 2
     while half:
         low = word & jnp.uint32(2**half - 1)

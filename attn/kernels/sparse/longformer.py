@@ -1,4 +1,4 @@
-"""A sliding window and a few tokens that see and are seen everywhere."""
+"""Longformer: a sliding window, and global tokens that see and are seen everywhere."""
 
 from dataclasses import dataclass
 from typing import ClassVar

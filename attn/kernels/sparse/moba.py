@@ -1,4 +1,4 @@
-"""MoBA: attention to the few blocks whose mean key a query likes best."""
+"""MoBA: attention to the blocks whose mean keys score highest with a query."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import positions_of_largest
 from attn.kernels.sparse.routed import routed_attention, routed_flops
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
@@ -23,14 +23,16 @@ class MoBA(Kernel):
 
     The gate of block i is s_i = q . mean(K[I_i]); a query attends to the `num_blocks`
     blocks of highest gate, its own one always among them. No later block is chosen and
-    the own block is causal within ("causality in MoBA", same section). The choice itself
-    has no gradient, and no weights. O(T S H / block) time for the gates, which is
-    quadratic still, and O(T num_blocks block H) for the rest; memory follows likewise.
+    the own block is causal within ("causality in MoBA", same section). The choice
+    itself has no gradient, and no weights. O(T S H / block) time for the gates, which
+    is quadratic still, and O(T num_blocks block H) for the rest; memory follows
+    likewise.
 
     The paper is causal only. Without a mask our reading is that all blocks compete,
-    before and behind, and that the own one is always there. Of padding: a mean is over
-    real keys, and a block without any is never chosen. The own block takes the place of
-    equal number, so that keys of another length than the queries mean nothing here.
+    before and after, and that the own one is always among the chosen. Of padding: a
+    mean is over real keys, and a block without any is never chosen. The own block is
+    the one of equal index, so that keys of another length than the queries are not
+    supported.
     """
 
     name = "moba"
@@ -42,12 +44,12 @@ class MoBA(Kernel):
     within = ("block",)
 
     block: int = 64
-    """Keys of a block; the last one of a sequence may be cut short."""
+    """Keys of a block; the last one of a sequence may be shorter."""
     num_blocks: int = 4
-    """Blocks that a query attends to, its own counted; all, where there are fewer."""
+    """Blocks that a query attends to, its own included; all, where there are fewer."""
 
     def sizes(self, S: int) -> tuple[int, int]:
-        """Blocks M of a sequence of S keys, and how many of them a query takes, J."""
+        """The number of blocks of S keys, M, and how many of them a query takes, J."""
         M = -(-S // self.block)
         return M, min(self.num_blocks, M)
 
@@ -56,7 +58,7 @@ class MoBA(Kernel):
         return matmul_flops(T, M, H) + routed_flops(T, S, J, self.block, H, Hv)
 
     def state_size(self, S, H, Hv):
-        """Keys and values, and the mean of each block."""
+        """Numbers kept: keys and values, and the mean key of each block."""
         return S * (H + Hv) + self.sizes(S)[0] * H
 
     def __call__(
@@ -67,7 +69,7 @@ class MoBA(Kernel):
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         kv_ids = kv_info.ids(len(k))
@@ -96,7 +98,7 @@ def block_gates(
     block: int,
     kv_ids: Int[Array, "S"] | None,
 ) -> tuple[Float[Array, "T M"], Bool[Array, "M"]]:
-    """q . mean of each block's real keys, and which blocks have any."""
+    """The products of q and each block's mean real key, and which blocks have any."""
     real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
     size = in_chunks(real, block).sum(axis=1)
     sums = in_chunks(wide(k), block).sum(axis=1)
@@ -114,16 +116,16 @@ def choose(
     forced: int = 1,
     first: int = 0,
 ) -> Int[Array, "T J"]:
-    """The blocks of highest gate, -1 where no other may be had.
+    """Chooses the blocks of highest gate; -1 where fewer are visible.
 
     Args:
-        gates: how much a query likes a block.
+        gates: the scores of blocks.
         real: whether a block has a real key.
         block: keys of a block.
         count: blocks to choose.
         ahead: whether a later block may be chosen.
         forced: blocks up to the query's own one that are chosen before all others.
-        first: likewise, of the first blocks of the sequence.
+        first: blocks at the start of the sequence that are chosen likewise.
     """
     T, M = gates.shape
     own, other = jnp.arange(T)[:, None] // block, jnp.arange(M)[None]

@@ -1,4 +1,4 @@
-"""Native sparse attention: compressed, chosen and near keys, mixed by gates."""
+"""Native sparse attention: compressed, selected and window branches, mixed by gates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +15,21 @@ from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.sparse.moba import choose
 from attn.kernels.sparse.routed import routed_attention, routed_flops
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask, Window
 
 CHUNK = 256
-"""Queries that look at all compressed keys at once."""
+"""Queries that attend to all compressed keys at once."""
 FIRST, LOCAL = 1, 2
-"""Blocks that are always chosen: of the start of the sequence, and up to a query's own."""
+"""Blocks that are always selected: at the start of the sequence, and up to a query's
+own."""
 
 
 @dataclass(frozen=True)
 class NativeSparseAttention(Kernel):
-    """sum over c of g_c o_c: Yuan et al. 2025, section 3, equation 5.
+    """Three sparse attentions, mixed by gates: Yuan et al. 2025, section 3, equation 5.
+
+        sum over c of g_c o_c
 
     Three softmax attentions of the same query, mixed by gates g = sigmoid(W q + b):
 
@@ -35,7 +38,8 @@ class NativeSparseAttention(Kernel):
       of the block's keys and of learned embeddings of the positions in it.
     - chosen (3.3.2, equations 8, 9 and 11): to the keys of `num_blocks` blocks, by the
       compressed attention's weights, each counted once for every `stride` keys that its
-      block shares with the chosen one. The first block and the two up to the query's own
+      block shares with the chosen one. The first block and the two up to the query's
+          own
       are always of them (section 4.1).
     - window (3.3.3): to the last `width` keys.
 
@@ -43,13 +47,13 @@ class NativeSparseAttention(Kernel):
     O(T (num_blocks block + width)) for the others. Memory follows: T S / block numbers
     for the choice, T num_blocks Hv for its parts, S H block / stride to compress.
 
-    Departures. A compressed value is a learned weighted mean over positions, the same for
-    all channels, so that one T × S map is applied to every channel; the paper's is an MLP
-    too. The paper's gates read the input of the layer, of which our query is a linear
-    map, turned where positions are rotary. Its branches have keys and values of their
-    own; ours share one projection. It chooses once for all heads of a group, to save
-    memory traffic; each head here chooses for itself. Blocks that are compressed and
-    blocks that are chosen have one size (32 and 64 in the paper). Of padding: a
+    Departures. A compressed value is a learned weighted mean over positions, the same
+    for all channels, so that one T × S map is applied to every channel; the paper's is
+    an MLP too. The paper's gates read the input of the layer, of which our query is a
+    linear map, rotated where positions are rotary. Its branches have keys and values of
+    their own; ours share one projection. It chooses once for all heads of a group, to
+    save memory traffic; each head here chooses for itself. Blocks that are compressed
+    and blocks that are chosen have one size (32 and 64 in the paper). Of padding: a
     compressed block is made of its real keys, and is not there if it has none.
     """
 
@@ -68,13 +72,13 @@ class NativeSparseAttention(Kernel):
     )
 
     block: int = 32
-    """Keys of a block, compressed or chosen."""
+    """Keys of a block, compressed or selected."""
     stride: int = 16
     """Keys from one compressed block to the next; it divides `block`."""
     num_blocks: int = 8
-    """Blocks that a query chooses, the three that are always chosen counted."""
+    """Blocks that a query selects, the three that always are included."""
     width: int = 64
-    """Keys of the window, the query's own position counted."""
+    """Keys of the window, the query's own position included."""
 
     @property
     def owns(self):
@@ -86,11 +90,11 @@ class NativeSparseAttention(Kernel):
             raise bad_knob(self, "stride", f"it must be a divisor of {self.block}")
 
     def init(self, key, *, head_dim, kv_len):
-        """An MLP of equal variance, the plain mean of values, gates about one half."""
+        """Draws an MLP of equal variance; starts at mean values and gates near 1/2."""
         H, normal = head_dim, jax.random.normal
-        place, hidden, out, gates = jax.random.split(key, 4)
+        position, hidden, out, gates = jax.random.split(key, 4)
         return {
-            "place": 0.02 * normal(place, (self.block, H)),
+            "place": 0.02 * normal(position, (self.block, H)),
             "hidden": normal(hidden, (self.block, H, H)) * (self.block * H) ** -0.5,
             "out": normal(out, (H, H)) * H**-0.5,
             "values": jnp.zeros(self.block),
@@ -102,7 +106,7 @@ class NativeSparseAttention(Kernel):
         return self.block * (H + H * H + 1) + H * H + 3 * (H + 1)
 
     def sizes(self, S: int) -> tuple[int, int, int]:
-        """Compressed keys of S, blocks M, and how many of these are chosen, J."""
+        """The numbers of compressed keys, of blocks M, and of selected blocks J."""
         M = -(-S // self.block)
         return (S - self.block) // self.stride + 1, M, min(self.num_blocks, M)
 
@@ -114,7 +118,7 @@ class NativeSparseAttention(Kernel):
         return made + matmul_flops(T, few, H + Hv) + chosen + near + matmul_flops(T, 3, H)  # fmt: skip
 
     def state_size(self, S, H, Hv):
-        """Keys and values, as they are and compressed."""
+        """Numbers kept: keys and values, plain and compressed."""
         return (S + max(self.sizes(S)[0], 0)) * (H + Hv)
 
     def __call__(
@@ -125,7 +129,7 @@ class NativeSparseAttention(Kernel):
         *,
         mask: Mask,
         weights: Weights,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         kv_ids = kv_info.ids(len(k))
@@ -149,7 +153,7 @@ class NativeSparseAttention(Kernel):
         near = window(q, k, v, real, self.width)
         gates = wide(q) @ weights["gates"].T + weights["gate_bias"][None]
         gates = jax.nn.sigmoid(gates)[:, :, None]
-        # Added and not stacked: a sum takes branches that a mesh lays out differently.
+        # Added and not stacked: a sum accepts branches with different shardings.
         out = gates[:, 0] * far + gates[:, 1] * picked + gates[:, 2] * near
         return out.astype(v.dtype)
 
@@ -160,10 +164,10 @@ class NativeSparseAttention(Kernel):
         real: Bool[Array, "S"],
         weights: Weights,
     ) -> tuple[Float[Array, "few H"], Float[Array, "few Hv"], Bool[Array, "few"]]:
-        """Keys and values of whole blocks, and which have any real key."""
+        """Compresses keys and values by blocks, and says which have any real key."""
 
         def overlapping(x):
-            """[few, block, ...]: a block is `block / stride` strides after another."""
+            """Stacks overlapping blocks, `stride` apart, as [few, block, ...]."""
             few, M, _ = self.sizes(len(x))
             ratio = self.block // self.stride
             x = jnp.pad(x, ((0, M * self.block - len(x)),) + ((0, 0),) * (x.ndim - 1))
@@ -190,7 +194,7 @@ class NativeSparseAttention(Kernel):
         real: Bool[Array, "few"],
         S: int,
     ) -> tuple[Float[Array, "T Hv"], Float[Array, "T M"]]:
-        """Attention to compressed keys, and how much it likes each block of the sequence."""
+        """Computes the compressed branch, and each query's importance of each block."""
         (T, H), (few, M, _) = q.shape, self.sizes(S)
         C = min(CHUNK, T)
         n = -(-T // C)
@@ -209,10 +213,10 @@ class NativeSparseAttention(Kernel):
         return out.reshape(n * C, -1)[:T], likes.reshape(n * C, M)[:T]
 
     def by_block(self, weights: Float[Array, "T few"], M: int) -> Float[Array, "T M"]:
-        """Equation 9: weights times the strides that the two blocks share.
+        """Sums weights of compressed keys to importance of blocks (equation 9).
 
-        Of the compressed blocks that start in block j, the u-th shares ratio - u strides
-        with j and u with j + 1.
+        Of the compressed blocks that start in block j, the u-th shares ratio - u
+        strides with j and u with j + 1.
         """
         (T, few), ratio = weights.shape, self.block // self.stride
         weights = jnp.pad(weights, ((0, 0), (0, M * ratio - few)))
@@ -229,13 +233,13 @@ def window(
     real: Bool[Array, "S"],
     width: int,
 ) -> Float[Array, "T Hv"]:
-    """Softmax over the last `width` keys: two chunks of keys for each of queries."""
+    """Computes the window branch: each chunk of queries sees two chunks of keys."""
     T, H = q.shape
     C = min(width, T)
     n = -(-T // C)
 
     def padded(x):
-        """A chunk of zeros, then T keys in whole chunks."""
+        """Pads T keys to whole chunks, with a chunk of zeros before."""
         x = x[:T]
         return jnp.pad(x, ((C, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
 
@@ -259,7 +263,7 @@ def window(
 
 
 def masked_softmax(scores: Array, seen: Array) -> Array:
-    """Over the last axis; 0 where nothing is seen, and so is its gradient."""
+    """Softmax over the last axis; 0, with no gradient, where nothing is visible."""
     blind = ~seen.any(axis=-1, keepdims=True)
     scores = jnp.where(seen, scores, -jnp.inf)
     weights = jax.nn.softmax(jnp.where(blind, 0.0, scores), axis=-1)

@@ -1,4 +1,4 @@
-"""Reformer: a query sees the keys that fall into its own hash bucket."""
+"""Reformer: a query sees the keys in its own hash bucket."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,33 +13,33 @@ from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtyp
 from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.order import stable_order
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
 
 @dataclass(frozen=True)
 class Reformer(Kernel):
-    """softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
+    """Softmax over keys of the query's own bucket: Kitaev et al. 2020, section 2.
 
-    h(x) = argmax([x R; -x R]) with R normal, so what points the same way meets. In every
-    round keys are sorted by bucket, then by position, and each bucket is cut into chunks
-    from its own start. A query stands at the last key of its bucket that is not after
-    its own position, or at the first if there is none; it sees keys of its bucket in the
-    chunk where it stands, in the one before and, where the mask lets it look ahead, in
-    the one after. Rounds are united: a pair that N rounds show carries exp(score) / N in
-    each (appendix A), so it counts once. With B buckets and chunks of C keys a round
-    takes O((T + B C) C) time and memory beside the sorting; every pair is looked up in
-    all rounds.
+    h(x) = argmax([x R; -x R]) with R normal, so similar vectors share a bucket. In
+    every round keys are sorted by bucket, then by position, and each bucket is split
+    into chunks from its own start. The chunk of a query is that of the last key of its
+    bucket that is not after its position, or of the first if there is none; it sees
+    keys of its bucket in that chunk, in the one before and, where the mask lets it look
+    ahead, in the one after. Rounds are united: a pair that N rounds show carries
+    exp(score) / N in each (appendix A), so it counts once. With B buckets and chunks of
+    C keys a round takes O((T + B C) C) time and memory beside the sorting; every pair
+    is looked up in all rounds.
 
-    Departures. The paper cuts the whole sorted order, across buckets; there a later
+    Departures. The paper splits the whole sorted order, across buckets; there a later
     token moves the borders of chunks, and with them which earlier keys share one, so
     outputs would not be causal. Here a token's chunk depends on the number of tokens of
     its bucket before it and on nothing else; for that the last chunk of a bucket is
     filled in part. The paper ties keys to queries; here both are hashed by the same R
     and keys are still divided by their length. It lets a token see itself only where
-    nothing else is shown, since a tied key answers itself loudest; here every token sees
-    its own position, which also leaves no query blind. Its chunks are 2 T / num_buckets
-    long, and see themselves and the one before, never the one after.
+    nothing else is shown, since a tied key answers itself loudest; here every token
+    sees its own position, which also leaves no query blind. Its chunks are 2 T /
+    num_buckets long, and see themselves and the one before, never the one after.
 
     Hashing is in float32 and passes no gradient. Padded keys are in no bucket.
     """
@@ -56,13 +56,13 @@ class Reformer(Kernel):
     )
 
     num_buckets: int = 8
-    """Values of a hash: even, or 1, with which nothing is hashed."""
+    """Values of a hash: even; or 1, for no hashing."""
     num_rounds: int = 2
-    """Hashes, each of its own rotation."""
+    """Hash rounds, each with a rotation of its own."""
     chunk: int = 32
     """Keys of a chunk of a bucket."""
     unit_keys: bool = True
-    """Whether keys are divided by their length, as in the paper, before they score."""
+    """Whether keys are divided by their length, as in the paper, before scoring."""
 
     def __post_init__(self):
         if self.num_buckets < 1 or (self.num_buckets % 2 and self.num_buckets > 1):
@@ -74,12 +74,12 @@ class Reformer(Kernel):
         return "features"
 
     def init(self, key, *, head_dim, kv_len):
-        """R of every round, [rounds, H, half the buckets]."""
+        """Draws R of every round, [rounds, H, half the buckets]."""
         shape = (self.num_rounds, head_dim, -(-self.num_buckets // 2))
         return {"rotations": jax.random.normal(key, shape)}
 
     def sizes(self, T: int, mask: Mask) -> tuple[int, int, int]:
-        """Tiles of one round, queries of a tile, keys of a tile."""
+        """The numbers of tiles a round, queries a tile, and keys a tile."""
         C = min(self.chunk, T)
         L = most(T, most(T, self.num_buckets, C), C)
         return L, C, (2 + (mask == FULL)) * C
@@ -101,7 +101,7 @@ class Reformer(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
         kv_ids = kv_info.ids(len(k))
@@ -124,7 +124,7 @@ class Reformer(Kernel):
         top = lax.stop_gradient(jnp.maximum(tops, own))
         top = jnp.where(top == -jnp.inf, 0.0, top)
 
-        # A column of ones carries the normaliser through the same products.
+        # A column of ones sums the normaliser in the same products.
         values = jnp.pad(wide(v), ((0, 0), (0, 1)), constant_values=1.0)
         shares = jnp.exp(scores - extend(top)[joined(rounds.queries)][:, :, None])
         answers = extend(values)[joined(rounds.keys)]
@@ -136,55 +136,56 @@ class Reformer(Kernel):
 
 
 FAR = 1 << 29
-"""Farther than any two buckets or chunks are apart."""
+"""A distance larger than that of any two buckets or chunks."""
 
 
 class Round(NamedTuple):
-    """Who may meet in one round, or, with an axis more in front, in each of r rounds.
+    """The layout of one hash round, or, with an axis more in front, of r rounds.
 
-    Token T, which is none, fills what is left empty.
+    Empty slots hold T, the index of no token.
     """
 
     of_q: Int[Array, "*r T"]
     of_k: Int[Array, "*r T"]
-    """Bucket and its chunk as one number: numbers at most 1 apart share the bucket."""
+    """The bucket and its chunk as one number; numbers at most 1 apart share the
+    bucket."""
     queries: Int[Array, "*r L C"]
-    """The tokens that ask, in tiles that stand in one chunk each."""
+    """The queries, in tiles of one chunk each."""
     keys: Int[Array, "*r L W"]
-    """The tokens that answer a tile."""
+    """The keys that a tile of queries sees."""
     slots: Int[Array, "*r T"]
-    """Where each query is found in the tiles, flat."""
+    """The index of each query in the tiles, flat."""
 
 
 def hashes(
     x: Float[Array, "T H"], rotations: Float[Array, "r H B"], num: int
 ) -> Int[Array, "r T"]:
-    """The bucket of every token in every round: the largest of [x R; -x R]."""
+    """The bucket of every token in every round: the argmax of [x R; -x R]."""
     x, rotations = (lax.stop_gradient(a).astype(jnp.float32) for a in (x, rotations))
-    turned = jnp.einsum("th,rhb->rtb", x, rotations, precision=lax.Precision.HIGHEST)
-    return jnp.concatenate([turned, -turned], axis=2)[:, :, :num].argmax(axis=2)
+    rotated = jnp.einsum("th,rhb->rtb", x, rotations, precision=lax.Precision.HIGHEST)
+    return jnp.concatenate([rotated, -rotated], axis=2)[:, :, :num].argmax(axis=2)
 
 
 def inverse_length(x: Float[Array, "T H"]) -> Float[Array, "T"]:
-    """1 / |x|, at least float32; 1 of what has no length."""
+    """Computes 1 / |x|, at least float32; 1 where x is 0."""
     squares = jnp.square(wide(x)).sum(axis=1)
     return lax.rsqrt(jnp.where(squares == 0, 1.0, squares))
 
 
 def most(T: int, parts: int, C: int) -> int:
-    """The groups of C that T things in so many parts fill at most, wholly or in part."""
+    """The largest number of groups of C that T items in `parts` parts can fill."""
     return (T + parts * (C - 1)) // C
 
 
 def begins(sizes: Int[Array, "n"]) -> Int[Array, "n"]:
-    """Where each of them begins, one behind the other."""
+    """The start of each part, where parts of these sizes are concatenated."""
     return jnp.cumsum(sizes) - sizes
 
 
 def lay_out(
     of_q: Int[Array, "T"], of_k: Int[Array, "T"], num: int, C: int, ahead: int
 ) -> Round:
-    """Cuts buckets of keys into chunks, and queries into tiles of the chunk they stand in.
+    """Splits buckets of keys into chunks, and queries into tiles of one chunk each.
 
     Keys of bucket `num` are in none.
     """
@@ -200,32 +201,32 @@ def lay_out(
     count = jnp.zeros(num + 1, position.dtype).at[of_k].add(1)
     lower, start = begins(count), begins(-(-count // C))
     ranks = keys_passed[:T] - lower[of_k]
-    stood = jnp.maximum(keys_passed[T:] - lower[of_q], 0) // C
-    # An empty bucket has no chunk: its queries stand where they meet nobody.
-    stands = jnp.minimum(start[of_q] + stood, M - 1)
-    queries, first, slots = tiled(stands, queries_passed[T:], M, C)
+    own_chunk = jnp.maximum(keys_passed[T:] - lower[of_q], 0) // C
+    # An empty bucket has no chunk: its queries go to a chunk where they see no key.
+    chunks = jnp.minimum(start[of_q] + own_chunk, M - 1)
+    queries, first, slots = tiled(chunks, queries_passed[T:], M, C)
 
-    # Keys of no bucket come last, and those for which no row is left are dropped.
+    # Keys of no bucket come last, and those beyond the last row are dropped.
     at = C + C * start[of_k] + ranks
     rows = jnp.full((1 + M + ahead) * C, T).at[at].set(position, mode="drop")
     keys = rows.reshape(-1, C)[first[:, None] + jnp.arange(2 + ahead)[None]]
-    own = of_q * (M + 2) + stood, of_k * (M + 2) + ranks // C
+    own = of_q * (M + 2) + own_chunk, of_k * (M + 2) + ranks // C
     return Round(*own, queries, keys.reshape(len(queries), -1), slots)
 
 
 def tiled(
-    stands: Int[Array, "T"], ranks: Int[Array, "T"], M: int, C: int
+    chunks: Int[Array, "T"], ranks: Int[Array, "T"], M: int, C: int
 ) -> tuple[Int[Array, "L C"], Int[Array, "L"], Int[Array, "T"]]:
-    """Tiles of queries, the chunk where each stands, and every query's slot in them.
+    """The tiles of queries, the chunk of each, and every query's slot in them.
 
-    Chunks are stood in by as many queries as like, so each has as many tiles as it needs.
-    `ranks` are of queries in order of their chunks.
+    A chunk may have any number of queries, and has as many tiles as they need. `ranks`
+    are those of the queries in order of their chunks.
     """
-    T, L = len(stands), most(len(stands), M, C)
-    count = jnp.zeros(M, stands.dtype).at[stands].add(1)
-    slots = ranks + (C * begins(-(-count // C)) - begins(count))[stands]
+    T, L = len(chunks), most(len(chunks), M, C)
+    count = jnp.zeros(M, chunks.dtype).at[chunks].add(1)
+    slots = ranks + (C * begins(-(-count // C)) - begins(count))[chunks]
     queries = jnp.full(L * C, T).at[slots].set(jnp.arange(T)).reshape(L, C)
-    return queries, jnp.zeros(L, stands.dtype).at[slots // C].set(stands), slots
+    return queries, jnp.zeros(L, chunks.dtype).at[slots // C].set(chunks), slots
 
 
 def scores_of(
@@ -235,13 +236,13 @@ def scores_of(
     scale: float,
     ahead: int,
 ) -> Float[Array, "rL C W"]:
-    """Scores less log N, with N the rounds that show the pair; -inf where hidden.
+    """Scores minus log N, N the rounds that show the pair; -inf where hidden.
 
     A token's own position is left out, for it is added once beside all rounds.
     """
     r, L = rounds.queries.shape[:2]
     t, s = joined(rounds.queries), joined(rounds.keys)
-    # Tokens that are none are so far off that they meet nobody.
+    # Empty slots are so far off that they share no bucket with any token.
     of_q, of_k = extend(rounds.of_q.T, -FAR)[t], extend(rounds.of_k.T, FAR)[s]
     gap = of_k[:, None, :] - of_q[:, :, None]
     near = (gap >= -1) & (gap <= ahead)
@@ -259,17 +260,17 @@ def scores_of(
 
 
 def joined(tiles: Int[Array, "r L C"]) -> Int[Array, "rL C"]:
-    """The tiles of all rounds in one row."""
+    """Concatenates the tiles of all rounds."""
     return tiles.reshape(-1, tiles.shape[2])
 
 
 def extend(x: Array, fill: int = 0) -> Array:
-    """x with a row more, for the token that is none."""
+    """Appends a row to x for the padding token T."""
     return jnp.pad(x, ((0, 1), *[(0, 0)] * (x.ndim - 1)), constant_values=fill)
 
 
 def to_tokens(tiles: Array, slots: Int[Array, "r T"]) -> Array:
-    """What the tiles [rL, C, ...] hold for each token in each round, [r, T, ...]."""
+    """Reads each token's slot of the tiles [rL, C, ...], by round: [r, T, ...]."""
     flat = tiles.reshape(-1, *tiles.shape[2:])
     before = jnp.arange(len(slots)) * (len(flat) // len(slots))
     return flat[slots + before[:, None]]

@@ -1,6 +1,6 @@
-"""Softmax over key blocks that each query chooses for itself, at run time.
+"""Softmax over key blocks that each query chooses at run time.
 
-The T × J pairs of a query and a block are sorted by block and cut into tiles of one
+The T × J pairs of a query and a block are sorted by block and split into tiles of one
 block against C queries. A block has at most one tile that is not full, so T J / C + M
 tiles suffice whatever is chosen: shapes are static, and the time is O(T J block).
 """
@@ -19,21 +19,21 @@ from attn.kernels.sparse.order import inverse, stable_order
 from attn.masks import Mask
 
 GROUP = 32 * 64 * 64
-"""Scores that are computed at once, at most, unless those of one tile are more."""
+"""The number of scores computed at once, at most, unless one tile has more."""
 
 
 class Tiles(NamedTuple):
-    """One key block and C queries each, n groups of g of them."""
+    """The pairs of queries and chosen blocks, as n groups of g tiles of C queries."""
 
     block: Int[Array, "n g"]
     query: Int[Array, "n g C"]
     filled: Bool[Array, "n g C"]
     pick_index: Int[Array, "T J"]
-    """Where each pick stands among all n g C; -1 for a pick of none."""
+    """The index of each pick among all n g C; -1 for no pick."""
 
 
 def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
-    """Groups n, tiles of a group g and queries of a tile C."""
+    """The number of groups n, of tiles a group g, and of queries a tile C."""
     C = min(max(block, 16), 128)
     total = T * J // C + -(-S // block)
     n = -(-total // max(GROUP // (C * block), 1))
@@ -41,7 +41,7 @@ def tile_sizes(T: int, S: int, J: int, block: int) -> tuple[int, int, int]:
 
 
 def routed_flops(T: int, S: int, J: int, block: int, H: int, Hv: int) -> float:
-    """Counts `routed_attention`, forward, with the tiles that stay empty."""
+    """FLOPs of `routed_attention`, forward, empty tiles included."""
     n, g, C = tile_sizes(T, S, J, block)
     return matmul_flops(n * g * C, block, H + Hv + 1)
 
@@ -57,11 +57,11 @@ def routed_attention(
     scale: float | None = None,
     kv_ids: Int[Array, "S"] | None = None,
 ) -> tuple[Float[Array, "T Hv"], Float[Array, "T"]]:
-    """Softmax attention of each query over the blocks that it chose.
+    """Computes softmax attention of each query over the blocks that it chose.
 
     Args:
         q, k, v: queries, keys and values.
-        chosen: numbers of key blocks, all different in a row; -1 chooses nothing.
+        chosen: indices of key blocks, all different in a row; -1 for none.
         block: keys of a block.
         mask: what may be seen of the blocks.
         scale: of the scores; H ** -0.5 unless given.
@@ -69,15 +69,17 @@ def routed_attention(
 
     Returns:
         The output and the log-sum-exp of the scores, at least float32. A query that
-        sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that see it, alone.
+        sees nothing gives 0 and -inf. A value of inf or NaN reaches the queries that
+            see
+        it, and no others.
     """
     S, H = k.shape
     tiles = make_tiles(chosen, S, block)
     real = jnp.ones(S, bool) if kv_ids is None else kv_ids >= 0
-    # Always so; a mesh wants an array divided by heads where its indices are.
+    # Always true; under a mesh the array must be sharded by heads as its indices are.
     real = real & (chosen.max() >= -1)
     v = clean(v, kv_ids)
-    # 0 times inf is NaN, so such values count apart, in a column of their own.
+    # 0 times inf is NaN, so such values are counted in a column of their own.
     bad = ~jnp.isfinite(v)
     count = bad.any(axis=1, keepdims=True).astype(v.dtype)
     v = jnp.concatenate([jnp.where(bad, 0, v), count], axis=1)
@@ -94,13 +96,13 @@ def routed_attention(
 
 
 def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
-    """Sorts the pairs by block; every block starts a tile of its own."""
+    """Sorts pairs by block; every block starts a new tile."""
     (T, J), M = chosen.shape, -(-S // block)
     n, g, C = tile_sizes(T, S, J, block)
     picks = jnp.where(chosen < 0, M, chosen).reshape(T * J)
     order = stable_order(picks, M + 1)
     rank = inverse(order)
-    # Of a block, the first pair and their number; its tiles are first .. last.
+    # The first pair of each block and the number of pairs; its tiles are first .. last.
     size = jnp.zeros(M + 1, jnp.int32).at[picks].add(1)
     start, size = jnp.cumsum(size) - size, size[:M]
     last = jnp.cumsum(-(-size // C))
@@ -121,7 +123,7 @@ def make_tiles(chosen: Int[Array, "T J"], S: int, block: int) -> Tiles:
 
 
 def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
-    """out [T, Hv] and lse [T], at least float32, of k [M, block, H] and v [M, block, Hv]."""
+    """Computes out [T, Hv] and lse [T] over k [M, block, H] and v [M, block, Hv]."""
 
     def partial_sums(group):
         scores = _scores(mask, scale, q, k, real, group)[0]
@@ -145,7 +147,7 @@ def _sums(mask, scale, q, k, v, real, tiles) -> tuple[Array, Array]:
 
 
 def _scores(mask, scale, q, k, real, group):
-    """The scores of a group of tiles [g, C, block], -inf where hidden; queries and keys."""
+    """The scores of a group of tiles [g, C, block], -inf where hidden; its q and k."""
     block, query, filled = group
     B = k.shape[1]
     queries, keys = q[query], k[block]
@@ -162,10 +164,10 @@ def _forward(mask, scale, q, k, v, real, tiles):
 
 
 def _backward(mask, scale, kept, cotangents):
-    """Scores are computed again: nothing of T × J × block is kept."""
+    """The backward pass; recomputes scores, so that O(T J block) are never stored."""
     q, k, v, real, tiles, out, lse = kept
     d_out, d_lse = cotangents
-    # How much every weight of a query moves its log-sum-exp.
+    # The term that the gradients of a query's scores have in common.
     level = d_lse - (d_out * out).sum(axis=1)
     known = jnp.where(lse == -jnp.inf, 0.0, lse)
 

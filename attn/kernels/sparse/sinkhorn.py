@@ -1,4 +1,4 @@
-"""Sparse Sinkhorn attention: each block of queries sees itself and a sorted-in block."""
+"""Sparse Sinkhorn attention: each block of queries sees its own and a sorted block."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,33 +13,36 @@ from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtyp
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 
 @dataclass(frozen=True)
 class SinkhornAttention(Kernel):
-    """softmax(q [k; R k]^T / sqrt(H)) [v; R v] by blocks: Tay et al. 2020, section 3.
+    """Attention to a block and a sorted block of keys: Tay et al. 2020, section 3.
 
-    Keys are cut into M blocks. A sorting network gives each block a row of M logits from
-    the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log space) turns
-    exp(logits / temperature) into R, nearly doubly stochastic: a soft permutation. Block
-    b of the queries sees its own keys, and the keys sum_j R[b, j] k_j, position by position.
-    O(T C + T M) time and O(T C + M^2) memory for blocks of C = `block`.
+        softmax(q [k; R k]^T / sqrt(H)) [v; R v]
+
+    Keys are split into M blocks. A sorting network gives each block a row of M logits
+    from the sum of its keys, and Sinkhorn's balancing (rows, then columns, in log
+    space) turns exp(logits / temperature) into R, nearly doubly stochastic: a soft
+    permutation. Block b of the queries sees its own keys, and the keys sum_j R[b, j]
+    k_j, position by position. O(T C + T M) time and O(T C + M^2) memory for blocks of C
+    = `block`.
 
     Padded keys are left out of every sum, and a block of padding alone is balanced by
-    itself, apart from the others. A position of a sorted block is seen where any block has
-    a real key there, so rows of the map sum to 1 only as nearly as rows of R do, and to
-    less where that position of another block is padding.
+    itself, apart from the others. A position of a sorted block is seen where any block
+    has a real key there, so rows of the map sum to 1 only as nearly as rows of R do,
+    and to less where that position of another block is padding.
 
-    Cannot be causal: columns are balanced over all blocks, so that R[b] knows what comes
-    after b. (The paper's causal balancing sums columns over earlier blocks alone, and its
-    summaries are of all that was read up to a block.) Made for one longest sequence; shorter
-    ones take the first outputs of the network.
+    Cannot be causal: columns are balanced over all blocks, so that R[b] knows what
+    comes after b. (The paper's causal balancing sums columns over earlier blocks alone,
+    and its summaries are of all that was read up to a block.) Made for one longest
+    sequence; shorter ones take the first outputs of the network.
 
-    Departures. The network reads a head's keys, not the layer's input, and has no biases.
-    Both blocks stand under one softmax. Gumbel noise is left out, so the same call gives
-    the same output.
+    Departures. The network reads a head's keys, not the layer's input, and has no
+    biases. Both blocks share one softmax. Gumbel noise is left out, so the same call
+    gives the same output.
     """
 
     name = "sinkhorn"
@@ -53,9 +56,9 @@ class SinkhornAttention(Kernel):
     block: int = 32
     """Tokens of a block, C."""
     iterations: int = 7
-    """Times that rows, then columns, are divided by their sums."""
+    """Iterations of row and column normalisation."""
     temperature: float = 0.75
-    """Divides the logits: the lower, the nearer R is to a permutation."""
+    """Divisor of the logits; the lower, the closer R is to a permutation."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -67,7 +70,7 @@ class SinkhornAttention(Kernel):
         return "weights"
 
     def init(self, key, *, head_dim, kv_len):
-        """W1 [H, H] and W2 [H, M], normal with variance 1 / H."""
+        """Draws W1 [H, H] and W2 [H, M], normal with variance 1 / H."""
         first, second = jax.random.split(key)
         H, M = head_dim, -(-kv_len // self.block)
         return {
@@ -95,9 +98,9 @@ class SinkhornAttention(Kernel):
         mask: Mask,
         weights: Weights,
         scoring: Scoring = PLAIN,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
-        """Attends: [T, Hv]; T may be shorter than the sequence `init` was told of."""
+        """Attends: [T, Hv]; T may be shorter than the length given to `init`."""
         (T, H), C = q.shape, self.block
         kv_ids = kv_info.ids(T)
         real = jnp.full(T, True) if kv_ids is None else kv_ids >= 0
@@ -120,7 +123,7 @@ class SinkhornAttention(Kernel):
     def sort(
         self, k: Float[Array, "M C H"], live: Bool[Array, "M"], weights: Weights
     ) -> Float[Array, "M M"]:
-        """R: what block b takes of each; one without real keys takes itself alone."""
+        """Computes R, which sorts blocks; a block without real keys maps to itself."""
         M = len(k)
         W1, W2 = (wide(weights[name]) for name in ("W1", "W2"))
         if W2.shape[1] < M:
@@ -136,20 +139,20 @@ class SinkhornAttention(Kernel):
 def sinkhorn(
     logits: Float[Array, "M M"], live: Bool[Array, "M"], iterations: int
 ) -> Float[Array, "M M"]:
-    """exp(logits) with rows, then columns, divided by their sums, over and over."""
+    """Normalises rows, then columns, of exp(logits), repeatedly."""
 
     def balance(x, _):
         x = x - jax.nn.logsumexp(x, axis=1, keepdims=True)
         return x - jax.nn.logsumexp(x, axis=0, keepdims=True), None
 
-    # What is not alive is left alone with itself, so that nothing is divided by 0.
+    # Blocks without real keys map to themselves, so that nothing is divided by 0.
     pairs = (live[:, None] & live[None, :]) | jnp.eye(len(live), dtype=bool)
     x = jnp.where(pairs, logits, -jnp.inf)
     return jnp.exp(lax.scan(balance, x, length=iterations)[0])
 
 
 def softmax(scores: Float[Array, "... S"]) -> Float[Array, "... S"]:
-    """Softmax over the last axis; 0 where all of it is -inf, with no gradient."""
+    """Softmax over the last axis; 0, with no gradient, where all of it is -inf."""
     top = lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     shares = jnp.exp(scores - jnp.where(top == -jnp.inf, 0.0, top))
     total = shares.sum(axis=-1, keepdims=True)

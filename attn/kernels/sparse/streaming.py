@@ -1,4 +1,4 @@
-"""A sliding window and the first tokens, which serve as attention sinks."""
+"""Streaming attention: a sliding window, and the first tokens as attention sinks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,13 +10,14 @@ from attn.masks import Causal, Mask, Prefix, Window
 
 @dataclass(frozen=True)
 class StreamingAttention(SparseSoftmax):
-    """Softmax over the first `num_first` tokens and the `width` last ones.
+    """Softmax over the first `num_first` tokens and the last `width` tokens.
 
-    Xiao et al. 2023 (StreamingLLM), section 3.2 and figure 1d: the first tokens take the
-    weight that softmax must put somewhere. O(T (width + num_first)) time; decoding keeps
-    `width + num_first` keys whatever the length. Causal only. This is the mask: tokens
-    keep their positions in the sequence, where their cache numbers them anew at each
-    step. What leaves the window is forgotten, for it reads no more than a window does.
+    Xiao et al. 2023 (StreamingLLM), section 3.2 and figure 1d: the first tokens take
+    the weight that softmax must put somewhere. O(T (width + num_first)) time; decoding
+    keeps `width + num_first` keys whatever the length. Causal only. This is the mask:
+    tokens keep their positions in the sequence, where their cache numbers them anew at
+    each step. What leaves the window is forgotten, for it reads no more than a window
+    does.
     """
 
     name = "streaming"

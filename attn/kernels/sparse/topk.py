@@ -1,4 +1,4 @@
-"""Attention to the keys with the largest scores."""
+"""Top-k attention: the keys with the largest scores."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import visible
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import ABSENT, num_bits, positions_of_largest
-from attn.kernels.tokens import NOTHING_TOLD, TokenInfo
+from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
 CHUNK = 64
@@ -24,14 +24,15 @@ SCORES = 1 << 16
 
 @dataclass(frozen=True)
 class TopK(Kernel):
-    """Softmax over the k largest of the scores that a query sees: Gupta et al. 2021,
-    Memory-efficient Transformers via Top-k Attention, section 2.
+    """Softmax over the k largest scores of each query: Gupta et al. 2021, section 2.
+
+    The paper is Memory-efficient Transformers via Top-k Attention.
 
     Exactly k keys where at least k are seen, the earlier of two that tie, and all of
     them where fewer are. Every score is computed, hidden ones too, and counted for each
     bit of a score: O(T S H) time, which is quadratic. What the paper saves is memory:
-    O(C S + C k (H + Hv)) for a chunk of C queries. To go back we keep which keys were
-    chosen, k numbers a query, and compute the scores of those alone anew.
+    O(C S + C k (H + Hv)) for a chunk of C queries. The backward pass keeps the
+    chosen indices, k a query, and recomputes the scores of those alone.
 
     The choice has no gradient: what was not chosen gets none. Log-sum-exps of disjoint
     keys do not merge to the k largest of their union, so it gives none.
@@ -66,8 +67,8 @@ class TopK(Kernel):
         *,
         mask: Mask,
         scoring: Scoring = PLAIN,
-        q_info: TokenInfo = NOTHING_TOLD,
-        kv_info: TokenInfo = NOTHING_TOLD,
+        q_info: TokenInfo = NO_INFO,
+        kv_info: TokenInfo = NO_INFO,
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a query that sees nothing gives 0."""
         T, S = len(q), len(k)
@@ -82,14 +83,14 @@ class TopK(Kernel):
             chosen = positions_of_largest(scores, self.num_keys)
             return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, chosen)
 
-        # Queries that lack in the last chunk are the last one again.
+        # The last chunk is padded with copies of the last query.
         split = partial(in_chunks, C=chunk_size(T, S), mode="edge")
         out = lax.map(attend, jax.tree.map(split, (q, q_index, q_info.segment_ids)))
         return out.reshape(-1, v.shape[1])[:T]
 
 
 def chunk_size(T: int, S: int) -> int:
-    """Queries whose scores over S keys are held at a time, C."""
+    """The number of queries whose scores over S keys are held at a time, C."""
     return min(T, max(CHUNK, SCORES // S))
 
 
@@ -101,11 +102,11 @@ def attend_chosen(
     *,
     scale: float,
 ) -> Float[Array, "C Hv"]:
-    """Softmax attention of each query over keys of its own."""
+    """Computes softmax attention of each query over its own choice of keys."""
     absent = index == ABSENT
-    # What is absent is 0, so that no inf or NaN enters by a weight or a gradient of 0.
+    # Absent keys are 0: 0 times inf or NaN would be NaN, in gradients too.
     k, v = (jnp.where(absent[:, :, None], 0, x[index]) for x in (k, v))
-    # A query without keys takes equal weights, of values that are all 0.
+    # A query without keys has equal weights over values that are all 0.
     hidden = absent & ~absent[:, :1]
     scores = jnp.where(hidden, -jnp.inf, scores_of("ch,ckh->ck", q, k, scale))
     w = jax.nn.softmax(scores, axis=1).astype(v.dtype)
@@ -114,6 +115,6 @@ def attend_chosen(
 
 
 def scores_of(products: str, q: Array, k: Array, scale: float) -> Array:
-    """At least float32, whatever the inputs are."""
+    """Multiplies queries and keys, in at least float32, and scales."""
     acc = jnp.promote_types(q.dtype, jnp.float32)
     return jnp.einsum(products, q, k, preferred_element_type=acc) * scale

@@ -12,8 +12,8 @@ class WindowAttention(SparseSoftmax):
     """Softmax over the `width` nearest keys: Beltagy et al. 2020 (Longformer), 3.1.
 
     Under `Causal()` the window is the query itself and the `width - 1` keys before it;
-    without a mask it reaches `width // 2` to both sides. O(T width) time; decoding keeps
-    `width` keys. One layer moves nothing farther than the window.
+    without a mask it reaches `width // 2` to both sides. O(T width) time; decoding
+    keeps `width` keys. One layer moves nothing farther than the window.
     """
 
     name = "window"

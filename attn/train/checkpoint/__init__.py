@@ -1,1 +1,1 @@
-"""Checkpoints that are whole and unchanged, or passed over by name."""
+"""Checkpoints that are verified: damaged ones are skipped, and named."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole and unchanged, or passed over by name.
+"""Checkpoints that are verified on reading: damaged ones are skipped, and named.
 
 Orbax writes the arrays and commits a step by renaming its folder, but it does not
 checksum them: a flipped bit would come back as a wrong weight. So every step is
@@ -31,29 +31,29 @@ from attn.records.seal import broken_seal, extend_seal, notes_of, write_seal
 
 _log = logging.getLogger(__name__)
 
-# Orbax stamps these after the seal; they hold times and marks, nothing restored.
+# Orbax stamps these after the seal; they hold times and flags, nothing restored.
 _STAMPS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A checkpoint that was read back."""
+    """A checkpoint that was restored."""
 
     step: int
     state: PyTree
     data: dict[str, Any]
-    """What was saved beside the state."""
+    """The JSON values that were saved beside the state."""
     skipped: tuple[str, ...]
-    """One line for each newer checkpoint that was passed over, newest first."""
+    """One line for each newer checkpoint that was skipped, newest first."""
 
 
 class Checkpoints:
     """The newest `keep` checkpoints of a run, in `directory`.
 
-    Each carries `experiment`, the JSON values of `identity`, in its seal.
-    A state is a tree of jax arrays (typed PRNG keys too) in dictionaries with string
-    keys, tuples and named tuples. Orbax would turn other keys into strings. Where several
-    processes share a run they share `directory`, and call each method together.
+    Each carries `experiment`, the JSON values of `identity`, in its seal. A state is a
+    tree of jax arrays (typed PRNG keys too) in dictionaries with string keys, tuples
+    and named tuples. Orbax would turn other keys into strings. Where several processes
+    share a run they share `directory`, and call each method together.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Checkpoints:
         _silence_orbax()
 
     def save(self, step: int, state: PyTree, data: dict[str, Any]) -> None:
-        """Starts to save `state`, and the JSON values `data` beside it, as `step`.
+        """Starts to save `state` as `step`, with the JSON values `data`.
 
         Returns when the arrays are copied; the rest is done in the background, and a
         step that is already there is left alone. One failed save is a warning, and
@@ -96,7 +96,7 @@ class Checkpoints:
                 self._failed(step, error, last=attempt == 1)
 
     def restore(self, abstract: PyTree) -> Restored | None:
-        """The newest checkpoint whose every byte is as it was written.
+        """Restores the newest checkpoint whose every byte is as it was written.
 
         Args:
           abstract: `jax.ShapeDtypeStruct` leaves, each with the `NamedSharding` that
@@ -171,7 +171,7 @@ class Checkpoints:
         )
 
     def _settle(self, *, last: bool = False) -> None:
-        """Waits for the save under way, if any, and takes its error."""
+        """Waits for the save in progress, if any, and takes its error."""
         if self._pending is None or self._manager is None:
             return
         step, _ = self._pending
@@ -185,7 +185,7 @@ class Checkpoints:
             self._prune()
 
     def _failed(self, step: int, error: Exception, *, last: bool) -> None:
-        """Cleans up after a save; passes on what is not the disk's doing."""
+        """Cleans up after a failed save; raises what is not a disk error."""
         manager, self._manager, self._pending = self._manager, None, None
         if manager is not None:
             with contextlib.suppress(Exception):
@@ -214,7 +214,7 @@ class Checkpoints:
 
     def _seal_stamps(self, step: int) -> None:
         if jax.process_index() == 0:
-            # Where the disk is full the seal stands without them.
+            # If the disk is full, the seal is written without them.
             with contextlib.suppress(OSError):
                 extend_seal(self._manifest(step), self._folder(step), _STAMPS)
 
@@ -240,7 +240,7 @@ class Checkpoints:
                 )
 
     def _read(self, step: int, abstract: PyTree, skipped: tuple[str, ...]) -> Restored:
-        # Straight from the sealed folders: the manager would trust unsealed marks.
+        # Straight from the sealed folders: the manager would trust unsealed flags.
         folder = self._folder(step)
         data = json.loads((folder / "data" / "metadata").read_bytes())
         with ocp.StandardCheckpointer() as reader:
@@ -261,7 +261,7 @@ class Checkpoints:
         return self.directory / "manifests" / f"{step}.json"
 
     def _prune(self) -> None:
-        """Removes what kills and failed saves left, while no save is under way."""
+        """Removes what interrupted saves left, while no save is in progress."""
         if jax.process_index() != 0:
             return
         with contextlib.suppress(OSError):
@@ -286,7 +286,7 @@ def _describe(tree: PyTree) -> dict[str, str]:
 
 
 def _silence_orbax() -> None:
-    """Keeps Orbax from logging; what matters is raised or warned about here."""
+    """Keeps Orbax from logging; this module raises or warns instead."""
     logger = logging.getLogger("absl")
     if _not_orbax not in logger.filters:
         logger.addFilter(_not_orbax)

@@ -1,4 +1,4 @@
-"""The newest good state of a run, on the devices there are; and its model."""
+"""Restores the newest good state of a run, or its model, on the devices here."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from attn.train.state import init_state, model_def
 
 
 def checkpoints_of(experiment: Experiment, folder: Path) -> Checkpoints:
-    """The checkpoints of an experiment in its run folder."""
+    """Opens the checkpoints of an experiment in its run folder."""
     return Checkpoints(folder / "checkpoints", experiment=identity(experiment))
 
 
 def restore_state(
     experiment: Experiment, checkpoints: Checkpoints, mesh: Mesh
 ) -> Restored | None:
-    """The newest good checkpoint of this experiment; None where there is none.
+    """Restores the newest good checkpoint of this experiment; None without one.
 
     Its `state` are the fields of a `State`, replicas in front. Needs its mesh set.
 
@@ -44,11 +44,11 @@ def restore_state(
 
 
 def restore_model(folder: Path, seed: int) -> Transformer:
-    """The model of the run in `folder` with the newest weights of a seed.
+    """Restores the model of the run in `folder`, with the newest weights of a seed.
 
     Raises:
-        UserError: there is no such seed, no good checkpoint, or only one from before the
-            end of a finished run.
+        UserError: there is no such seed, no good checkpoint, or only one from before
+            the end of a finished run.
     """
     config = RunFolder(folder).config()
     if config is None:
@@ -75,7 +75,7 @@ def restore_model(folder: Path, seed: int) -> Transformer:
 
 
 def _require_end(folder: Path, restored: Restored) -> None:
-    """Raises `UserError` where a finished run's newest good weights are not its last."""
+    """Raises `UserError` unless a finished run's newest good weights are its last."""
     if not (folder / "result.json").exists():
         return
     result, _ = read_result(folder)
