@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
+from tiny import exhaustive, quick_compiles
 
 from attn.attention import (
     CallShape,
@@ -17,6 +17,7 @@ from attn.attention import (
     effective_map,
     explain,
 )
+from attn.attention.backends import Cudnn
 from attn.errors import UserError
 from attn.kernels import KERNELS
 from attn.masks import FULL, Causal
@@ -36,7 +37,7 @@ def inputs(name, K=N, T=T):
     """q, k, v and the options that every call of this kernel takes."""
     spec, random = naive.SPECS[name], np.random.default_rng(4)
     shapes = ((B, T, N, H), (B, T, K, H), (B, T, K, HV))
-    arrays = [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
+    arrays = [random.normal(size=s).astype(np.float32) for s in shapes]
     options = {} if "causal" not in spec.can else {"mask": Causal()}
     if spec.owns != "nothing":
         options["weights"] = naive.own_weights(spec, H, T, N)
@@ -44,10 +45,17 @@ def inputs(name, K=N, T=T):
 
 
 @cache
-def runner(name):
+def program(name):
     """`attend`, compiled once for every test that asks the same of it."""
-    _, options = inputs(name)
-    return jax.jit(partial(attend, naive.SPECS[name], **options))
+    spec, (_, options) = naive.SPECS[name], inputs(name)
+    fixed = {key: value for key, value in options.items() if key != "weights"}
+    return jax.jit(lambda q, k, v, w: attend(spec, q, k, v, weights=w, **fixed))
+
+
+def run(name, q, k, v, weights=None):
+    """What `attend` gives, as NumPy; with the kernel's own weights unless given."""
+    own = inputs(name)[1].get("weights") if weights is None else weights
+    return np.asarray(program(name)(q, k, v, own))
 
 
 def close(a, b, tolerance=2e-5):
@@ -57,7 +65,7 @@ def close(a, b, tolerance=2e-5):
 @pytest.mark.parametrize("name", naive.PATHS)
 def test_every_head_of_every_sequence_is_the_kernel_alone(name):
     (q, k, v), options = inputs(name)
-    out, spec = runner(name)(q, k, v), naive.SPECS[name]
+    out, spec = run(name, q, k, v), naive.SPECS[name]
     seen = naive.visible(spec, T, T, "mask" in options)
     for b in range(B):
         for n in range(N):
@@ -70,9 +78,10 @@ def test_every_head_of_every_sequence_is_the_kernel_alone(name):
 def test_jit_vmap_scan_and_remat_change_nothing(name):
     arrays, options = inputs(name)
     plain = partial(attend, naive.SPECS[name], **options)
-    expected = runner(name)(*arrays)
-    close(plain(*arrays), expected)
-    twice = [jnp.stack([x, x]) for x in arrays]
+    expected = run(name, *arrays)
+    if name == "softmax":
+        close(plain(*map(jnp.asarray, arrays)), expected)
+    twice = [np.stack([x, x]) for x in arrays]
 
     @jax.jit
     def all_at_once(arrays, twice):
@@ -92,38 +101,40 @@ def test_jit_vmap_scan_and_remat_change_nothing(name):
         close(a, b)
 
 
-@pytest.mark.parametrize("K", [1, 2])
-@pytest.mark.parametrize("name", naive.PATHS)
+@pytest.mark.parametrize(
+    ("name", "K"),
+    [(name, 2) for name in naive.PATHS]
+    + [("softmax", 1), *(exhaustive(name, 1) for name in naive.PATHS[1:])],
+)
 def test_grouped_heads_equal_repeated_heads(name, K):
     (q, k, v), _ = inputs(name, K)
-    repeated = [jnp.repeat(x, N // K, axis=2) for x in (k, v)]
-    close(runner(name)(q, k, v), runner(name)(q, *repeated), 1e-6)
+    repeated = [np.repeat(x, N // K, axis=2) for x in (k, v)]
+    close(run(name, q, k, v), run(name, q, *repeated), 1e-6)
 
 
 def test_gradient_of_a_shared_head_is_the_sum_over_its_group():
     (q, k, v), options = inputs("softmax", 2)
 
-    def loss(k, v):
+    def loss(q, k, v):
         return jnp.sin(attend(SOFTMAX, q, k, v, **options)).sum()
 
-    grad = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    repeated = grad(*(jnp.repeat(x, 2, axis=2) for x in (k, v)))
-    for a, b in zip(grad(k, v), repeated, strict=True):
+    grad = jax.jit(jax.grad(loss, argnums=(1, 2)))
+    repeated = grad(q, *(np.repeat(x, 2, axis=2) for x in (k, v)))
+    for a, b in zip(grad(q, k, v), map(np.asarray, repeated), strict=True):
         close(a, b.reshape(B, T, 2, 2, -1).sum(axis=3))
 
 
 @pytest.mark.parametrize("name", naive.PATHS)
 def test_permuting_sequences_or_heads_permutes_the_output(name):
     (q, k, v), options = inputs(name)
-    out = runner(name)(q, k, v)
-    flipped = runner(name)(*(x[::-1] for x in (q, k, v)))
+    out = run(name, q, k, v)
+    flipped = run(name, *(x[::-1] for x in (q, k, v)))
     np.testing.assert_array_equal(flipped, out[::-1])
     order = np.array([2, 0, 3, 1])
-    mixed = dict(options)
-    if "weights" in options:
-        mixed["weights"] = jax.tree.map(lambda w: w[order], options["weights"])
-    run = jax.jit(partial(attend, naive.SPECS[name], **mixed))
-    close(run(*(x[:, :, order] for x in (q, k, v))), out[:, :, order], 1e-6)
+    own = options.get("weights")
+    mixed = jax.tree.map(lambda w: np.asarray(w)[order], own)
+    shuffled = (x[:, :, order] for x in (q, k, v))
+    close(run(name, *shuffled, mixed), out[:, :, order], 1e-6)
 
 
 @pytest.mark.parametrize("name", [n for n in KERNELS if "map" in KERNELS[n].can])
@@ -131,13 +142,14 @@ def test_the_effective_map_applied_to_the_values_is_the_output(name):
     (q, k, v), options = inputs(name)
     spec = naive.SPECS[name]
     maps = jax.jit(lambda q, k: effective_map(spec, q, k, **options))(q, k)
+    maps = np.asarray(maps)
     assert maps.shape == (B, N, T, T)
-    close(jnp.einsum("bnts,bsnv->btnv", maps, v), runner(name)(q, k, v))
+    close(np.einsum("bnts,bsnv->btnv", maps, v), run(name, q, k, v))
     if "normalised" in spec.can:
         close(maps.sum(axis=-1), 1.0)
     if naive.ORACLES[name].shows or "causal" in spec.can:
         hidden = ~naive.visible(spec, T, T, "mask" in options)
-        assert (np.asarray(maps)[:, :, hidden] == 0).all()
+        assert (maps[:, :, hidden] == 0).all()
 
 
 def test_the_effective_map_of_softmax_is_its_weights_under_groups_and_padding():
@@ -180,11 +192,9 @@ def test_segments_padding_and_mask_hide_together(impl):
 @pytest.mark.parametrize("shape", [(1, 1), (1, N), (B, 1), (B, N)])
 def test_bias_is_shared_over_the_axes_of_size_one(shape):
     arrays, _ = inputs("softmax", 2)
-    bias = jnp.asarray(
-        np.random.default_rng(0).normal(size=(*shape, T, T)), jnp.float32
-    )
+    bias = np.random.default_rng(0).normal(size=(*shape, T, T)).astype(np.float32)
     run = jax.jit(lambda *a: attend(SOFTMAX, *a[:-1], bias=a[-1]))
-    whole = jnp.broadcast_to(bias, (B, N, T, T))
+    whole = np.broadcast_to(bias, (B, N, T, T))
     close(run(*arrays, bias), run(*arrays, whole), 1e-6)
     q, k, v = arrays
     seen = np.full((T, T), True)
@@ -202,10 +212,11 @@ def test_auto_chooses_by_the_number_of_scores_and_says_why():
     chosen, reasons = choose_implementation(SOFTMAX, ask(256, 513, "bias", "lse"))
     assert chosen == "blockwise"
     assert "1,050,624 scores are over 1,048,576" in reasons["dense"]
-    assert set(reasons) == {"dense", *SOFTMAX.backends}
+    assert set(reasons) == {"dense", "blockwise", *SOFTMAX.backends}
+    assert reasons["dense"] == reasons["blockwise"]
     assert "device 'cpu'; it takes TPU devices" in reasons["splash"]
-    linformer = choose_implementation(naive.SPECS["linformer"], ask(9999, 9999))
-    assert linformer == ("direct", {})
+    chosen, reasons = choose_implementation(naive.SPECS["linformer"], ask(9999, 9999))
+    assert (chosen, set(reasons)) == ("direct", {"direct"})
     linear = [
         choose_implementation(KERNELS["linear"](), ask(T, T))[0] for T in (9, 999)
     ]
@@ -226,12 +237,14 @@ def test_auto_takes_a_fused_kernel_where_the_device_has_one(device, asked, chose
     assert choose_implementation(SOFTMAX, wish)[0] == chosen
 
 
-def test_a_fused_kernel_is_asked_about_the_pattern_that_will_run():
+def test_a_backend_is_asked_about_the_pattern_that_will_run(monkeypatch):
+    # As if its packages were there: the answer then is about the mask.
+    monkeypatch.setattr(Cudnn, "packages", ("jax",))
     wish = ask(2048, 2048, device="NVIDIA H200", mask=Causal())
-    longformer = KERNELS["longformer"](width=9)
-    _, reasons = choose_implementation(longformer, wish, "blockwise")
-    if "installed" not in reasons["cudnn"]:
-        assert "is no band" in reasons["cudnn"]
+    _, reasons = choose_implementation(KERNELS["longformer"](width=9), wish, "dense")
+    assert "is no band" in reasons["cudnn"]
+    _, reasons = choose_implementation(KERNELS["window"](width=9), wish, "dense")
+    assert reasons["cudnn"] == "not asked for"
 
 
 def test_a_named_implementation_is_taken_or_refused_and_never_replaced():

@@ -1,10 +1,13 @@
 """A model of its own: no experiment, no task, no mesh."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tiny import quick_compiles
 
 from attn.config import MLP, Attention, ModelConfig, ShortConv
 from attn.errors import UserError
@@ -17,13 +20,27 @@ SIZES = {"vocab_size": 11, "max_len": 8, "d_model": 16, "num_heads": 2, "repeats
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 8)), jnp.int32)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
+def build(model, head=TokenHead()):
+    """A model, its weights made by one program, that is called as one program."""
+    whole = nnx.eval_shape(lambda: Transformer(model, head, rngs=nnx.Rngs(0)))
+    graph, _ = nnx.split(whole)
+    weights = jax.jit(lambda: nnx.state(Transformer(model, head, rngs=nnx.Rngs(0))))()
+    run = jax.jit(lambda weights, *a, **k: nnx.merge(graph, weights)(*a, **k))
+    return partial(run, weights)
+
+
 def make(head=TokenHead(), **fields):
-    return Transformer(ModelConfig(**SIZES | fields), head, rngs=nnx.Rngs(0))
+    return build(ModelConfig(**SIZES | fields), head)
 
 
 def test_a_decoder_and_an_encoder_need_no_task():
-    decoder = Transformer(ModelConfig(**SIZES, causal=True), rngs=nnx.Rngs(0))
-    encoder = make(ClassHead(3))
+    decoder, encoder = make(causal=True), make(ClassHead(3))
     changed = TOKENS.at[:, -1].set(0)
     before, after = decoder(TOKENS), decoder(changed)
     assert before.shape == (2, 8, 11)
@@ -95,7 +112,7 @@ def test_a_bias_of_distances_is_refused_where_a_kernel_takes_none():
 
 
 def test_a_layer_refuses_what_it_would_not_read():
-    layer = make().layers[0]
+    layer = Transformer(ModelConfig(**SIZES), rngs=nnx.Rngs(0)).layers[0]
     x = jnp.zeros((2, 8, 16))
     for given in ({"memory": x}, {"cache": {}}):
         with pytest.raises(UserError, match=f"{next(iter(given))} was given"):
