@@ -20,8 +20,7 @@ def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:
     """The sharding of an array with these dimensions, as in `spec("B T N H")`.
 
     Args:
-        dims: a letter a dimension, by spaces. A letter in brackets, as in "D (N) H",
-            is not divided, whatever the rules say.
+        dims: a letter a dimension, by spaces.
         shape: key/value heads that the mesh cannot divide are replicated (multi-query
             attention); without a shape they are taken to be divisible.
     """
