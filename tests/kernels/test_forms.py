@@ -4,7 +4,6 @@ Each of them rounds in its own order, so in float64 a true difference is told ap
 """
 
 import jax
-import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
