@@ -34,10 +34,10 @@ def exhaustive(*values, id=None):
 
 
 @contextmanager
-def quick_compiles() -> Iterator[None]:
-    """Compiles in half the time, to slower programs that mean the same."""
+def quick_compiles(quick: bool = True) -> Iterator[None]:
+    """Compiles in half the time, to slower programs that mean the same; or does not."""
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", quick)
     try:
         yield
     finally:

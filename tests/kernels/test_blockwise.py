@@ -1,7 +1,7 @@
 """Tile by tile equals the definition, values and all gradients, whatever is asked."""
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny import quick_compiles
 
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.blockwise.plan import choose_heads
@@ -31,6 +32,12 @@ from attn.masks import (
     Window,
 )
 from attn.positions import Alibi, RelativeBias, T5Bias
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Call:
         B, T, S, K, G, H = self.B, self.T, self.S, self.K, self.G, 4
 
         def normal(*shape):
-            return jnp.asarray(random.normal(size=shape), self.dtype)
+            return jnp.asarray(random.normal(size=shape).astype(self.dtype))
 
         biases = {
             "bias": lambda: normal(B, K * G, T, S),
@@ -70,7 +77,8 @@ class Call:
             (make() for name, make in biases.items() if name in self.asked), None
         )
         sinks = normal(K * G) if "sinks" in self.asked else None
-        q, k, v = normal(B, T, K * G, H), normal(B, S, K, H), normal(B, S, K, self.Hv)
+        q = jnp.asarray((self.size * random.normal(size=(B, T, K * G, H))).astype(self.dtype))  # fmt: skip
+        k, v = normal(B, S, K, H), normal(B, S, K, self.Hv)
         q_info, kv_info = TokenInfo(), TokenInfo()
         if "segments" in self.asked:
             q_info = TokenInfo(jnp.asarray(random.integers(0, 3, (B, T))))
@@ -81,7 +89,7 @@ class Call:
             q_at, kv_at = (random.integers(0, T + S, (B, L)) for L in (T, S))
             q_info = TokenInfo(positions=jnp.asarray(q_at))
             kv_info = TokenInfo(positions=jnp.asarray(kv_at))
-        return (self.size * q, k, v, bias, sinks), (q_info, kv_info)
+        return (q, k, v, bias, sinks), (q_info, kv_info)
 
     @property
     def softcap(self):
@@ -135,33 +143,52 @@ def tiles(call, q, k, v, bias, sinks, infos):
     )
 
 
-def everything(run, call):
-    """Output, log-sum-exp, and the gradients of both by all that is differentiable."""
+def everything(call, *runs):
+    """Output, log-sum-exp, and the gradients of both by all that is differentiable.
+
+    Of each run, by one program.
+    """
     inputs, infos = call.inputs()
     shape = (call.B, call.T, call.K * call.G)
     random = np.random.default_rng(9)
     weights = random.normal(size=(*shape, call.Hv)), random.normal(size=shape)
 
-    def loss(*inputs):
-        out, lse = run(call, *inputs, infos)
-        # As a merge of parts does: a row that sees nothing takes no part.
-        own = jnp.where(lse == -jnp.inf, 0.0, lse)
-        total = (out.astype(lse.dtype) * weights[0]).sum() + (own * weights[1]).sum()
-        return total, (out, lse)
+    def graded(run, inputs, infos, weights):
+        def loss(*inputs):
+            out, lse = run(call, *inputs, infos)
+            # As a merge of parts does: a row that sees nothing takes no part.
+            own = jnp.where(lse == -jnp.inf, 0.0, lse)
+            total = (out.astype(lse.dtype) * weights[0]).sum()
+            return total + (own * weights[1]).sum(), (out, lse)
 
-    graded = jax.jit(jax.value_and_grad(loss, argnums=tuple(range(5)), has_aux=True))
-    (_, values), grads = graded(*inputs)
+        grad = jax.value_and_grad(loss, argnums=tuple(range(5)), has_aux=True)
+        (_, values), grads = grad(*inputs)
+        return *values, *grads
+
+    program = jax.jit(lambda *args: [graded(run, *args) for run in runs])
     names = ("out", "lse", "d_q", "d_k", "d_v", "d_bias", "d_sinks")
-    return {
-        name: np.asarray(jax.tree.leaves(x)[0], np.float64)
-        for name, x in zip(names, (*values, *grads))
-        if x is not None
-    }
+    return [
+        {
+            name: np.asarray(jax.tree.leaves(x)[0], np.float64)
+            for name, x in zip(names, found)
+            if x is not None
+        }
+        for found in program(inputs, infos, weights)
+    ]
+
+
+def exactly(call):
+    """Output and log-sum-exp by the definition in float64, of the inputs as they are."""
+    inputs, infos = call.inputs()
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda x: np.asarray(x, np.float64), inputs)
+        run = jax.jit(lambda inputs: definition(call, *inputs, infos))
+        return jax.device_get(run(exact))
 
 
 def assert_equal_to_the_definition(call, tolerance=1e-9):
     with jax.enable_x64(True):
-        got, expected = everything(tiles, call), everything(definition, call)
+        got, expected = everything(call, tiles, definition)
     assert got.keys() == expected.keys()
     for name in got:
         np.testing.assert_allclose(
@@ -256,52 +283,66 @@ def test_the_bias_has_a_gradient_only_where_it_is_asked_for():
         return tiles(call, q, *inputs[1:3], bias, None, infos)[0].sum()
 
     q, bias = inputs[0], inputs[3]
-    asked = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(q, bias).compile()
-    spared = jax.jit(jax.grad(loss)).lower(q, bias).compile()
+    with quick_compiles(False):
+        asked = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(q, bias).compile()
+        spared = jax.jit(jax.grad(loss)).lower(q, bias).compile()
     # Reading and writing what is as large as the bias, the largest array there is.
     moved = [c.cost_analysis()["bytes accessed"] for c in (spared, asked)]
     assert moved[1] - moved[0] > bias.nbytes
 
 
+SEGMENTS, REAL = np.repeat(np.arange(3), 4), np.arange(12) < 8
 HIDE = {
-    "the mask": (Causal(), {}),
-    "segments": (FULL, {"ids": jnp.repeat(jnp.arange(3), 4)}),
-    "padding": (FULL, {"ids": jnp.where(jnp.arange(12) < 8, 0, NO_KEY)}),
-}
+    "the mask": (Causal(), Causal().dense(12), None, None),
+    "segments": (FULL, SEGMENTS[:, None] == SEGMENTS, SEGMENTS, SEGMENTS),
+    "padding": (FULL, REAL[None] & np.full((12, 1), True), 0 * SEGMENTS, np.where(REAL, 0, NO_KEY)),
+}  # fmt: skip
+"""The mask, what is seen, and the segments of queries and keys."""
+SPOILED = 9
 
 
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
-@pytest.mark.parametrize("kind", ["tiles", "definition"])
-@pytest.mark.parametrize("hidden_by", HIDE)
-def test_a_hidden_value_that_is_not_finite_reaches_nobody(hidden_by, kind, bad):
-    mask, options = HIDE[hidden_by]
-    ids = options.get("ids")
+@cache
+def hidden(hidden_by):
+    """q, k, v, and a program for outputs and gradients of each implementation."""
+    mask, seen, *ids = HIDE[hidden_by]
     random = np.random.default_rng(1)
-    q, k, v = (jnp.asarray(random.normal(size=(12, 4)), "float32") for _ in range(3))
-    seen = np.array(mask.dense(12))
-    if ids is not None:
-        seen &= np.asarray(ids)[:, None] == np.asarray(ids)[None] if hidden_by == "segments" else np.asarray(ids)[None] == 0  # fmt: skip
-    spoiled = 9
-    safe = ~seen[:, spoiled]
-    assert safe.any()
+    arrays = [random.normal(size=(12, 4)).astype(np.float32) for _ in range(3)]
+    counted = ~seen[:, SPOILED, None] & np.full((12, 4), True)
 
-    def run(q, k, v):
-        own = None if ids is None else (ids if hidden_by == "segments" else ids * 0)
-        if kind == "definition":
-            infos = {"q_info": TokenInfo(own), "kv_info": TokenInfo(ids)}
-            return dense_attention(q, k, v, mask=mask, **infos)[0]
-        own, all_ids = (None if x is None else x[None] for x in (own, ids))
-        infos = {"q_info": TokenInfo(own), "kv_info": TokenInfo(all_ids)}
+    def by_definition(q, k, v):
+        own = [None if x is None else jnp.asarray(x) for x in ids]
+        infos = dict(zip(("q_info", "kv_info"), map(TokenInfo, own)))
+        return dense_attention(q, k, v, mask=mask, **infos)[0]
+
+    def by_tiles(q, k, v):
+        all_ids = [None if x is None else jnp.asarray(x)[None] for x in ids]
+        infos = dict(zip(("q_info", "kv_info"), map(TokenInfo, all_ids)))
         arrays = (x[None, :, None] for x in (q, k, v))
         out, _ = blockwise_attention(*arrays, mask=mask, blocks=(4, 4), **infos)
         return out[0, :, 0]
 
-    def graded(q, k, v):
-        out, pull = jax.vjp(run, q, k, v)
-        # Only queries that do not see it count.
-        return out, pull(jnp.where(safe[:, None], 1.0, 0.0) * jnp.ones_like(out))
+    @jax.jit
+    def graded(*arrays):
+        found = {}
+        for kind, run in (("tiles", by_tiles), ("definition", by_definition)):
+            out, pull = jax.vjp(run, *arrays)
+            # Only queries that do not see it count.
+            found[kind] = out, pull(counted.astype(out.dtype))
+        return found
 
-    clean, dirty = (jax.jit(graded)(q, k, x) for x in (v, v.at[spoiled].set(bad)))
+    return arrays, lambda *arrays: jax.device_get(graded(*arrays))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["tiles", "definition"])
+@pytest.mark.parametrize("hidden_by", HIDE)
+def test_a_hidden_value_that_is_not_finite_reaches_nobody(hidden_by, kind, bad):
+    (q, k, v), graded = hidden(hidden_by)
+    safe = ~HIDE[hidden_by][1][:, SPOILED]
+    assert safe.any()
+    changed = v.copy()
+    changed[SPOILED] = bad
+    clean, dirty = (graded(q, k, x)[kind] for x in (v, changed))
     np.testing.assert_array_equal(dirty[0][safe], clean[0][safe])
     if hidden_by != "padding":
         assert not np.isfinite(dirty[0][~safe]).any()
@@ -312,7 +353,7 @@ def test_a_hidden_value_that_is_not_finite_reaches_nobody(hidden_by, kind, bad):
 @pytest.mark.parametrize("mask", [~FULL, Causal(-5)], ids=["none", "blind rows"])
 def test_a_row_that_sees_nothing_is_zero_with_zero_gradient(mask):
     call = Call(T=12, S=12, mask=mask, dtype="float32")
-    got = everything(tiles, call)
+    (got,) = everything(call, tiles)
     blind, unseen = ~mask.dense(12).any(axis=1), ~mask.dense(12).any(axis=0)
     assert (got["out"][:, blind] == 0).all()
     assert (got["lse"][:, blind] == -np.inf).all()
@@ -325,10 +366,8 @@ def test_a_row_that_sees_nothing_is_zero_with_zero_gradient(mask):
 
 def test_extreme_scores_neither_overflow_nor_lose_the_largest():
     call = Call(mask=Causal(), size=1e4, dtype="float32")
-    got = everything(tiles, call)
-    with jax.enable_x64(True):
-        inputs = [None if x is None else x.astype("float64") for x in call.inputs()[0]]
-        out, lse = definition(call, *inputs, (TokenInfo(), TokenInfo()))
+    (got,) = everything(call, tiles)
+    out, lse = exactly(call)
     assert np.abs(lse).max() > 1e4
     # float32 holds a score of 1e4 to 1e-3, so weights agree to about that.
     np.testing.assert_allclose(got["out"], out, rtol=1e-2, atol=1e-2)
@@ -338,12 +377,7 @@ def test_extreme_scores_neither_overflow_nor_lose_the_largest():
 
 def test_bfloat16_tiles_equal_the_definition_within_their_rounding():
     call = Call(mask=Causal(), dtype="bfloat16", asked=("alibi",))
-    got = everything(tiles, call)
-    with jax.enable_x64(True):
-        exact = [
-            jax.tree.map(lambda x: x.astype("float64"), x) for x in call.inputs()[0]
-        ]
-        expected = definition(call, *exact, (TokenInfo(), TokenInfo()))
+    (got,), expected = everything(call, tiles), exactly(call)
     np.testing.assert_allclose(got["out"], expected[0], rtol=2e-2, atol=2e-2)
     # Scores, their maximum and their sum are float32 whatever the inputs are.
     np.testing.assert_allclose(got["lse"], expected[1], rtol=1e-5, atol=1e-5)
@@ -357,7 +391,7 @@ def test_the_transforms_of_jax_change_nothing():
     def summed(*arrays):
         return jnp.sin(run(*arrays)[0]).sum()
 
-    twice = [jnp.stack([x, x + 1]) for x in (q, k, v)]
+    twice = [np.stack([x, x + np.float32(1)]) for x in map(np.asarray, (q, k, v))]
 
     @jax.jit
     def all_at_once(q, k, v, twice):
@@ -367,7 +401,7 @@ def test_the_transforms_of_jax_change_nothing():
         _, scanned = jax.lax.scan(lambda c, x: (c, grad(*x)), 0, tuple(twice))
         return grad(q, k, v), again(q, k, v), mapped, scanned
 
-    plain, again, mapped, scanned = all_at_once(q, k, v, twice)
+    plain, again, mapped, scanned = jax.device_get(all_at_once(q, k, v, twice))
     for a, b, c, d in zip(plain, again, mapped, scanned):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(a, c[0], rtol=1e-5, atol=1e-5)
@@ -377,11 +411,16 @@ def test_the_transforms_of_jax_change_nothing():
 
 def test_outputs_over_disjoint_keys_merge_by_their_log_sum_exps():
     (q, k, v, *_), _ = Call(dtype="float32").inputs()
-    run = jax.jit(partial(blockwise_attention, mask=FULL, blocks=(4, 4)))
-    whole = run(q, k, v)[0]
-    parts = [run(q, k[:, s], v[:, s]) for s in (slice(0, 4), slice(4, 11))]
-    shares = jax.nn.softmax(jnp.stack([lse for _, lse in parts]), axis=0)
-    merged = sum(s[..., None] * out for s, (out, _) in zip(shares, parts))
+
+    @jax.jit
+    def both(q, k, v):
+        run = partial(blockwise_attention, mask=FULL, blocks=(4, 4))
+        parts = [run(q, k[:, s], v[:, s]) for s in (slice(0, 4), slice(4, 11))]
+        shares = jax.nn.softmax(jnp.stack([lse for _, lse in parts]), axis=0)
+        merged = sum(s[..., None] * out for s, (out, _) in zip(shares, parts))
+        return run(q, k, v)[0], merged
+
+    whole, merged = both(q, k, v)
     np.testing.assert_allclose(merged, whole, rtol=1e-5, atol=1e-5)
 
 

@@ -1,10 +1,13 @@
 """Mechanisms that are softmax attention on arrays which they make."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
+from tiny import quick_compiles
 
 from attn.attention import attend, effective_map
 from attn.errors import UserError
@@ -21,14 +24,27 @@ SPECS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
+def compiled(function, *arrays):
+    """What one program makes of the arrays, in NumPy."""
+    return jax.device_get(jax.jit(function)(*arrays))
+
+
 def inputs(K=N, T=T, seed=0):
     random = np.random.default_rng(seed)
     shapes = (B, T, N, H), (B, T, K, H), (B, T, K, HV)
-    return [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
+    return [random.normal(size=s).astype(np.float32) for s in shapes]
 
 
-def made(spec, T=T, seed=0):
-    return spec.init_heads(jax.random.key(seed), N, head_dim=H, kv_len=T)
+@cache
+def made(spec, T=T):
+    init = partial(spec.init_heads, num_heads=N, head_dim=H, kv_len=T)
+    return jax.jit(init)(jax.random.key(0))
 
 
 def close(a, b, tolerance=2e-5):
@@ -46,22 +62,21 @@ def test_every_composed_kernel_is_here():
 def test_tiles_and_their_gradients_equal_the_definition(title, K):
     spec, T = SPECS[title], 70
     arrays, weights = inputs(K, T), naive.own_weights(SPECS[title], H, T, N)
-    real = jnp.arange(T)[None] < jnp.asarray([T, 50])[:, None]
-    ids = (jnp.arange(T) > 30)[None].astype(jnp.int32) * jnp.ones((B, 1), jnp.int32)
+    real = np.arange(T)[None] < np.asarray([T, 50])[:, None]
+    ids = np.repeat((np.arange(T) > 30)[None].astype(np.int32), B, axis=0)
     options = {"kv_mask": real, "q_segment_ids": ids, "kv_segment_ids": ids}
 
-    def loss(arrays, weights, impl):
+    def loss(arrays, weights, options, impl):
         out = attend(
             spec, *arrays, weights=weights, mask=Causal(), impl=impl, **options
         )
         return jnp.sin(out).sum(), out
 
-    graded = jax.jit(
-        jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), static_argnums=2
-    )
-    expected, actual = (
-        graded(arrays, weights, impl) for impl in ("dense", "blockwise")
-    )
+    def both(*args):
+        graded = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+        return [graded(*args, impl) for impl in ("dense", "blockwise")]
+
+    expected, actual = compiled(both, arrays, weights, options)
     pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(actual), strict=True)
     for a, b in pairs:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
@@ -69,83 +84,95 @@ def test_tiles_and_their_gradients_equal_the_definition(title, K):
 
 def test_positions_that_are_told_hide_alike_in_both_forms():
     spec, arrays = SPECS["differential"], inputs()
-    positions = jnp.tile(jnp.arange(T)[::-1], (B, 1))
-    dense, tiles = (
-        attend(
-            spec,
-            *arrays,
-            weights=made(spec),
-            mask=Causal(),
-            q_positions=positions,
-            kv_positions=positions,
-            impl=impl,
-        )
-        for impl in spec.implementations
-    )
+    positions = np.tile(np.arange(T)[::-1], (B, 1))
+
+    def run(arrays, weights, positions):
+        call = partial(attend, spec, weights=weights, mask=Causal())
+        told = {"q_positions": positions, "kv_positions": positions}
+        back = call(*(x[:, ::-1] for x in arrays))
+        return back, [call(*arrays, **told, impl=i) for i in spec.implementations]
+
+    back, (dense, tiles) = compiled(run, arrays, made(spec), positions)
     close(dense, tiles)
-    back = attend(
-        spec, *(x[:, ::-1] for x in arrays), weights=made(spec), mask=Causal()
-    )
     close(dense, back[:, ::-1])
 
 
 def with_share(share, spec):
     """Weights of every head with this lambda, which must be below lambda_init + 1."""
-    zero = jnp.zeros((N, H // 2))
-    power = np.log(1 + spec.lambda_init - share)
-    first = zero.at[:, 0].set(1.0)
+    zero = np.zeros((N, H // 2), np.float32)
+    power = np.float32(np.log(1 + spec.lambda_init - share))
+    first = zero.copy()
+    first[:, 0] = 1.0
     return {"a1": zero, "b1": zero, "a2": first, "b2": power * first}
 
 
 def test_lambda_follows_its_four_vectors():
     spec = Differential(lambda_init=0.3)
     given = {"a1": 0.5, "b1": 2.0, "a2": -1.0, "b2": 0.25}
-    weights = {name: jnp.full((2, 4), x) for name, x in given.items()}
-    close(spec.share(weights), np.full(2, np.exp(4.0) - np.exp(-1.0) + 0.3))
-    close(spec.share(with_share(0.7, spec)), np.full(N, 0.7))
+    weights = {name: np.full((2, 4), x, np.float32) for name, x in given.items()}
+    share = jax.jit(spec.share)
+    close(share(weights), np.full(2, np.exp(4.0) - np.exp(-1.0) + 0.3))
+    close(share(with_share(0.7, spec)), np.full(N, 0.7))
     # What is drawn is small: lambda begins near lambda_init.
-    assert np.abs(spec.share(made(spec)) - 0.3).max() < 0.2
+    assert np.abs(np.asarray(share(made(spec))) - 0.3).max() < 0.2
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_differential_takes_a_share_of_one_softmax_off_another(share):
     spec, (q, k, v) = SPECS["differential"], inputs()
-    out = attend(spec, q, k, v, weights=with_share(share, spec), mask=Causal())
-    first, second = (
-        attend(Softmax(), q[..., i::2], k[..., i::2], v, mask=Causal()) for i in (0, 1)
-    )
+
+    def run(q, k, v, weights):
+        out = attend(spec, q, k, v, weights=weights, mask=Causal())
+        rows = effective_map(spec, q, k, weights=weights).sum(axis=-1)
+        return (
+            out,
+            rows,
+            [
+                attend(Softmax(), q[..., i::2], k[..., i::2], v, mask=Causal())
+                for i in (0, 1)
+            ],
+        )
+
+    out, rows, (first, second) = compiled(run, q, k, v, with_share(share, spec))
     close(out, first - share * second)
-    rows = effective_map(spec, q, k, weights=with_share(share, spec)).sum(axis=-1)
     close(rows, 1 - share)
 
 
 def test_rotary_turns_pairs_within_one_map_of_differential():
     spec = SPECS["differential"]
-    one = [jnp.broadcast_to(x[:, :1], x.shape) for x in inputs()[:2]]
-    q, k = (rotary(x) for x in one)
-    for first in (0, 1):
-        only = jnp.arange(H) % 2 == first
-        masked = jnp.where(only, q, 0), jnp.where(only, k, 0)
-        scores = jnp.einsum("btnh,bsnh->bnts", *masked)
+    one = [np.broadcast_to(x[:, :1], x.shape) for x in inputs()[:2]]
+
+    def run(q, k, weights):
+        q, k = rotary(q), rotary(k)
+        found = []
+        for first in (0, 1):
+            only = jnp.arange(H) % 2 == first
+            masked = jnp.where(only, q, 0), jnp.where(only, k, 0)
+            found.append(jnp.einsum("btnh,bsnh->bnts", *masked))
+        return found, effective_map(spec, q, k, weights=weights, mask=Chunk(3))
+
+    both, maps = compiled(run, *one, made(spec))
+    for scores in both:
         close(scores[:, :, 1:, 1:], scores[:, :, :-1, :-1])
         assert np.abs(scores[:, :, 0, 1:] - scores[:, :, 0, :-1]).max() > 1e-2
     # All tokens are one here, so the map under a chunk depends on distances alone.
-    maps = effective_map(spec, q, k, weights=made(spec), mask=Chunk(3))
     close(maps[:, :, :3, :3], maps[:, :, 3:6, 3:6])
     assert np.abs(maps[:, :, 0, 0] - maps[:, :, 0, 2]).max() > 1e-3
 
 
 def test_a_head_that_has_no_halves_of_whole_pairs_is_refused():
-    arrays = [x[..., :6] for x in inputs()]
+    arrays, weights = [x[..., :6] for x in inputs()], made(Differential())
     with pytest.raises(UserError, match=r"head dim 6; .* multiples of 4"):
-        attend(Differential(), *arrays, weights=made(Differential()))
+        jax.eval_shape(lambda *x: attend(Differential(), *x, weights=weights), *arrays)
 
 
 def test_a_random_synthesizer_has_one_map_for_every_text():
     spec, others = SPECS["synthesizer, random"], (inputs(), inputs(seed=1))
-    maps = [
-        effective_map(spec, *x[:2], weights=made(spec), mask=Causal()) for x in others
-    ]
+    weights = made(spec)
+    run = jax.jit(
+        lambda q, k: effective_map(spec, q, k, weights=weights, mask=Causal())
+    )
+    maps = [jax.device_get(run(*x[:2])) for x in others]
     np.testing.assert_array_equal(*maps)
     np.testing.assert_array_equal(maps[0][0], maps[0][1])
     assert np.abs(maps[0][:, 0] - maps[0][:, 1]).max() > 1e-3
@@ -155,12 +182,13 @@ def test_a_random_synthesizer_has_one_map_for_every_text():
 @pytest.mark.parametrize("title", ["synthesizer", "synthesizer, random"])
 def test_a_synthesizer_moves_with_what_it_reads_and_nothing_else(title, impl):
     spec, arrays = SPECS[title], inputs()
+    weights = made(spec)
 
     def loss(q, k, v):
-        out = attend(spec, q, k, v, weights=made(spec), mask=FULL, impl=impl)
+        out = attend(spec, q, k, v, weights=weights, mask=FULL, impl=impl)
         return jnp.sin(out).sum()
 
-    grads = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*arrays)
+    grads = compiled(jax.grad(loss, argnums=(0, 1, 2)), *arrays)
     moved = {name for name, g in zip("qkv", grads, strict=True) if g.any()}
     assert moved == spec.reads
 
@@ -168,13 +196,15 @@ def test_a_synthesizer_moves_with_what_it_reads_and_nothing_else(title, impl):
 @pytest.mark.parametrize("title", ["synthesizer", "synthesizer, random"])
 def test_a_synthesizer_refuses_a_text_longer_than_it_was_made_for(title):
     spec = SPECS[title]
+    arrays, shorter, longer = inputs(), made(spec, T - 1), made(spec, T + 2)
     with pytest.raises(UserError, match=f"kv_len = {T}"):
-        attend(spec, *inputs(), weights=made(spec, T - 1))
-    short = attend(spec, *inputs(), weights=made(spec, T + 2))
-    first = jax.tree.map(
-        lambda w: w[..., :T] if w.shape[-1] > T else w, made(spec, T + 2)
-    )
-    close(short, attend(spec, *inputs(), weights=first))
+        jax.eval_shape(lambda *x: attend(spec, *x, weights=shorter), *arrays)
+    first = jax.tree.map(lambda w: w[..., :T] if w.shape[-1] > T else w, longer)
+
+    def both(arrays, *weights):
+        return [attend(spec, *arrays, weights=w) for w in weights]
+
+    close(*compiled(both, arrays, longer, first))
 
 
 def test_an_unknown_kind_is_told_the_nearest():

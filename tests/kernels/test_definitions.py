@@ -1,11 +1,13 @@
 """Every kernel equals its slow definition in `tests/naive`."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import exhaustive
+from tiny import exhaustive, quick_compiles
 
 from attn.kernels import KERNELS
 from attn.kernels.lowrank import features
@@ -36,6 +38,13 @@ VARIANTS = {
 }
 """Specs beside those of `naive.SPECS`, whose knobs change the definition."""
 REAL = np.arange(S) < S - 2
+SCALED = [n for n in naive.PATHS if "scale" in KERNELS[n].can]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
 
 
 @pytest.fixture
@@ -48,12 +57,12 @@ def small_parts(monkeypatch):
 
 
 def inputs(spec, T=T, S=S):
-    """q, k, v of one head and the kernel's own weights."""
+    """q, k, v of one head and the kernel's own weights, in NumPy."""
     T = queries(spec, T, S)
     random = np.random.default_rng(3)
     shapes = {"q": (T, H), "k": (S, H), "v": (S, width(spec))}
     arrays = {n: random.normal(size=s).astype(np.float32) for n, s in shapes.items()}
-    return {n: jnp.asarray(x) for n, x in arrays.items()}, naive.own_weights(spec, H, S)
+    return arrays, jax.device_get(naive.own_weights(spec, H, S))
 
 
 def queries(spec, T=T, S=S):
@@ -83,8 +92,75 @@ def definition(spec, mask, weights, T=T, S=S, real=None):
     return run
 
 
+def compiled(function, *arrays):
+    """What one program makes of the arrays, in NumPy."""
+    return jax.device_get(jax.jit(function)(*arrays))
+
+
+def forms(spec):
+    """The `form` of each of several ways to compute one head, from first to last."""
+    several = len(spec.implementations) > 1 and not spec.over_all_heads
+    return [{"form": f} for f in spec.implementations] if several else [{}]
+
+
 def test_every_mechanism_has_a_definition():
     assert set(naive.ORACLES) == set(KERNELS)
+
+
+def cotangent_of(spec):
+    return np.random.default_rng(0).normal(size=(queries(spec), width(spec)))
+
+
+def halves(arrays):
+    return {n: x.astype(jnp.bfloat16) for n, x in arrays.items()}
+
+
+def default_scale(name):
+    return (H / naive.ORACLES[name].maps) ** -0.5
+
+
+def larger(arrays):
+    return arrays | {"q": arrays["q"] * np.float32(3)}
+
+
+@cache
+def computed(title, shape):
+    """All that is asked of a spec under a mask, by one program.
+
+    Of "padded" inputs the output and the gradients; of those in "bfloat16" the output;
+    and by "scale", the factor of the scores, outputs of which the first two are equal.
+    """
+    spec, mask = (naive.SPECS | VARIANTS)[title], MASKS[shape]
+    arrays, weights = inputs(spec)
+    trained = weights if spec.owns == "weights" else {}
+    cotangent = cotangent_of(spec).astype(np.float32)
+
+    def loss(everything, weights):
+        own = weights | {n: everything[n] for n in trained}
+        info = TokenInfo(jnp.where(REAL, 0, -1))
+        out = call(spec, everything, own, mask=mask, kv_info=info)
+        return (out * cotangent).sum(), out
+
+    def everything(arrays, weights, half, larger):
+        graded = jax.value_and_grad(loss, has_aux=True)
+        found = {"padded": graded(arrays | {n: weights[n] for n in trained}, weights)}
+        if title in naive.PATHS:
+            found["bfloat16"] = call(spec, half, weights, mask=mask)
+        if title in SCALED and mask == FULL:
+
+            def scaled(arrays, scale):
+                scoring = Scoring(scale=scale)
+                return call(spec, arrays, weights, mask=mask, scoring=scoring)
+
+            found["scale"] = (
+                scaled(arrays, 3 * default_scale(title)),
+                scaled(larger, None),
+                scaled(arrays, 0.1),
+                scaled(arrays, 1.0),
+            )
+        return found
+
+    return compiled(everything, arrays, weights, halves(arrays), larger(arrays))
 
 
 @pytest.mark.parametrize(
@@ -100,21 +176,12 @@ def test_every_mechanism_has_a_definition():
 def test_kernel_and_its_gradients_equal_the_definition(name, shape):
     spec, mask = (naive.SPECS | VARIANTS)[name], MASKS[shape]
     arrays, weights = inputs(spec)
-    cotangent = np.random.default_rng(0).normal(size=(queries(spec), width(spec)))
     trained = weights if spec.owns == "weights" else {}
-    kv_ids = jnp.where(jnp.asarray(REAL), 0, -1)
-
-    def loss(everything):
-        own = weights | {n: everything[n] for n in trained}
-        out = call(spec, everything, own, mask=mask, kv_info=TokenInfo(kv_ids))
-        return (out * cotangent.astype(np.float32)).sum(), out
-
-    graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    (_, out), grads = graded(arrays | trained)
+    (_, out), grads = computed(name, shape)["padded"]
     slow = definition(spec, mask, weights, real=REAL)
     everything = {n: np.asarray(x, np.float64) for n, x in (arrays | trained).items()}
     np.testing.assert_allclose(out, slow(**everything), rtol=2e-5, atol=2e-5)
-    expected = naive.gradient(slow, everything, cotangent)
+    expected = naive.gradient(slow, everything, cotangent_of(spec))
     for leaf in everything:
         np.testing.assert_allclose(
             grads[leaf], expected[leaf], rtol=2e-4, atol=2e-4, err_msg=leaf
@@ -126,12 +193,10 @@ def test_float64_is_the_definition_to_its_last_digits(name, shape):
     with jax.enable_x64(True):
         spec, mask = naive.SPECS[name], MASKS[shape]
         arrays, weights = inputs(spec)
-        arrays, weights = jax.tree.map(
-            lambda x: jnp.asarray(np.asarray(x), jnp.float64), (arrays, weights)
-        )
-        out = jax.jit(lambda a, w: call(spec, a, w, mask=mask))(arrays, weights)
-        assert out.dtype == jnp.float64
-        expected = definition(spec, mask, weights)(**jax.tree.map(np.asarray, arrays))
+        arrays, weights = jax.tree.map(np.float64, (arrays, weights))
+        out = compiled(lambda a, w: call(spec, a, w, mask=mask), arrays, weights)
+        assert out.dtype == np.float64
+        expected = definition(spec, mask, weights)(**arrays)
         np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -139,8 +204,7 @@ def test_float64_is_the_definition_to_its_last_digits(name, shape):
 def test_bfloat16_is_within_its_rounding_of_the_definition(name, shape):
     spec, mask = naive.SPECS[name], MASKS[shape]
     arrays, weights = inputs(spec)
-    arrays = {name: x.astype(jnp.bfloat16) for name, x in arrays.items()}
-    out = jax.jit(lambda a: call(spec, a, weights, mask=mask))(arrays)
+    arrays, out = halves(arrays), computed(name, shape)["bfloat16"]
     assert out.dtype == jnp.bfloat16
     slow = definition(spec, mask, weights)
     expected = slow(**{n: np.asarray(x, np.float64) for n, x in arrays.items()})
@@ -156,16 +220,20 @@ def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
     arrays, weights = inputs(spec, T, T)
     # Large scores, and values that do not cancel: what 16 bits would lose.
     arrays = {"q": 4 * arrays["q"], "k": arrays["k"], "v": arrays["v"] + 1}
-    arrays = {name: x.astype(jnp.bfloat16) for name, x in arrays.items()}
-    wide = {name: x.astype(jnp.float32) for name, x in arrays.items()}
-    exact = jax.jit(lambda a: call(spec, a, weights, mask=mask))(wide)
+    arrays = halves(arrays)
+    wide = {name: x.astype(np.float32) for name, x in arrays.items()}
+
+    def both(wide, arrays, weights):
+        exact = call(spec, wide, weights, mask=mask)
+        return exact, [
+            call(spec, arrays, weights, mask=mask, **form) for form in forms(spec)
+        ]
+
+    exact, outs = compiled(both, wide, arrays, weights)
     size = np.sqrt(max(np.square(x).mean() for x in (exact, wide["v"])))
     bound = 0.5 / 256 * naive.ORACLES[name].roundings * size
-    several = len(spec.implementations) > 1 and not spec.over_all_heads
-    for form in spec.implementations if several else (None,):
-        own = {"form": form} if form else {}
-        run = jax.jit(lambda a, own=own: call(spec, a, weights, mask=mask, **own))
-        error = np.float32(run(arrays)) - exact
+    for out in outs:
+        error = np.float32(out) - exact
         assert np.sqrt(np.square(error).mean()) < bound
 
 
@@ -182,28 +250,20 @@ def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
 def test_long_texts_equal_the_definition_part_by_part(name, T, S, small_parts):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec, T, S)
-    several = len(spec.implementations) > 1 and not spec.over_all_heads
-    form = {"form": spec.implementations[-1]} if several else {}
-    out = jax.jit(lambda a: call(spec, a, weights, mask=Causal(), **form))(arrays)
+    form = forms(spec)[-1]
+    out = compiled(
+        lambda a, w: call(spec, a, w, mask=Causal(), **form), arrays, weights
+    )
     slow = definition(spec, Causal(), weights, T, S)
     expected = slow(**{n: np.asarray(x, np.float64) for n, x in arrays.items()})
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in naive.PATHS if "scale" in KERNELS[n].can])
+@pytest.mark.parametrize("name", SCALED)
 def test_scale_is_the_factor_of_the_scores(name):
-    spec = naive.SPECS[name]
-    arrays, weights = inputs(spec)
-    run = jax.jit(
-        lambda a, s: call(spec, a, weights, mask=FULL, scoring=Scoring(scale=s)),
-        static_argnums=1,
-    )
-    larger = arrays | {"q": arrays["q"] * 3}
-    default = (H / naive.ORACLES[name].maps) ** -0.5
-    np.testing.assert_allclose(
-        run(arrays, 3 * default), run(larger, None), rtol=1e-5, atol=1e-5
-    )
-    assert np.abs(run(arrays, 0.1) - run(arrays, 1.0)).max() > 1e-2
+    by_scale, by_query, small, large = computed(name, "bidirectional")["scale"]
+    np.testing.assert_allclose(by_scale, by_query, rtol=1e-5, atol=1e-5)
+    assert np.abs(small - large).max() > 1e-2
 
 
 @pytest.mark.parametrize("name", [n for n in naive.PATHS if "lse" in KERNELS[n].can])
@@ -212,11 +272,13 @@ def test_bias_and_log_sum_exp_equal_the_definition(name):
     arrays, _ = inputs(spec)
     shape = queries(spec), S
     bias = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    out, lse = jax.jit(
+    out, lse = compiled(
         lambda a, b: spec.with_lse(
             a["q"], a["k"], a["v"], mask=FULL, scoring=Scoring(bias=b)
-        )
-    )(arrays, bias)
+        ),
+        arrays,
+        bias,
+    )
     seen = naive.visible(spec, *shape, causal=False)
     expected = naive.softmax(*arrays.values(), seen, bias=bias)
     np.testing.assert_allclose(out, expected[0], rtol=2e-5, atol=2e-5)

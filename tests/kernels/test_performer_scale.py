@@ -9,6 +9,7 @@ import pytest
 from tiny import quick_compiles
 
 from attn.kernels import Performer
+from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Causal
 
 T, H, HV, R = 150, 8, 3, 12
@@ -84,10 +85,10 @@ def assert_equal_at_every_size(run, wanted):
 @pytest.mark.parametrize("form", SPEC.implementations)
 def test_values_and_gradients_are_those_of_float64_at_any_size(form, mask):
     own = {"directions": jnp.asarray(inputs()[-1], "float32")}
-    ids = jnp.where(jnp.asarray(PADDING), -1, 0)
+    info = TokenInfo(mask=jnp.asarray(~PADDING))
 
     def run(q, k, v):
-        return SPEC(q, k, v, mask=mask, weights=own, kv_ids=ids, form=form)
+        return SPEC(q, k, v, mask=mask, weights=own, kv_info=info, form=form)
 
     assert_equal_at_every_size(graded(run, "float32"), expected(mask != FULL, True))
 

@@ -1,7 +1,7 @@
 """What a kernel declares is true, and what it does not declare is refused."""
 
 from dataclasses import fields, replace
-from functools import cache, partial
+from functools import cache
 from itertools import combinations, product
 
 import jax
@@ -37,11 +37,16 @@ def _quickly():
 
 
 def inputs(spec, T=T, S=T, N=2):
-    """q, k, v [1, ., N, .] and stacked weights, or None."""
+    """q, k, v [1, ., N, .] in NumPy and stacked weights, or None."""
     random = np.random.default_rng(8)
     shapes = ((1, T, N, H), (1, S, N, H), (1, S, N, HV))
-    arrays = [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
+    arrays = [random.normal(size=s).astype(np.float32) for s in shapes]
     return arrays, stacked(spec, S, N)
+
+
+def compiled(function, *arrays):
+    """What one program makes of the arrays, in NumPy."""
+    return jax.device_get(jax.jit(function)(*arrays))
 
 
 def stacked(spec, S, N=2):
@@ -49,7 +54,7 @@ def stacked(spec, S, N=2):
 
 
 def asks(capability, S=T):
-    """The arguments of `attend` that need this capability."""
+    """The arguments of `attend` that need this capability; to be traced."""
     segments = jnp.zeros((1, T), jnp.int32), jnp.zeros((1, S), jnp.int32)
     return {
         "causal": {"mask": Causal()},
@@ -88,18 +93,19 @@ def test_what_a_kernel_cannot_do_is_refused_by_name_before_compiling(name, capab
     spec = naive.SPECS[name]
     S = T + 2 if capability == "cross" else T
     arrays, weights = inputs(spec, S=S)
-    options = {"weights": weights}
-    if capability in ("lse", "map"):
-        run = attend_with_lse if capability == "lse" else effective_map
-        arrays = arrays if capability == "lse" else arrays[:2]
-    else:
-        run = attend
+    arrays = arrays[:2] if capability == "map" else arrays
+
+    def run(*arrays):
+        options = {} if capability == "causal" else base_mask(spec)
+        if capability == "map":
+            return effective_map(spec, *arrays, weights=weights, **options)
+        if capability == "lse":
+            return attend_with_lse(spec, *arrays, weights=weights, **options)
         options |= {} if capability == "cross" else asks(capability)
-    if capability != "causal":
-        options = base_mask(spec) | options
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
+        return attend(spec, *arrays, weights=weights, **options)
+
     with pytest.raises(UserError) as raised:
-        jax.eval_shape(lambda *a: run(spec, *a, **options), *shapes)
+        jax.eval_shape(run, *arrays)
     assert f"kernel {name!r}" in str(raised.value)
     assert repr(capability) in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -113,31 +119,27 @@ def test_a_kernel_that_does_not_decode_says_so(name):
     with pytest.raises(UserError, match=f"kernel '{name}' cannot do 'decoding'"):
         spec.begin(H, HV)
     with pytest.raises(UserError, match=f"kernel '{name}' cannot do 'decoding'"):
-        spec.step(None, *jnp.ones((3, H)))
+        spec.step(None, *[jnp.asarray(np.ones(H, np.float32))] * 3)
 
 
 @pytest.mark.parametrize("name", [n for n in KERNELS if "decoding" in KERNELS[n].can])
 def test_token_by_token_is_the_whole_text_under_causal(name):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec, N=1)
-    run = jax.jit(partial(attend, spec, mask=Causal(), weights=weights))
-    whole = run(*arrays)[0, :, 0]
-    own = {"weights": jax.tree.map(lambda w: w[0], weights)} if weights else {}
-    state, outs = spec.begin(H, HV), []
+
+    def both(arrays, weights):
+        whole = attend(spec, *arrays, mask=Causal(), weights=weights)[0, :, 0]
+        own = {"weights": jax.tree.map(lambda w: w[0], weights)} if weights else {}
+
+        def step(state, token):
+            return spec.step(state, *token, **own)
+
+        tokens = [x[0, :, 0] for x in arrays]
+        return whole, jax.lax.scan(step, spec.begin(H, HV), tokens)
+
+    whole, (state, outs) = compiled(both, arrays, weights)
     assert sum(x.size for x in jax.tree.leaves(state)) == spec.state_size(T, H, HV)
-    step = jax.jit(lambda state, q, k, v: spec.step(state, q, k, v, **own))
-    for t in range(T):
-        state, out = step(state, *(x[0, t, 0] for x in arrays))
-        outs.append(out)
-    np.testing.assert_allclose(jnp.stack(outs), whole, rtol=2e-5, atol=2e-5)
-
-
-@cache
-def plain(spec):
-    """What a kernel gives where nothing is asked of it."""
-    arrays, weights = inputs(spec)
-    run = partial(attend, spec, weights=weights, **base_mask(spec))
-    return jax.jit(run)(*arrays)
+    np.testing.assert_allclose(outs, whole, rtol=2e-5, atol=2e-5)
 
 
 ABLE = [
@@ -150,19 +152,45 @@ ABLE = [
 ]
 
 
+PLAIN = "plain"
+
+
+@cache
+def answers(name):
+    """What a kernel gives if nothing is asked, for each thing asked and for each knob."""
+    spec, weights = naive.SPECS[name], {}
+    specs = {PLAIN: spec} | {
+        knob: replace(spec, **{knob: case[0]})
+        for (of, knob), case in KNOBS.items()
+        if of == name
+    }
+    for knob, other in specs.items():
+        arrays, weights[knob] = inputs(other)
+    able = [capability for of, capability in ABLE if of == name]
+    titles = [*specs, *able]
+
+    def everything(arrays, weights):
+        outs = {
+            knob: attend(other, *arrays, weights=weights[knob], **base_mask(other))
+            for knob, other in specs.items()
+        }
+        for capability in able:
+            options = base_mask(spec) | asks(capability)
+            if capability == "positions":
+                options |= {"mask": Causal()}
+            if capability == "bias":
+                options["bias"] = jnp.cos(jnp.arange(T * T)).reshape(1, 1, T, T)
+            outs[capability] = attend(spec, *arrays, weights=weights[PLAIN], **options)
+        return [outs[title] for title in titles]
+
+    return dict(zip(titles, compiled(everything, arrays, weights), strict=True))
+
+
 @pytest.mark.parametrize(("name", "capability"), ABLE)
 def test_what_a_kernel_can_do_changes_its_output(name, capability):
-    spec = naive.SPECS[name]
-    arrays, weights = inputs(spec)
-    options = asks(capability)
-    if capability == "positions":
-        options |= {"mask": Causal()}
-    if capability == "bias":
-        options = {"bias": jnp.cos(jnp.arange(T * T)).reshape(1, 1, T, T)}
-    options = base_mask(spec) | options
-    asked = jax.jit(partial(attend, spec, weights=weights, **options))(*arrays)
+    plain, asked = (answers(name)[title] for title in (PLAIN, capability))
     assert np.isfinite(asked).all()
-    assert np.abs(plain(spec) - asked).max() > 1e-3
+    assert np.abs(plain - asked).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", [n for n in KERNELS if "causal" in KERNELS[n].can])
@@ -174,13 +202,16 @@ def test_no_output_depends_on_a_later_key(name):
     # A key that is seen alone has all the weight, whatever it is.
     several = seen & (seen.sum(axis=1, keepdims=True) > 1)
 
-    def run(k, v, impl):
+    def run(k, v, q, weights, impl):
         options = {"mask": Causal(), "weights": weights, "impl": impl}
-        return attend(spec, arrays[0], k, v, **options)[0, :, 0]
+        return attend(spec, q, k, v, **options)[0, :, 0]
 
-    for impl in impls:
-        jacobian = jax.jit(jax.jacrev(run, argnums=(0, 1)), static_argnums=2)
-        both = zip("kv", jacobian(*arrays[1:], impl), (several, seen), strict=True)
+    def jacobians(q, k, v, weights):
+        by_kv = jax.jacrev(run, argnums=(0, 1))
+        return [by_kv(k, v, q, weights, impl) for impl in impls]
+
+    for jacobian in compiled(jacobians, *arrays, weights):
+        both = zip("kv", jacobian, (several, seen), strict=True)
         for read, by_key, moves in both:
             by_key = np.abs(by_key[:, :, 0, :, 0]).max(axis=(1, 3))
             assert (by_key[np.triu_indices(T, 1)] == 0).all()
@@ -195,16 +226,22 @@ def test_no_output_moves_with_later_tokens(name):
     spec, T = naive.SPECS[name], 4 * 9
     arrays, weights = inputs(spec, T, T, N=1)
     random = np.random.default_rng(9)
-    options = {"mask": Causal(), "weights": weights}
-    for impl in spec.implementations:
-        run = jax.jit(lambda a, i=impl: attend(spec, *a, impl=i, **options))
-        out = run(arrays)
-        for cut, size in product((1, 5, 14, 23, 32, T - 1), (1.0, 10.0)):
-            later = [
-                jnp.asarray(random.normal(0, size, x.shape), x.dtype) for x in arrays
-            ]
-            both = zip(arrays, later, strict=True)
-            again = run([x.at[:, cut:].set(y[:, cut:]) for x, y in both])
+
+    @jax.jit
+    def run(arrays, weights):
+        options = {"mask": Causal(), "weights": weights}
+        return {
+            impl: attend(spec, *arrays, impl=impl, **options)
+            for impl in spec.implementations
+        }
+
+    outs = jax.device_get(run(arrays, weights))
+    for cut, size in product((1, 5, 14, 23, 32, T - 1), (1.0, 10.0)):
+        changed = [x.copy() for x in arrays]
+        for x in changed:
+            x[:, cut:] = random.normal(0, size, x[:, cut:].shape)
+        for impl, again in jax.device_get(run(changed, weights)).items():
+            out = outs[impl]
             np.testing.assert_array_equal(again[:, :cut], out[:, :cut], impl)
             assert (again[:, cut:] != out[:, cut:]).any()
 
@@ -215,18 +252,23 @@ def test_no_output_moves_with_later_tokens(name):
 def test_a_query_sees_the_keys_of_its_own_segment(name):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec, N=1)
-    ids, causal = jnp.asarray([[0, 0, 1, 1, 0, 2, 2, 2, 5]]), "causal" in spec.can
-    own = np.asarray(ids)[0][:, None] == np.asarray(ids)
+    ids, causal = np.array([[0, 0, 1, 1, 0, 2, 2, 2, 5]]), "causal" in spec.can
+    own = ids[0][:, None] == ids
     seen = naive.visible(spec, T, T, causal) & own
     fixed = {n: np.float64(w[0]) for n, w in (weights or {}).items()}
     expected = naive.define(
         spec, *(np.float64(x[0, :, 0]) for x in arrays), seen, fixed
     )
-    mask = Causal() if causal else FULL
-    for impl in spec.implementations:
-        options = {"mask": mask, "weights": weights, "impl": impl}
-        run = jax.jit(partial(attend, spec, **options))
-        out = run(*arrays, q_segment_ids=ids, kv_segment_ids=ids)[0, :, 0]
+
+    def run(arrays, ids, weights):
+        options = {"mask": Causal() if causal else FULL, "weights": weights}
+        options |= {"q_segment_ids": ids, "kv_segment_ids": ids}
+        return [
+            attend(spec, *arrays, impl=impl, **options)[0, :, 0]
+            for impl in spec.implementations
+        ]
+
+    for out in compiled(run, arrays, ids, weights):
         np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
 
 
@@ -237,16 +279,22 @@ def test_tokens_out_of_order_are_masked_by_the_positions_they_are_given(name):
     spec = naive.SPECS[name]
     (q, k, v), weights = inputs(spec)
     of_q, of_k = [4, 0, 7, 2, 8, 5, 1, 3, 6], [1, 8, 3, 0, 6, 4, 2, 7, 5]
-    positions = {
-        f"{x}_positions": jnp.array([of]) for x, of in (("q", of_q), ("kv", of_k))
-    }
     of_q, of_k = np.array(of_q), np.array(of_k)
-    for impl in spec.implementations:
-        options = {"mask": Causal(), "weights": weights, "impl": impl}
-        run = jax.jit(partial(attend, spec, **options))
-        out = run(q[:, of_q], k[:, of_k], v[:, of_k], **positions)
-        expected = run(q, k, v)[:, of_q]
-        np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
+    positions = {"q_positions": of_q[None], "kv_positions": of_k[None]}
+
+    def run(arrays, shuffled, positions, weights):
+        options = {"mask": Causal(), "weights": weights}
+        return [
+            [
+                attend(spec, *x, impl=impl, **options, **told)
+                for x, told in ((arrays, {}), (shuffled, positions))
+            ]
+            for impl in spec.implementations
+        ]
+
+    shuffled = q[:, of_q], k[:, of_k], v[:, of_k]
+    for expected, out in compiled(run, (q, k, v), shuffled, positions, weights):
+        np.testing.assert_allclose(out, expected[:, of_q], rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -257,28 +305,38 @@ def test_padding_changes_neither_output_nor_gradient(name):
     # What takes as many queries as keys is given padding among its queries too.
     cross = "cross" in spec.can
     (q, k, v), weights = inputs(spec, T if cross else T + more, T + more)
-    junk = jnp.asarray([jnp.nan, jnp.inf, -jnp.inf, 1e30])[None, :, None, None]
-    real = (jnp.arange(T + more) < T)[None]
+    junk = np.array([np.nan, np.inf, -np.inf, 1e30])[None, :, None, None]
+    bad = [x.copy() for x in (k, v)]
+    for x in bad:
+        x[:, T:] = junk
+    real = (np.arange(T + more) < T)[None]
 
-    def loss(q, k, v, real):
+    def loss(q, k, v, real, weights):
         options = base_mask(spec) | {"weights": weights}
         out = attend(spec, q, k, v, kv_mask=real, **options)
         return jnp.sin(out[:, :T]).sum(), out
 
-    graded = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
-    (_, out), grads = graded(q, k, v, real)
-    (_, again), grads_again = graded(q, *(x.at[:, T:].set(junk) for x in (k, v)), real)
-    for a, b in zip((out, *grads), (again, *grads_again), strict=True):
+    @jax.jit
+    def graded(*args):
+        (_, out), grads = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(*args)
+        return out, *grads
+
+    found, again, none = (
+        jax.device_get(graded(*args, weights))
+        for args in ((q, k, v, real), (q, *bad, real), (q, k, v, np.zeros_like(real)))
+    )
+    for a, b in zip(found, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert all((g[:, T:] == 0).all() for g in grads[1:])
+    assert all((g[:, T:] == 0).all() for g in found[2:])
+    assert all((x == 0).all() for x in none)
     if naive.ORACLES[name].length_free:
-        kept = (x[:, :T] for x in (q, k, v))
-        plain = partial(attend, spec, weights=weights, **base_mask(spec))
-        without = jax.jit(plain)(*kept)
-        np.testing.assert_allclose(out[:, :T], without, rtol=1e-5, atol=1e-6)
-    (_, out), grads = graded(q, k, v, jnp.zeros_like(real))
-    assert (out == 0).all()
-    assert all((g == 0).all() for g in grads)
+        kept = [x[:, :T] for x in (q, k, v)]
+        without = compiled(
+            lambda *a: attend(spec, *a[:3], weights=a[3], **base_mask(spec)),
+            *kept,
+            weights,
+        )
+        np.testing.assert_allclose(found[0][:, :T], without, rtol=1e-5, atol=1e-6)
 
 
 def test_every_knob_has_a_case_here():
@@ -288,9 +346,8 @@ def test_every_knob_has_a_case_here():
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)
 def test_every_knob_changes_the_output(name, knob):
-    spec = naive.SPECS[name]
-    other = replace(spec, **{knob: KNOBS[name, knob][0]})
-    assert np.abs(plain(spec) - plain(other)).max() > 1e-3
+    plain, other = (answers(name)[title] for title in (PLAIN, knob))
+    assert np.abs(plain - other).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -324,16 +381,27 @@ def test_pattern_is_what_a_query_sees(name, mask):
     "name", [name for name, oracle in naive.ORACLES.items() if oracle.is_dense]
 )
 def test_at_its_limit_a_kernel_is_softmax(name):
-    spec, own = naive.ORACLES[name].is_dense(T, H)
+    spec, own = jax.device_get(naive.ORACLES[name].is_dense(T, H))
     arrays, _ = inputs(naive.SPECS["softmax"])
-    weights = jax.tree.map(lambda w: jnp.stack([w, w]), own) or None
-    for mask in (FULL, Causal()):
-        if ("causal" if mask == Causal() else "bidirectional") in spec.can:
-            run = partial(attend, mask=mask)
-            expected = run(naive.SPECS["softmax"], *arrays)
-            for impl in spec.implementations:
-                out = run(spec, *arrays, weights=weights, impl=impl)
-                np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+    weights = jax.tree.map(lambda w: np.stack([w, w]), own) or None
+    masks = [
+        mask
+        for mask, shape in ((FULL, "bidirectional"), (Causal(), "causal"))
+        if shape in spec.can
+    ]
+
+    def run(arrays, weights):
+        return [
+            (
+                attend(naive.SPECS["softmax"], *arrays, mask=mask),
+                attend(spec, *arrays, mask=mask, weights=weights, impl=impl),
+            )
+            for mask in masks
+            for impl in spec.implementations
+        ]
+
+    for expected, out in compiled(run, arrays, weights):
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_window_takes_other_masks_as_limits():
@@ -346,18 +414,21 @@ def test_window_takes_other_masks_as_limits():
 @pytest.mark.parametrize("name", KERNELS)
 def test_weights_are_as_many_as_declared_and_are_drawn_apart(name):
     spec = naive.SPECS[name]
-    init, both = (
-        jax.jit(partial(make, head_dim=H, kv_len=T), static_argnums=more)
-        for make, more in ((spec.init, ()), (spec.init_heads, 1))
-    )
-    a, b = (init(jax.random.key(s)) for s in (0, 1))
+    sizes = {"head_dim": H, "kv_len": T}
+
+    def drawn():
+        keys = [jax.random.key(seed) for seed in (0, 1)]
+        return *(spec.init(key, **sizes) for key in keys), spec.init_heads(
+            keys[0], 2, **sizes
+        )
+
+    a, b, heads = compiled(drawn)
     trained = a if spec.owns == "weights" else {}
     assert sum(w.size for w in trained.values()) == spec.num_weights(H, T)
     assert bool(a) == (spec.owns != "nothing")
     if a:
         differ = any(not np.array_equal(a[leaf], b[leaf]) for leaf in a)
         assert differ == naive.ORACLES[name].drawn
-        heads = both(jax.random.key(0), 2)
         assert any(not np.array_equal(*w) for w in heads.values())
     random = [np.ravel(w) for w in a.values() if w.std() > 0]
     for x, y in combinations(random, 2):
@@ -372,11 +443,14 @@ def test_weights_are_as_many_as_declared_and_are_drawn_apart(name):
 def test_every_head_computes_with_its_own_weights(name):
     spec = naive.SPECS[name]
     (q, k, v), weights = inputs(spec)
-    same = [jnp.repeat(x[:, :, :1], 2, axis=2) for x in (q, k, v)]
-    run = jax.jit(lambda w: attend(spec, *same, weights=w, **base_mask(spec)))
-    out = run(weights)
+    same = [np.repeat(x[:, :, :1], 2, axis=2) for x in (q, k, v)]
+    run = jax.jit(lambda a, w: attend(spec, *a, weights=w, **base_mask(spec)))
+    weights = jax.device_get(weights)
+    out, flipped = (
+        jax.device_get(run(same, {n: w[::step] for n, w in weights.items()}))
+        for step in (1, -1)
+    )
     assert np.abs(out[:, :, 0] - out[:, :, 1]).max() > 1e-3
-    flipped = run(jax.tree.map(lambda w: w[::-1], weights))
     np.testing.assert_allclose(flipped, out[:, :, ::-1], rtol=1e-6, atol=1e-6)
 
 
@@ -387,13 +461,15 @@ def test_weights_are_asked_for_and_refused_where_none_are_owned(name):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec)
     with pytest.raises(UserError, match="weights were not given"):
-        attend(spec, *arrays, **base_mask(spec))
+        jax.eval_shape(lambda *a: attend(spec, *a, **base_mask(spec)), *arrays)
     with pytest.raises(UserError, match="owns nothing, and weights were given"):
-        attend(naive.SPECS["softmax"], *arrays, weights=weights)
+        jax.eval_shape(
+            lambda *a: attend(naive.SPECS["softmax"], *a, weights=weights), *arrays
+        )
 
 
 def test_linformer_refuses_a_text_longer_than_it_was_made_for():
     spec = naive.SPECS["linformer"]
     arrays, _ = inputs(spec, S=T + 1)
     with pytest.raises(UserError, match=f"kv_len = {T + 1}"):
-        attend(spec, *arrays, weights=stacked(spec, T))
+        jax.eval_shape(lambda *a: attend(spec, *a, weights=stacked(spec, T)), *arrays)

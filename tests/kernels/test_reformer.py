@@ -1,16 +1,30 @@
 """Reformer beyond what every mechanism is asked: the paper's own form, and its memory."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
+from tiny import quick_compiles
 
 from attn.kernels import Reformer
 from attn.kernels.sparse.reformer import lay_out
 from attn.masks import FULL, Causal
 
 T, H = 40, 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
+@partial(jax.jit, static_argnames=("spec", "mask"))
+def run(spec, q, k, v, weights, mask=Causal()):
+    return spec(q, k, v, mask=mask, weights=weights)
 
 
 def tied(spec, q, v, rotations):
@@ -43,9 +57,12 @@ def test_tied_to_the_queries_it_is_the_papers_own_form(num_rounds):
     spec = Reformer(num_buckets=4, num_rounds=num_rounds, chunk=4)
     q, v = np.random.default_rng(0).normal(size=(2, T, H)).astype(np.float32)
     weights = naive.own_weights(spec, H, T)
-    out = spec(*map(jnp.asarray, (q, q, v)), mask=Causal(), weights=weights)
+    out = run(spec, q, q, v, weights)
     expected = tied(spec, *map(np.float64, (q, v, weights["rotations"])))
     np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
+
+
+laid_out = jax.jit(lay_out, static_argnames=("num", "C", "ahead"))
 
 
 @pytest.mark.parametrize("C", [1, 2, 4, 7])
@@ -63,8 +80,8 @@ def test_every_query_has_one_slot_however_buckets_crowd(crowded, C):
         # With C = 2 there can be no more; the one query of a bucket without any is last.
         of_k = (np.arange(T) < T - 1) * 1
         of_q = np.append(np.minimum(of_q[:-2], 1), [1, 2])
-    one = lay_out(jnp.asarray(of_q), jnp.asarray(of_k), num=num, C=C, ahead=1)
-    queries, keys = np.asarray(one.queries), np.asarray(one.keys)
+    one = jax.device_get(laid_out(of_q, of_k, num=num, C=C, ahead=1))
+    queries, keys = one.queries, one.keys
     np.testing.assert_array_equal(queries.ravel()[one.slots], np.arange(T))
     assert (queries < T).sum() == T
     for t in range(T):
@@ -79,11 +96,11 @@ def test_every_query_has_one_slot_however_buckets_crowd(crowded, C):
 
 def test_a_query_whose_bucket_holds_no_earlier_key_sees_its_own_place_alone():
     spec = Reformer(num_buckets=2, num_rounds=1, chunk=4)
-    weights = {"rotations": jnp.eye(H)[None, :, :1]}
-    q = jnp.ones((T, H))
-    k = q.at[: T // 2].set(-1.0)
-    v = jnp.asarray(np.random.default_rng(3).normal(size=(T, H)), jnp.float32)
-    out = spec(q, k, v, mask=Causal(), weights=weights)
+    weights = {"rotations": np.eye(H, dtype=np.float32)[None, :, :1]}
+    q, k = np.ones((2, T, H), np.float32)
+    k[: T // 2] = -1.0
+    v = np.random.default_rng(3).normal(size=(T, H)).astype(np.float32)
+    out = np.asarray(run(spec, q, k, v, weights))
     np.testing.assert_array_equal(out[: T // 2], v[: T // 2])
     later = np.abs(out - v)[T // 2 + 1 :]
     assert (later.max(axis=1) > 1e-3).all()
@@ -91,11 +108,11 @@ def test_a_query_whose_bucket_holds_no_earlier_key_sees_its_own_place_alone():
 
 def test_hashes_pass_no_gradient_to_the_rotations():
     spec = Reformer(num_buckets=4, num_rounds=2, chunk=4)
-    q, k, v = jnp.asarray(np.random.default_rng(2).normal(size=(3, T, H)), jnp.float32)
-    grads = jax.grad(lambda w: spec(q, k, v, mask=FULL, weights=w).sum())(
+    q, k, v = np.random.default_rng(2).normal(size=(3, T, H)).astype(np.float32)
+    grads = jax.jit(jax.grad(lambda w: run(spec, q, k, v, w, mask=FULL).sum()))(
         naive.own_weights(spec, H, T)
     )
-    assert (grads["rotations"] == 0).all()
+    assert (np.asarray(grads["rotations"]) == 0).all()
 
 
 def test_memory_grows_with_the_text_and_not_with_its_square():
@@ -107,4 +124,5 @@ def test_memory_grows_with_the_text_and_not_with_its_square():
         run = jax.jit(lambda *a: spec(*a[:3], mask=Causal(), weights=a[3]))
         return run.lower(x, x, x, w).compile().memory_analysis().temp_size_in_bytes
 
-    assert bytes_of(4096) < 2.2 * bytes_of(2048)
+    with quick_compiles(False):
+        assert bytes_of(4096) < 2.2 * bytes_of(2048)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import quick_compiles
 
 from attn.attention import attend
 from attn.errors import UserError
@@ -18,6 +19,12 @@ T, H = 37, 4
 SPEC = RGLRU()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    with quick_compiles():
+        yield
+
+
 @cache
 def inputs():
     random = np.random.default_rng(2)
@@ -27,6 +34,7 @@ def inputs():
     return (*arrays, weights["Lambda"], ids)
 
 
+@cache
 def graded(form):
     """Output and gradients by q, k, v and Lambda."""
 
