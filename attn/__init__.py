@@ -3,9 +3,12 @@
 Dimension letters, as in `jax.nn` (used in every shape of this package):
 
     B batch          T query length     S key length       V vocabulary
-    N query heads    K key/value heads  G = N / K          L layers
+    N query heads    K key/value heads  G = N / K          L layers, or a length
     H head dim       D model dim        F hidden dim       P scored positions
-    C keys a block   M blocks           W window           R rank or features
+    C block size     M blocks           W window           R rank or features
+    U rotary dim beside a head
+
+In training also C steps of a call, and R replicas.
 
 Data flows one way: config -> task -> model -> kernel -> metrics -> record -> report.
 """

@@ -50,17 +50,17 @@ digits = Experiment(
 )
 
 
-def line_up() -> tuple[Kernel, ...]:
+def every_mechanism() -> tuple[Kernel, ...]:
     """One of each mechanism, in the order of the registry."""
     return tuple(spec(**KNOBS.get(name, {})) for name, spec in KERNELS.items())
 
 
 def able(*needs: str) -> tuple[Kernel, ...]:
     """The mechanisms that have all of these capabilities."""
-    return tuple(kernel for kernel in line_up() if kernel.can.issuperset(needs))
+    return tuple(kernel for kernel in every_mechanism() if kernel.can.issuperset(needs))
 
 
-RECURRENCES = tuple(k for k in line_up() if "bidirectional" not in k.can)
+RECURRENCES = tuple(k for k in every_mechanism() if "bidirectional" not in k.can)
 causal_digits = replace(digits, model=replace(digits.model, causal=True))
 
 register(

@@ -142,9 +142,13 @@ def _check_bias(call: Call) -> None:
     if bias is None:
         return
     if isinstance(bias, RelativeBias):
-        heads = {leaf.shape[0] for leaf in jax.tree.leaves(bias)}
-        if heads != {N}:
-            raise UserError(f"bias is of {min(heads)} heads; q has {N}")
+        heads = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(bias)}
+        if heads != {(N,)}:
+            found = " or ".join(str(h[0]) if h else "no axis of" for h in heads)
+            raise UserError(
+                f"bias is of {found} heads; q has {N}, and the arrays of a bias begin "
+                "with them"
+            )
         return
     if getattr(bias, "dtype", None) == jnp.bool_:
         raise UserError(

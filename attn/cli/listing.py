@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attn.config import Experiment, cost, fingerprint, to_json
+from attn.kernels import Kernel
 
 
 def as_json(items: Sequence[Any]) -> list[dict[str, Any]]:
@@ -30,14 +31,14 @@ def as_lines(items: Sequence[Any]) -> list[str]:
 
 def _row(item: Any) -> dict[str, Any]:
     if isinstance(item, Experiment):
-        kernel = item.model.kernel
+        kernel = _mechanism(item)
         return {
             "name": item.name,
             "kind": "experiment",
             "claim": item.claim,
             "task": item.task.name,
-            "mechanism": kernel.name,
-            "family": kernel.family,
+            "mechanism": kernel.name if kernel else "none",
+            "family": kernel.family if kernel else "none",
         }
     return {
         "name": item.name,
@@ -48,14 +49,23 @@ def _row(item: Any) -> dict[str, Any]:
     }
 
 
+def _mechanism(experiment: Experiment) -> Kernel | None:
+    """The kernel of the first attention layer."""
+    layers = experiment.resolved_model.attention_layers
+    return layers[0].mechanism if layers else None
+
+
 def details(experiment: Experiment) -> dict[str, Any]:
-    """The resolved config, and the costs that follow from it without compiling."""
-    model, T = experiment.model, experiment.task.seq_len
+    """The config, its layers with every size resolved, and the costs that follow."""
+    model, T = experiment.resolved_model, experiment.task.seq_len
+    kernel = _mechanism(experiment)
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),
-        "family": model.kernel.family,
-        "layers": [layer.name for layer in experiment.resolved_model.layers],
-        "mask": repr(model.kernel.pattern(experiment.mask, T, T)),
+        "vocab_size": model.vocab_size,
+        "max_len": model.max_len,
+        "block": [to_json(layer) for layer in model.one_block],
+        "family": kernel and kernel.family,
+        "mask": kernel and repr(kernel.pattern(experiment.mask, T, T)),
         "params": cost.count_params(experiment),
         "param_bytes": 4 * cost.count_params(experiment),
         "forward_flops_per_sequence": cost.forward_flops(experiment),

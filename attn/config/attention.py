@@ -62,7 +62,7 @@ class Attention(Layer):
         given = {
             "kernel": model.kernel if self.kernel is None else self.kernel,
             "num_heads": N,
-            "num_kv_heads": self.num_kv_heads or model.num_kv_heads or N,
+            "num_kv_heads": self.num_kv_heads or self.shared_kv_heads(model) or N,
             "head_dim": head_dim or D // N,
             "positions": self.positions or model.head_positions,
             "rope_base": self.rope_base or model.rope_base,
@@ -71,6 +71,10 @@ class Attention(Layer):
         layer = replace(self, **given)
         layer.check_heads()
         return layer
+
+    def shared_kv_heads(self, model: "ModelConfig") -> int | None:
+        """The model's key and value heads, where the layer can have fewer than queries."""
+        return model.num_kv_heads
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -195,6 +199,9 @@ class LatentAttention(Attention):
             kv_rank=rank,
             rope_dim=self.rope_dim or model.rope_dim,
         )
+
+    def shared_kv_heads(self, model):
+        return None
 
     @property
     def rope_width(self) -> int:

@@ -50,7 +50,7 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
     def at(size: int) -> float:
         return _cost(resized(size), by)
 
-    if at(2 * step) == at(4 * step):
+    if at(step) == at(2 * step):
         raise UserError(
             f"match = {by!r} changes {field}, and {experiment.name!r} has no layer that "
             f"uses it: pattern = {experiment.model.pattern}"
@@ -66,9 +66,9 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
 
 def _head_step(experiment: Experiment) -> int:
     """The step of head widths that the positions and the kernels allow."""
-    model = experiment.model
-    each = [layer.mechanism.head_multiple for layer in model.attention_layers]
-    return lcm(2 if model.positions == "rotary" else 1, *each)
+    layers = experiment.model.attention_layers
+    pairs = 2 if any(layer.positions == "rotary" for layer in layers) else 1
+    return lcm(pairs, *(layer.mechanism.head_multiple for layer in layers))
 
 
 def _cost(experiment: Experiment, by: str) -> float:
@@ -97,6 +97,6 @@ def _least(cost: Callable[[int], float], target: float, step: int) -> int:
     high = max(1, ceil((target - cost(step)) / slope) + 1)
     while cost(high * step) < target:
         high *= 2
-    low = high - 1 if cost((high - 1) * step) < target else 1
+    low = high - 1 if high > 1 and cost((high - 1) * step) < target else 1
     sizes = range(low * step, high * step + 1, step)
     return sizes[bisect_left(sizes, target, key=cost)]

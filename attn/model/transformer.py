@@ -95,7 +95,7 @@ class Transformer(nnx.Module):
 
     def _learned(self, T: int, info: TokenInfo) -> Float[Array, "#B T D"]:
         """The learned vectors of the tokens' positions."""
-        if self.position_embedding.shape[0] < T:
+        if info.positions is None and self.position_embedding.shape[0] < T:
             raise UserError(
                 f"{T} tokens are more than ModelConfig.max_len = {self.model.max_len}, "
                 "for which positions were learned; make the model with a larger max_len"
@@ -112,6 +112,7 @@ class Transformer(nnx.Module):
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """Computes the states after the last layer; `key` turns dropout on."""
+        info = of_batch(info, tokens)
         x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
@@ -123,6 +124,7 @@ class Transformer(nnx.Module):
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> Iterator[tuple[str, Attention, Float[Array, "B T D"]]]:
         """Yields every attention layer by its index in the stack, and its input."""
+        info = of_batch(info, tokens)
         x = self.embed(tokens, info)
         for i, block in enumerate(self.layers):
             if isinstance(block.layer, Attention):

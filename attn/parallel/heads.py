@@ -40,13 +40,11 @@ def spread(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
         )
 
     def copies(x):
-        *lead, H = x.shape
+        # Copied whole on each device first: an axis of the mesh divides neither the
+        # heads nor their copies, but only both together.
         x = reshard(x, P(spec[0], None, None, None))
-        wide = P(spec[0], None, None, spec[2], None)
-        x = jnp.broadcast_to(
-            x[:, :, :, None], (*lead, parts // K, H), out_sharding=wide
-        )
-        return jnp.reshape(x, (*lead[:2], parts, H), out_sharding=P(spec[0], None, spec[2], None))  # fmt: skip
+        x = jnp.repeat(x, parts // K, axis=2, out_sharding=P(spec[0], None, None, None))
+        return reshard(x, P(spec[0], None, spec[2], None))
 
     return copies(k), copies(v)
 

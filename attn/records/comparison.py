@@ -38,8 +38,26 @@ def _head_width(model: Mapping[str, Any]) -> int | None:
 
 def _layers(run: Run) -> str:
     model = run.config["model"]
-    pattern, repeats = " ".join(model.get("pattern") or ()), model.get("repeats", 1)
-    return pattern if repeats == 1 else f"{pattern} x {repeats}"
+    own = [f"{layer.get('is')}{_knobs(layer)}" for layer in model.get("block") or ()]
+    block, repeats = (
+        " ".join(own or model.get("pattern") or ()),
+        model.get("repeats", 1),
+    )
+    return block if repeats == 1 else f"{block} x {repeats}"
+
+
+def _knobs(layer: Mapping[str, Any]) -> str:
+    """What a layer says of itself, as in `(kernel window, num_heads 2)`."""
+    said = []
+    for name, value in layer.items():
+        if name != "is" and value is not None:
+            kind = value.get("is") if isinstance(value, Mapping) else value
+            said.append(f"{name} {kind}")
+    return f"({', '.join(said)})" if said else ""
+
+
+def _modelled(name: str, default: Any = None) -> Callable[[Run], Any]:
+    return lambda run: run.config["model"].get(name, default)
 
 
 def _trained(name: str) -> Callable[[Run], Any]:
@@ -55,16 +73,23 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
         _kv_heads(run) if _kv_heads(run) != heads_of(run) else "same"
     ),
     "head dim": _size("head_dim", _head_width),
-    "kv rank": lambda run: run.config["model"].get("kv_rank"),
-    "rope dim": lambda run: run.config["model"].get("rope_dim"),
+    "kv rank": _modelled("kv_rank"),
+    "rope dim": _modelled("rope_dim"),
+    "rope base": _modelled("rope_base", 10_000.0),
     "d_model": _size("d_model", lambda model: None),
     "d_ff": _size("d_ff", lambda model: 4 * model.get("d_model", 0) or None),
     "layers": _layers,
-    "positions": lambda run: run.config["model"].get("positions"),
-    "dtype": lambda run: run.config["model"].get("dtype"),
+    "conv width": _modelled("conv_width", 3),
+    "positions": _modelled("positions"),
+    "causal": _modelled("causal", False),
+    "dtype": _modelled("dtype"),
+    "dropout": _modelled("dropout", 0.0),
     "steps": _trained("steps"),
     "batch": _trained("batch_size"),
     "peak lr": _trained("peak_lr"),
+    "warm-up": _trained("warmup_steps"),
+    "weight decay": _trained("weight_decay"),
+    "clip norm": _trained("clip_norm"),
 }
 
 

@@ -10,8 +10,8 @@ from attn.errors import UserError
 from attn.records.typed import encode
 
 NO_PART = ("claim", "fingerprint", "train.save_every")
-"""Fields that may differ within one run: names and claims, and how often it is
-saved."""
+"""Fields that may differ within one run: the words of its claim, and how often it
+is saved."""
 
 _ABSENT = object()
 

@@ -1,1 +1,1 @@
-"""Training: state, step, loop, checkpoints and records of runs."""
+"""Training: state, step, loop, optimizer and checkpoints."""

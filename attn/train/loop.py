@@ -180,6 +180,11 @@ class Training:
         with self.stop, batches:
             unread = None
             for length in calls:
+                if self.stop.requested or length not in self.compiled:
+                    # A signal ends a compilation at once, so all before it is saved.
+                    self._settle(unread)
+                    unread = None
+                    self.stop.check()
                 metrics = self._call(batches, length)
                 if unread is not None:
                     self._read(*unread)
@@ -205,6 +210,13 @@ class Training:
         config = self.experiment.train
         passed = self.step // config.save_every > self.saved // config.save_every
         return passed or self.step == config.steps
+
+    def _settle(self, unread: tuple[int, int, Metrics] | None) -> None:
+        """Reads what has not been read, and saves what has not been saved."""
+        if unread is not None:
+            self._read(*unread)
+        if self.step > self.saved:
+            self._save()
 
     def _save(self) -> None:
         history = tuple(self.folder.history)

@@ -11,6 +11,7 @@ import pytest
 from attn.attention import attend, attend_with_lse, effective_map, explain
 from attn.errors import UserError
 from attn.kernels import Softmax
+from attn.positions import Alibi
 
 B, T, S, N, H = 2, 3, 4, 2, 4
 Q, KV = np.ones((B, T, N, H), "float32"), np.ones((B, S, N, H), "float32")
@@ -63,6 +64,7 @@ MISREAD = {
     "no scale": ({"scale": float("nan")}, "scale is nan"),
     "a list": ({"q": Q.tolist()}, r"q is a list; .* jnp\.asarray\(q\)"),
     "a list of lengths": ({"kv_lengths": [1, 2]}, "kv_lengths is a list"),
+    "a bias of one head": ({"bias": Alibi(jnp.array(0.5))}, "bias is of no axis of heads"),
     "a list for a bias": ({"bias": [[0.0]]}, "bias is a list"),
     "a class": ({"kernel": Softmax}, r"kernel is Softmax; .* Softmax\(\)"),
     "a name": ({"kernel": "softmax"}, "kernel is 'softmax'; it must be an instance"),

@@ -194,5 +194,10 @@ def test_what_cannot_be_matched_is_refused(experiment, reference, by, words):
         match(experiment, reference, by)
 
 
+def test_matching_reaches_the_smallest_size():
+    smallest = experiment_of(d_ff=1)
+    assert match(experiment_of(), smallest, "params") == smallest
+
+
 def test_matching_nothing_changes_nothing():
     assert match(experiment_of(), experiment_of(d_ff=99), "none") == experiment_of()

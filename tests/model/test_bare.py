@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from tiny import quick_compiles
 
-from attn.config import MLP, Attention, ModelConfig, ShortConv
+from attn.config import MLP, Attention, LatentAttention, ModelConfig, ShortConv
 from attn.errors import UserError
 from attn.kernels import Softmax, TokenInfo, WindowAttention
 from attn.model import Transformer
@@ -99,6 +99,21 @@ def test_padding_by_length_and_by_mask_are_the_same():
     np.testing.assert_allclose(lengths, model(other, TokenInfo(mask=mask)), atol=1e-6)
 
 
+def test_states_and_inputs_of_layers_know_padding_too():
+    model = Transformer(ModelConfig(**SIZES), rngs=nnx.Rngs(0))
+    other, info = TOKENS.at[:, 5:].set(0), TokenInfo(lengths=jnp.array([5, 5]))
+    hidden = jax.jit(model.hidden)
+    a, b = hidden(TOKENS, info), hidden(other, info)
+    np.testing.assert_array_equal(a[:, :5], b[:, :5])
+    assert np.abs(hidden(TOKENS) - hidden(other))[:, :5].max() > 1e-3
+
+
+def test_a_latent_layer_has_keys_for_every_head_whatever_the_others_share():
+    block = (Attention(), LatentAttention(kv_rank=8), MLP())
+    shared, latent = ModelConfig(num_kv_heads=1, block=block).attention_layers[:2]
+    assert (shared.sizes[1], latent.sizes[1]) == (1, 4)
+
+
 def test_a_mesh_changes_nothing():
     free = make(block=HYBRID, positions="alibi", num_heads=2)(TOKENS)
     with jax.set_mesh(make_mesh()):
@@ -117,6 +132,15 @@ def test_a_layer_refuses_what_it_would_not_read():
     for given in ({"memory": x}, {"cache": {}}):
         with pytest.raises(UserError, match=f"{next(iter(given))} was given"):
             layer(x, TokenInfo(), **given)
+
+
+def test_packed_sequences_may_be_longer_together_than_positions_were_learned_for():
+    model = make(positions="learned", causal=True)
+    packed = TokenInfo(jnp.repeat(jnp.arange(2), 6)[None], jnp.arange(12)[None] % 6)
+    both = jnp.concatenate([TOKENS[:1, :6], TOKENS[1:, :6]], axis=1)
+    np.testing.assert_allclose(
+        model(both, packed)[0, 6:], model(TOKENS[1:, :6])[0], atol=2e-5
+    )
 
 
 def test_a_longer_sequence_than_positions_were_learned_for_is_refused():

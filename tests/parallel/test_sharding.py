@@ -146,6 +146,17 @@ def test_a_shared_key_head_costs_the_sum_of_its_gradient_alone(name, impl, shape
     assert_same(actual, run(*arrays))
 
 
+@pytest.mark.parametrize("impl", ["dense", "blockwise"])
+def test_key_heads_fewer_than_devices_are_copied_to_those_that_read_them(impl):
+    run, *arrays = case("softmax", impl, K=2)
+    with jax.set_mesh(make((2, 4))):
+        sharded = placed(*arrays, None)
+        compiled = run.lower(*sharded).compile()
+        actual = compiled(*sharded)
+    assert set(collectives(compiled)) <= {"all-reduce"}
+    assert_same(actual, run(*arrays))
+
+
 def test_groups_follow_their_key_head():
     run, *arrays = case("softmax", "dense", N=16, K=4)
     with jax.set_mesh(make((2, 4))):

@@ -159,7 +159,7 @@ def test_a_finished_run_is_not_repeated(whole):
 
 
 # A signal comes while step 3 (an ordinary call), 6 (a save) or 9 (the last but one)
-# is told, and is obeyed at the end of the call under way or of the next.
+# is told, and is obeyed at the end of the call under way.
 @pytest.mark.parametrize("at", [3, 6, 9])
 def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -167,11 +167,19 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     assert not (tmp_path / "run" / "result.json").exists()
     watcher = Watching()
     result, state = train(tmp_path / "run", watcher)
-    after = {3: 6, 6: 9, 9: 12}[at]
+    after = {3: 6, 6: 6, 9: 12}[at]
     assert f"resumed after step {after}" in watcher.notes
     assert_same_bits(state, whole[2])
     assert lines_of(tmp_path / "run") == lines_of(whole[0])
     assert result.test == whole[1].test
+
+
+def test_a_signal_before_another_program_is_compiled_loses_no_step(tmp_path):
+    steps = replace(TRAIN, steps=10, eval_every=4, save_every=100)
+    experiment = experiment_of(train=steps)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        train(tmp_path / "run", Watching(8, terminate), experiment=experiment)
+    assert [p.name for p in (tmp_path / "run/checkpoints").glob("[0-9]*")] == ["8"]
 
 
 @pytest.mark.slow
