@@ -17,6 +17,9 @@ jax.config.update("jax_num_cpu_devices", 8)
 # Several programs in flight over more devices than cores can wait for each other.
 jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Programs compile in half the time and mean the same; `tiny.full_compiles()` is for
+# tests of HLO, costs and memory.
+jax.config.update("jax_disable_most_optimizations", True)
 
 pytest_plugins = ["run_folders"]
 

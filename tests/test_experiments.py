@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from tiny import exhaustive
 
 import experiments  # noqa: F401
 from attn.config import Experiment, cost
@@ -21,7 +22,16 @@ EXPERIMENTS = [item for item in ITEMS if isinstance(item, Experiment)]
 STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+TRACED = [
+    # Of every mechanism once more: `test_transformer` traces all of them, too.
+    exhaustive(e, id=e.name)
+    if e.name.startswith("all_")
+    else pytest.param(e, id=e.name)
+    for e in EXPERIMENTS
+]
+
+
+@pytest.mark.parametrize("experiment", TRACED)
 def test_every_experiment_traces_its_train_step(experiment):
     task, B = experiment.task, experiment.train.batch_size
     shapes = {"tokens": (task.seq_len,), "targets": (task.num_scored,)}

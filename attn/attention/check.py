@@ -52,8 +52,8 @@ def check(call: Call, lse: bool = False) -> None:
     _check_tokens(call)
     _check_bias(call)
     _check_scale(call.scoring.scale)
-    _check_capabilities(call, lse)
     _check_weights(call)
+    _check_capabilities(call, lse)
 
 
 def _check_kernel(kernel: Any) -> None:

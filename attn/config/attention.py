@@ -194,11 +194,9 @@ class LatentAttention(Attention):
         rank = self.kv_rank or model.kv_rank
         if rank is None:
             raise UserError("a latent attention layer needs kv_rank; give it")
-        return replace(
-            super().resolve(model),
-            kv_rank=rank,
-            rope_dim=self.rope_dim or model.rope_dim,
-        )
+        rope_dim = self.rope_dim or model.rope_dim
+        own = replace(self, kv_rank=rank, rope_dim=rope_dim)
+        return super(LatentAttention, own).resolve(model)
 
     def shared_kv_heads(self, model):
         return None

@@ -110,6 +110,12 @@ class ModelConfig:
         """Raises `UserError` for layers that do not fit, or a field that none uses."""
         own = self.attention_layers
         latent = [x for x in own if isinstance(x, LatentAttention) and x.rotary]
+        all_latent = own and all(isinstance(x, LatentAttention) for x in own)
+        if self.num_kv_heads is not None and all_latent:
+            raise UserError(
+                f"ModelConfig.kv_rank = {self.kv_rank} makes keys and values for every "
+                f"head; leave out num_kv_heads = {self.num_kv_heads}"
+            )
         if self.rope_dim is not None and not latent:
             raise UserError(
                 f"ModelConfig.rope_dim = {self.rope_dim} rotates nothing: it needs a "

@@ -40,10 +40,16 @@ def spread(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
         )
 
     def copies(x):
-        # Copied whole on each device first: an axis of the mesh divides neither the
-        # heads nor their copies, but only both together.
+        # The axis divides the copies of one head, whose gradients then only add up. Of
+        # several it divides heads and copies together: these are made on each device,
+        # and their gradients gathered.
+        axis = spec[2] if K == 1 else None
         x = reshard(x, P(spec[0], None, None, None))
-        x = jnp.repeat(x, parts // K, axis=2, out_sharding=P(spec[0], None, None, None))
+        shape = (*x.shape[:3], parts // K, x.shape[3])
+        wide = P(spec[0], None, None, axis, None)
+        x = jnp.broadcast_to(x[:, :, :, None], shape, out_sharding=wide)
+        shape = (*x.shape[:2], parts, x.shape[4])
+        x = jnp.reshape(x, shape, out_sharding=P(spec[0], None, axis, None))
         return reshard(x, P(spec[0], None, spec[2], None))
 
     return copies(k), copies(v)

@@ -47,7 +47,7 @@ def _layers(run: Run) -> str:
 
 
 def _knobs(layer: Mapping[str, Any]) -> str:
-    """What a layer says of itself, as in `(kernel window, num_heads 2)`."""
+    """The fields that a layer sets, as in `(kernel window, num_heads 2)`."""
     said = []
     for name, value in layer.items():
         if name != "is" and value is not None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import exhaustive, quick_compiles
+from tiny import exhaustive
 
 from attn.attention import (
     CallShape,
@@ -24,12 +24,6 @@ from attn.masks import FULL, Causal
 
 B, T, N, H, HV = 2, 6, 4, 4, 4
 SOFTMAX = naive.SPECS["softmax"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @cache

@@ -64,7 +64,10 @@ MISREAD = {
     "no scale": ({"scale": float("nan")}, "scale is nan"),
     "a list": ({"q": Q.tolist()}, r"q is a list; .* jnp\.asarray\(q\)"),
     "a list of lengths": ({"kv_lengths": [1, 2]}, "kv_lengths is a list"),
-    "a bias of one head": ({"bias": Alibi(jnp.array(0.5))}, "bias is of no axis of heads"),
+    "a bias of one head": (
+        {"bias": Alibi(jnp.array(0.5))},
+        "bias is of no axis of heads",
+    ),
     "a list for a bias": ({"bias": [[0.0]]}, "bias is a list"),
     "a class": ({"kernel": Softmax}, r"kernel is Softmax; .* Softmax\(\)"),
     "a name": ({"kernel": "softmax"}, "kernel is 'softmax'; it must be an instance"),

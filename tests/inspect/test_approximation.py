@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
-from tiny import RECALL, TREES, experiment_of, quick_compiles
+from tiny import RECALL, TREES, experiment_of
 
 from attn.cli.progress import Watch
 from attn.errors import UserError
@@ -20,12 +20,6 @@ from attn.plots.style import LIGHT
 from attn.train.study import run_all
 
 T = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def heads(seed=0):

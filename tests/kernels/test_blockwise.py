@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import quick_compiles
+from tiny import full_compiles
 
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.blockwise.plan import choose_heads
@@ -32,12 +32,6 @@ from attn.masks import (
     Window,
 )
 from attn.positions import Alibi, RelativeBias, T5Bias
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @dataclass(frozen=True)
@@ -283,7 +277,7 @@ def test_the_bias_has_a_gradient_only_where_it_is_asked_for():
         return tiles(call, q, *inputs[1:3], bias, None, infos)[0].sum()
 
     q, bias = inputs[0], inputs[3]
-    with quick_compiles(False):
+    with full_compiles():
         asked = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(q, bias).compile()
         spared = jax.jit(jax.grad(loss)).lower(q, bias).compile()
     # Reading and writing what is as large as the bias, the largest array there is.

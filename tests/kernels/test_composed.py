@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.attention import attend, effective_map
 from attn.errors import UserError
@@ -22,12 +21,6 @@ SPECS = {
     "synthesizer": Synthesizer(rank=3),
     "synthesizer, random": Synthesizer(kind="random", rank=3),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def compiled(function, *arrays):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import exhaustive, quick_compiles
+from tiny import exhaustive
 
 from attn.kernels import KERNELS
 from attn.kernels.lowrank import features
@@ -39,12 +39,6 @@ VARIANTS = {
 """Specs beside those of `naive.SPECS`, whose knobs change the definition."""
 REAL = np.arange(S) < S - 2
 SCALED = [n for n in naive.PATHS if "scale" in KERNELS[n].can]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import jax
 import naive
 import numpy as np
 import pytest
-from tiny import exhaustive, quick_compiles
+from tiny import exhaustive
 
 from attn.kernels import KERNELS
 from attn.kernels.tokens import TokenInfo
@@ -41,12 +41,6 @@ CASES = [
     and (lengths[0] == lengths[1] or dtype == "float64")
     for case in [(name, shape, lengths, dtype)]
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def values_and_gradients(spec, mask, weights, lengths, dtype):

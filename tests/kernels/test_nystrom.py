@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.errors import UserError
 from attn.kernels import Nystrom
@@ -16,12 +15,6 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL
 
 T, H = 9, 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def inputs(T=T, S=T):

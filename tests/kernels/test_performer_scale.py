@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.kernels import Performer
 from attn.kernels.tokens import TokenInfo
@@ -18,12 +17,6 @@ PADDING = np.isin(np.arange(T), [0, 1, 66, 67, T - 1])
 """The first key too: under Causal() the first query then sees nothing."""
 SIZES = (1.0, 6.0, 10.0, 40.0)
 """Standard deviations of queries and keys; float32 holds an exponent at 40 to 1e-4."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @cache

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.attention import attend, attend_with_lse, effective_map
 from attn.errors import UserError
@@ -28,12 +27,6 @@ KNOBS = {
 """Another good value of every knob, and values that must be refused."""
 REQUESTS = set(CAPABILITIES) - TRAITS
 """What a call can ask for."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def inputs(spec, T=T, S=T, N=2):

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.kernels import GatedDelta, Retention
 from attn.kernels.recurrent import base
@@ -21,12 +20,6 @@ FORMS = Retention.implementations
 H, HV, C = 4, 3, 8
 NEVER = -100.0
 """Of a softplus or a sigmoid: 0 to every digit; and its negative: all of it."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @pytest.fixture(autouse=True)

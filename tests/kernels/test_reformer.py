@@ -7,19 +7,13 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
+from tiny import full_compiles
 
 from attn.kernels import Reformer
 from attn.kernels.sparse.reformer import lay_out
 from attn.masks import FULL, Causal
 
 T, H = 40, 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @partial(jax.jit, static_argnames=("spec", "mask"))
@@ -124,5 +118,5 @@ def test_memory_grows_with_the_text_and_not_with_its_square():
         run = jax.jit(lambda *a: spec(*a[:3], mask=Causal(), weights=a[3]))
         return run.lower(x, x, x, w).compile().memory_analysis().temp_size_in_bytes
 
-    with quick_compiles(False):
+    with full_compiles():
         assert bytes_of(4096) < 2.2 * bytes_of(2048)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from masks.mask_definitions import EXAMPLES, cases
 from meshes import KINDS, collectives, make, placed
-from tiny import exhaustive, quick_compiles
+from tiny import exhaustive, full_compiles
 
 from attn.attention import attend_with_lse
 from attn.attention import tiles as over_heads
@@ -26,12 +26,6 @@ SCATTERED = {
     "sinks": Causal() & (Prefix(2) | Window(3, 0)),
 }
 B, T, N, K, H = 2, 22, 4, 2, 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def times_shown(parts, T, S):
@@ -175,7 +169,7 @@ def test_parts_need_no_communication(kind, in_parts):
     shapes = {"q": (8, T, 8, H), "k": (8, T, 8, H), "v": (8, T, 8, 3)}
     arrays = {n: jnp.asarray(random.normal(size=s), "float32") for n, s in shapes.items()}  # fmt: skip
     expected = jax.jit(run)(arrays, {})
-    with jax.set_mesh(make((2, 4), kind)), quick_compiles(False):
+    with jax.set_mesh(make((2, 4), kind)), full_compiles():
         sharded = placed(arrays, {})
         compiled = jax.jit(run).lower(*sharded).compile()
         found = compiled(*sharded)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.attention import attend
 from attn.errors import UserError
@@ -17,12 +16,6 @@ from attn.masks import Causal
 
 T, H = 37, 4
 SPEC = RGLRU()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @cache

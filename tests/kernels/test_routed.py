@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
+from tiny import full_compiles
 
 from attn.kernels.sparse.order import inverse, stable_order
 from attn.kernels.sparse.routed import make_tiles, routed_attention
@@ -13,12 +13,6 @@ from attn.masks import FULL, Causal, Window
 
 T, S, H, HV, BLOCK = 37, 50, 4, 3, 6
 M = -(-S // BLOCK)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def uneven(random):
@@ -131,7 +125,7 @@ def compiled(T):
 
 
 def test_scratch_grows_as_the_text():
-    with quick_compiles(False):
+    with full_compiles():
         short, long = (
             compiled(T).memory_analysis().temp_size_in_bytes for T in (2048, 8192)
         )

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import quick_compiles
 
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.scoring import Scoring
@@ -34,7 +33,7 @@ CASES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly():
-    with quick_compiles(), jax.enable_x64(True):
+    with jax.enable_x64(True):
         yield
 
 

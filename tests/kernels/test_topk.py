@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import quick_compiles
+from tiny import full_compiles
 
 from attn.attention import attend
 from attn.kernels import TopK
@@ -18,12 +18,6 @@ from attn.masks import FULL, Causal, Chunk
 
 T, H = 11, 4
 SPEC = TopK(num_keys=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def inputs(T=T, S=T):
@@ -155,7 +149,7 @@ def test_memory_grows_with_the_text_and_not_with_its_square():
         grad = jax.grad(lambda *a: jnp.sin(run(*a)).sum(), argnums=(0, 1, 2))
         return jax.jit(grad).lower(x, x, x).compile().memory_analysis()
 
-    with quick_compiles(False):
+    with full_compiles():
         short, long = (scratch(T).temp_size_in_bytes for T in (2048, 8192))
     assert long < 4.5 * short
     assert long < 8192 * 8192 * 4 / 16

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from tiny import quick_compiles
 
 from attn.config import MLP, Attention, LatentAttention, ModelConfig, ShortConv
 from attn.errors import UserError
@@ -18,12 +17,6 @@ from attn.parallel.mesh import make_mesh
 
 SIZES = {"vocab_size": 11, "max_len": 8, "d_model": 16, "num_heads": 2, "repeats": 1}
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 8)), jnp.int32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def build(model, head=TokenHead()):

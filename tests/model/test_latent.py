@@ -18,7 +18,6 @@ from tiny import (
     largest_gap,
     logits,
     place,
-    quick_compiles,
     random_batch,
 )
 
@@ -36,12 +35,6 @@ LATENT = {"num_heads": 2, "head_dim": 6, "kv_rank": 5, "rope_dim": 4}
 MESH = make_mesh()
 SOME = ["softmax", "longformer", "linear", "performer", "linformer", "rglru"]
 """One of each way to be made: exact, under a mask, by features, random or learned."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 def latent_for(name, **model):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 from states import assert_same_bits
-from tiny import RECALL, TRAIN, experiment_of, largest_gap, place, quick_compiles
+from tiny import RECALL, TRAIN, experiment_of, largest_gap, place
 
 from attn.config import fingerprint
 from attn.config.cost import count_params, decode_state, train_flops
@@ -77,12 +77,6 @@ def terminate():
 def lines_of(folder):
     """The metrics of a run without its times."""
     return [replace(line, step_ms=None, seconds=None) for line in read_metrics(folder)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,7 +161,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     assert not (tmp_path / "run" / "result.json").exists()
     watcher = Watching()
     result, state = train(tmp_path / "run", watcher)
-    after = {3: 6, 6: 6, 9: 12}[at]
+    after = {3: 6, 6: 6, 9: 9}[at]
     assert f"resumed after step {after}" in watcher.notes
     assert_same_bits(state, whole[2])
     assert lines_of(tmp_path / "run") == lines_of(whole[0])
@@ -179,7 +173,8 @@ def test_a_signal_before_another_program_is_compiled_loses_no_step(tmp_path):
     experiment = experiment_of(train=steps)
     with pytest.raises(Stopped, match="SIGTERM"):
         train(tmp_path / "run", Watching(8, terminate), experiment=experiment)
-    assert [p.name for p in (tmp_path / "run/checkpoints").glob("[0-9]*")] == ["8"]
+    kept = (tmp_path / "run/checkpoints").glob("[0-9]*")
+    assert max(int(path.name) for path in kept) == 8
 
 
 @pytest.mark.slow
@@ -228,8 +223,7 @@ SCRIPT = """
 import sys
 sys.path[:0] = {paths!r}
 import conftest, test_loop
-with test_loop.quick_compiles():
-    test_loop.train(test_loop.Path(sys.argv[1]))
+test_loop.train(test_loop.Path(sys.argv[1]))
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from states import assert_same_bits
 from test_loop import EXPERIMENT, Watching, lines_of, terminate, train
-from tiny import place, quick_compiles
+from tiny import place
 
 from attn import records
 from attn.data.build import prepare
@@ -18,12 +18,6 @@ from attn.errors import UserError
 from attn.parallel.mesh import make_mesh
 from attn.records.run import read_maps
 from attn.train.signals import Stopped
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

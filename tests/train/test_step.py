@@ -17,7 +17,6 @@ from tiny import (
     largest_gap,
     logits,
     place,
-    quick_compiles,
     random_batch,
 )
 
@@ -30,12 +29,6 @@ from attn.train.step import make_eval_step, make_train_step
 MESH = make_mesh()
 EXPERIMENT = experiment_for("performer", dropout=0.1)
 ROWS = RECALL.rows("train")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly():
-    with quick_compiles():
-        yield
 
 
 @pytest.fixture(autouse=True)

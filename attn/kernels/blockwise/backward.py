@@ -26,6 +26,29 @@ from attn.kernels.blockwise.tiles import (
     visible,
 )
 
+ROWS = 1024
+"""Queries whose products with their cotangents are held at once."""
+
+
+def row_sums(plan: Plan, d_out: Array, out: Array) -> Array:
+    """Sums d_out * out over channels, some rows at a time: [B, T, N, V] to [B, T, N].
+
+    XLA would hold the product of all rows.
+    """
+
+    def summed(d_out: Array, out: Array) -> Array:
+        d_out, out = (x.astype(plan.accumulator_dtype) for x in (d_out, out))
+        return (d_out * out).sum(axis=-1)
+
+    def some(n, sums):
+        rows = [(1, jnp.minimum(n * ROWS, plan.T - ROWS), ROWS)]
+        return put(sums, summed(take(d_out, rows), take(out, rows)), rows)
+
+    if plan.T <= ROWS:
+        return summed(d_out, out)
+    start = jnp.zeros_like(d_out[..., 0], plan.accumulator_dtype)
+    return lax.fori_loop(0, -(-plan.T // ROWS), some, start)
+
 
 def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Array, bias_moves: bool):  # fmt: skip
     """Computes gradients of q, k, v, the bias (None unless trained) and the sinks.
@@ -38,9 +61,7 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
     """
     q, k, v, bias, sinks, _ = inputs
     B, K = q.shape[0], k.shape[2]
-    delta = (
-        d_out.astype(plan.accumulator_dtype) * out.astype(plan.accumulator_dtype)
-    ).sum(axis=-1)
+    delta = row_sums(plan, d_out, out)
     # Not `finite(out)`, which XLA would keep in memory.
     delta = finite(by_groups(delta, K))
     # d lse / d score is the weight itself, so its cotangent is added to the row's sum.
