@@ -30,8 +30,6 @@ def launch(tmp_path, data_dir):
     def start(*words, background=False):
         env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
         env |= {"ATTN_DATA_DIR": str(data_dir), "JAX_PLATFORMS": "cpu"}
-        # What is tested is not how fast the programs are.
-        env |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
         command = [sys.executable, str(ROOT / "launch.py"), *map(str, words)]
         kwargs = {"cwd": ROOT, "env": env, "text": True}
         if background:

@@ -13,10 +13,11 @@ from attn.cli.progress import Watch
 from attn.errors import UserError
 from attn.inspect import command
 from attn.inspect.approximation import CURVES, Curve, measure, relative_error
-from attn.inspect.draw import draw, to_markdown
+from attn.inspect.draw import draw, make_table
 from attn.kernels import KERNELS, Linear, Softmax
 from attn.masks import FULL, Causal
 from attn.plots.style import LIGHT
+from attn.plots.tables import to_markdown
 from attn.train.study import run_all
 
 T = 32
@@ -70,7 +71,7 @@ def test_what_cannot_be_causal_is_compared_on_all_keys():
 def test_table_and_picture_hold_every_point():
     curves = [Curve("window", "width"), Curve("performer", "num_features")]
     points = measure(heads(), Causal(), curves)
-    text = to_markdown(points, "Distance", "made by a test")
+    text = to_markdown([make_table(points)])
     assert "| window (width) | sparse |" in text
     assert f"{100 * points[0].mean:.1f}" in text
     figure = draw(points, "Distance", LIGHT)

@@ -39,7 +39,7 @@ def stopped(tmp_path_factory):
     """A run that a signal stopped after step 9."""
     folder = tmp_path_factory.mktemp("runs") / "stopped"
     with pytest.raises(Stopped):
-        train(folder, Watching(6, terminate))
+        train(folder, Watching(9, terminate))
     return folder
 
 
