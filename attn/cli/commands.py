@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from attn.config import Experiment
 
 
+EQUAL = 1.01
+"""The largest ratio of the parameters of models that are compared as equal."""
+
+
 class Registry(Protocol):
     """A registry of experiments and studies by name."""
 
@@ -50,7 +54,8 @@ def show(words: Sequence[str], registry: Source) -> int:
     """Prints the resolved config and its costs; compiles nothing."""
     from attn.cli.listing import details
 
-    chosen, _, _ = choose(words, "show", registry)
+    chosen, where, _ = choose(words, "show", registry)
+    _refuse_unused(where, "show", "workdir", "mesh")
     print(json.dumps([details(experiment) for experiment in chosen], indent=2))
     return 0
 
@@ -113,6 +118,7 @@ def inspect(words: Sequence[str], registry: Source) -> int:
     from attn.cli.folders import workdir
 
     experiments, where, study = choose(words, "inspect", registry)
+    _refuse_unused(where, "inspect", "mesh")
     if study is not None:
         raise UserError(f"{study!r} is a study; inspect one of its experiments")
     root = workdir(where.workdir, experiments[0].name)
@@ -137,7 +143,40 @@ def choose(
     alone = isinstance(item, Experiment)
     chosen = [override(e, rest, prog) for e in ([item] if alone else item.experiments)]
     experiments = [experiment for experiment, _ in chosen]
+    if not alone:
+        _check_equal_sizes(name, item.experiments, experiments)
     return experiments, chosen[0][1], None if alone else name
+
+
+def _refuse_unused(where: "Where", command: str, *names: str) -> None:
+    """Raises `UserError` for options that a command would not use."""
+    for name in names:
+        if getattr(where, name):
+            raise UserError(f"{command} does not use --{name}; leave it out")
+
+
+def _check_equal_sizes(
+    study: str, before: "Sequence[Experiment]", after: "Sequence[Experiment]"
+) -> None:
+    """Raises `UserError` where overrides make a study's models unequal in size."""
+    from attn.config.cost import count_params
+
+    for task in {experiment.task for experiment in before}:
+        spans = []
+        for group in (before, after):
+            sizes = [
+                count_params(new)
+                for old, new in zip(before, group, strict=True)
+                if old.task == task
+            ]
+            spans.append((min(sizes), max(sizes)))
+        (low, high), (least, most) = spans
+        if high <= EQUAL * low and most > EQUAL * least:
+            raise UserError(
+                f"{study!r} compares models of equal size, and these words give them "
+                f"{least:,} to {most:,} parameters on {task.name}; override one of its "
+                "experiments, or sweep it with --match params"
+            )
 
 
 def take_name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:

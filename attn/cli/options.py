@@ -83,6 +83,8 @@ def override(
         SystemExit: help was asked for, and given.
     """
     words, kernel = _take_kernel(list(words))
+    if _take_kernel(words)[1] is not None:
+        raise UserError("--kernel is given twice; give it once")
     if kernel is not None:
         experiment = set_field(experiment, "model.kernel", kernel)
     same = ("model", "task", "train", "seeds")

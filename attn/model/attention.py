@@ -103,6 +103,19 @@ class Attention(nnx.Module):
         require_self_attention(memory, cache)
         return self.read_out(self.attend(*self.project(x, info), info)), cache
 
+    def options(self, info: TokenInfo) -> dict[str, Any]:
+        """The options of a call in which queries and keys are the same tokens."""
+        return {
+            "mask": self.mask,
+            "bias": self.bias,
+            "kv_mask": info.mask,
+            "q_segment_ids": info.segment_ids,
+            "kv_segment_ids": info.segment_ids,
+            "q_positions": info.positions,
+            "kv_positions": info.positions,
+            "weights": self.weights,
+        }
+
     def attend(
         self,
         q: Float[Array, "B T N H"],
@@ -117,14 +130,7 @@ class Attention(nnx.Module):
             q,
             k,
             v,
-            mask=self.mask,
-            bias=self.bias,
-            kv_mask=info.mask,
-            q_segment_ids=info.segment_ids,
-            kv_segment_ids=info.segment_ids,
-            q_positions=info.positions,
-            kv_positions=info.positions,
-            weights=self.weights,
+            **self.options(info),
             scale=scale,
             impl=self.spec.impl or "auto",
         )
@@ -139,19 +145,7 @@ class Attention(nnx.Module):
     def map(self, x: Float[Array, "B T D"], info: TokenInfo) -> Float[Array, "B N T T"]:
         """Computes the effective map of every head on this input."""
         q, k, _ = self.project(x, info)
-        return effective_map(
-            self.kernel,
-            q,
-            k,
-            mask=self.mask,
-            bias=self.bias,
-            kv_mask=info.mask,
-            q_segment_ids=info.segment_ids,
-            kv_segment_ids=info.segment_ids,
-            q_positions=info.positions,
-            kv_positions=info.positions,
-            weights=self.weights,
-        )
+        return effective_map(self.kernel, q, k, **self.options(info))
 
 
 def lay_heads(x: Array) -> Array:

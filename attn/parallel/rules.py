@@ -1,8 +1,8 @@
 """Sharding rules: which dimension of an array lies along which mesh axis.
 
 Dimensions have the letters of this package (`attn`'s docstring). Everything that lays
-out an array names its dimensions, as in `spec("B T N H")`; the rules below are all that
-a new mesh axis has to change.
+out an array names its dimensions, as in `spec("B T N H")`, and the rules below say the
+rest.
 """
 
 from typing import Any
