@@ -10,12 +10,13 @@ from attn import compiler
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = compiler.flags()
-# Programs compile in half the time and mean the same, here and in processes that tests
-# start; `tiny.full_compiles()` is for tests of HLO, costs and memory.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# Programs compile in half the time and mean the same; `tiny.full_compiles()` is for tests
+# of HLO, costs and memory. Here by `update`, since a plugin may have imported jax before.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # in processes that tests start
 
 import jax
 
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 8)
 # Several programs in flight over more devices than cores can wait for each other.
 jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -29,6 +29,8 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
     """Computes the output [B, T, N, Hv], and with `lse` the log-sum-exp [B, T, N]."""
     if isinstance(call.mask, PerHead):
         return _by_mask(call, call.mask, impl, lse)
+    k, v = spread(call.q, call.k, call.v)
+    call = replace(call, k=k, v=v)
     chosen, reasons = choose_implementation(call.kernel, call.shape(lse), impl)
     note(call.kernel, chosen, reasons[chosen])
     if chosen in BACKENDS:
@@ -41,11 +43,9 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
             q_info=call.q_info,
             kv_info=call.kv_info,
         )
-    k, v = spread(call.q, call.k, call.v)
     # Outputs of padded queries are set to 0 below, whatever they see.
     real, q_info = call.q_info.real(call.q.shape[1]), call.q_info
-    q_info = TokenInfo(q_info.segment_ids, q_info.positions)
-    call = replace(call, k=k, v=v, q_info=q_info)
+    call = replace(call, q_info=TokenInfo(q_info.segment_ids, q_info.positions))
     out: Any
     if isinstance(call.kernel, Composed) and chosen == "blockwise":
         out = _composed(call, call.kernel)

@@ -9,14 +9,17 @@ import numpy as np
 from attn.attention.apply import run
 from attn.attention.call import Call, CallOptions, make_call
 from attn.attention.check import check
-from attn.attention.choose import choose_implementation
+from attn.attention.choose import choose_implementation, recording
 from attn.kernels.base import Kernel
 from attn.masks import PerHead
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The implementation a call gets, why the others were passed over, and its cost."""
+    """The implementation a call gets, why the others were passed over, and its cost.
+
+    Under a mask for each head, heads may get several: then the first two say which, in turn.
+    """
 
     kernel: str
     implementation: str
@@ -48,17 +51,20 @@ def explain(
     """
     call = make_call(kernel, q, k, v, **options)
     check(call)
-    chosen, reasons = choose_implementation(kernel, call.shape(), impl)
+    _, reasons = choose_implementation(kernel, call.shape(), impl)
+    with recording() as found:
+        scratch = temp_bytes(call, impl)
+    chosen = list(dict.fromkeys(choice.implementation for choice in found))
     (B, T, N, H), S = q.shape, k.shape[1]
     masks = call.mask.masks if isinstance(call.mask, PerHead) else [call.mask] * N
     return Explanation(
         kernel.name,
-        chosen,
-        reasons.pop(chosen),
-        reasons,
+        ", ".join(chosen),
+        "; ".join(dict.fromkeys(choice.reason for choice in found)),
+        {name: why for name, why in reasons.items() if name not in chosen},
         float(np.mean([kernel.pattern(one, T, S).density(T, S) for one in masks])),
         B * sum(kernel.flops(T, S, H, v.shape[-1], one) for one in masks),
-        temp_bytes(call, chosen),
+        scratch,
     )
 
 

@@ -139,7 +139,9 @@ def choose(
 
     name, rest = take_name(words, command)
     item = registry().get(name)
-    prog = f"launch.py {command}" + (f" {name}" if command != "compare" else "")
+    prog = f"launch.py {command} {name}"
+    if command == "compare":
+        prog = "launch.py compare [--all]"
     alone = isinstance(item, Experiment)
     chosen = [override(e, rest, prog) for e in ([item] if alone else item.experiments)]
     experiments = [experiment for experiment, _ in chosen]

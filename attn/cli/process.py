@@ -87,4 +87,4 @@ def _use_huge_pages() -> None:
         # Signals are blocked until the handlers are installed again.
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         environment = os.environ | {name: value}
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

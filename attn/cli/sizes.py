@@ -11,8 +11,10 @@ from attn.config import Experiment, cost
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
 
-CORE_FLOPS, CHIP_FLOPS = 10**11, 10**15
+CORE_FLOPS, CHIP_FLOPS = 10**13, 10**17
 """Upper bounds on the FLOP/s of a CPU core, and of an accelerator."""
+CHIP_BYTES = 2**40
+"""An upper bound on the memory of an accelerator."""
 STEP_SECONDS = 1e-4
 """A lower bound on the seconds of a step."""
 YEAR = 365 * 24 * 3600
@@ -29,8 +31,8 @@ def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
             f"{mesh.size:,} devices, and it has {cores} cores; choose at most "
             f"{max(16, 8 * cores)}"
         )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory *= mesh.size if accelerated else 1
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = CHIP_BYTES * mesh.size if accelerated else host
     rate = CHIP_FLOPS * mesh.size if accelerated else CORE_FLOPS * cores
     for experiment in experiments:
         _check_memory(experiment, memory)

@@ -41,7 +41,9 @@ def sweep(words: Sequence[str], registry: Source) -> int:
     if asked.seeds is not None:
         base = replace(base, seeds=asked.seeds)
     grid = _grid(base, asked.over)
-    return _train(points(base, grid, by=asked.match), asked, study=f"sweep-{name}")
+    swept = "-".join(path.rpartition(".")[2] for path in grid)
+    study = f"sweep-{name}-{swept}"
+    return _train(points(base, grid, by=asked.match), asked, study=study)
 
 
 def _grid(base: "Experiment", over: Sequence[str]) -> dict[str, tuple]:

@@ -56,8 +56,8 @@ class Attention(Layer):
         head_dim = self.head_dim or model.head_dim
         if head_dim is None and D % N:
             raise UserError(
-                f"ModelConfig.num_heads = {N} does not divide d_model = {D}; choose a "
-                "divisor, or give head_dim"
+                f"num_heads = {N} does not divide d_model = {D}; choose a divisor, or "
+                "give head_dim"
             )
         given = {
             "kernel": model.kernel if self.kernel is None else self.kernel,
@@ -105,13 +105,10 @@ class Attention(Layer):
         """Raises `UserError` where the head sizes are inconsistent."""
         (N, K, _), kernel = self.sizes, self.mechanism
         if N % K:
-            raise UserError(
-                f"ModelConfig.num_kv_heads = {K} does not divide num_heads = {N}"
-            )
+            raise UserError(f"num_kv_heads = {K} does not divide num_heads = {N}")
         ways = ("auto", *kernel.implementations, *kernel.backends)
         if self.impl not in ways:
-            what = f"ModelConfig.attention_impl of {kernel.name!r}"
-            raise unknown(what, str(self.impl), ways)
+            raise unknown(f"attention_impl of {kernel.name!r}", str(self.impl), ways)
         biased = self.positions in ("alibi", "t5")
         if biased and "relative_bias" not in kernel.can:
             raise kernel.unable(
@@ -217,21 +214,20 @@ class LatentAttention(Attention):
         N, K, _ = self.sizes
         if K != N:
             raise UserError(
-                f"ModelConfig.kv_rank makes keys and values for every head; leave out "
-                f"num_kv_heads = {K}"
+                f"kv_rank = {self.kv_rank} makes keys and values for every head; leave "
+                f"out num_kv_heads = {K}"
             )
         kernel = self.mechanism
         if kernel.reads != frozenset("qkv"):
             raise UserError(
-                f"ModelConfig.kv_rank makes keys and values to compare with queries; "
+                f"kv_rank = {self.kv_rank} makes keys and values to compare with queries; "
                 f"kernel {kernel.name!r} reads {', '.join(sorted(kernel.reads))} alone"
             )
 
     def check_rotary(self):
         if self.rope_dim is not None and self.rope_dim % 2:
             raise UserError(
-                f"ModelConfig.rope_dim = {self.rope_dim} is odd, and rotary positions "
-                "rotate pairs"
+                f"rope_dim = {self.rope_dim} is odd, and rotary positions rotate pairs"
             )
 
     def projections(self, D):

@@ -1,5 +1,6 @@
 """Transformers as plain data: the width, the layers, and how they are repeated."""
 
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
@@ -12,6 +13,16 @@ from attn.masks import FULL, Causal, Mask
 
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "alibi", "t5"]
 Dtype = Literal["float32", "bfloat16"]
+READ_BY_LAYERS = (
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "kv_rank",
+    "rope_base",
+    "d_ff",
+    "conv_width",
+)
+"""Fields that only layers read."""
 LAYERS: dict[str, type[Layer]] = {
     layer.name: layer for layer in (Attention, LatentAttention, ShortConv, MLP)
 }
@@ -107,7 +118,7 @@ class ModelConfig:
             )
 
     def _check_used(self):
-        """Raises `UserError` for layers that do not fit, or a field that none uses."""
+        """Raises `UserError` for layers that do not fit, or a field that none reads."""
         own = self.attention_layers
         latent = [x for x in own if isinstance(x, LatentAttention) and x.rotary]
         all_latent = own and all(isinstance(x, LatentAttention) for x in own)
@@ -122,6 +133,22 @@ class ModelConfig:
                 "kv_rank, positions = 'rotary', and a kernel that compares queries with "
                 "keys"
             )
+        for name in READ_BY_LAYERS:
+            value = getattr(self, name)
+            if value != getattr(ModelConfig, name) and not self._is_read(name):
+                raise UserError(
+                    f"ModelConfig.{name} = {value} is read by no layer of "
+                    f"{[one.name for one in self.one_block]}; leave it out"
+                )
+
+    def _is_read(self, name: str) -> bool:
+        """Whether another value of a size would make another block."""
+        other = copy(self)
+        object.__setattr__(other, name, getattr(self, name) + 1)
+        try:
+            return tuple(one.resolve(other) for one in self._unresolved) != self.one_block
+        except UserError:  # a layer reads it, and could not take that value
+            return True
 
     @property
     def _unresolved(self) -> tuple[Layer, ...]:

@@ -15,6 +15,7 @@ from attn.kernels import KERNELS
 
 Grid = Mapping[str, Sequence[Any]]
 """Values by field path, as in `{"model.num_heads": (1, 2, 4)}`."""
+BOOLS = {"true": True, "false": False}
 
 
 def sweep(
@@ -97,6 +98,8 @@ def _parse(path: str, hint: Any, word: str) -> Any:
             choice
         ):
             return word
+        if choice is bool and word in BOOLS:
+            return BOOLS[word]
         if choice in (int, float):
             try:
                 return choice(word)

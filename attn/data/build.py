@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from attn.errors import UserError
-from attn.tasks.base import SPLITS, Dataset, Rows, Task
+from attn.tasks.base import SPLITS, Dataset, Rows, Task, in_32_bits
 
 SUMS = "SHA256SUMS"
 STALE_AFTER_S = 3600
@@ -43,7 +43,7 @@ def prepare(
 ) -> Dataset:
     """Loads a task's splits, building them first where they are not on disk.
 
-    Rows come as int32 arrays. `say` is told of a build before it begins. Several
+    Rows come as int32 and float32 arrays. `say` is told of a build before it begins. Several
     processes may prepare the same task at once: the first to finish wins.
 
     Raises:
@@ -156,15 +156,15 @@ def _content(splits: dict[str, Rows]) -> str:
     for split in SPLITS:
         for key, array in sorted(splits[split].items()):
             digest.update(f"{split} {key} {array.shape}\n".encode())
-            digest.update(array.astype("<i4").tobytes())
+            digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
 
 
 def _stack(source: Any) -> Rows:
-    """Stacks all examples of a source as int32 arrays."""
+    """Stacks all examples of a source as arrays of 32 bits."""
     examples = source.__getitems__(range(len(source)))
     return {
-        key: np.stack([example[key] for example in examples]).astype(np.int32)
+        key: in_32_bits(np.stack([example[key] for example in examples]))
         for key in examples[0]
     }
 

@@ -12,7 +12,7 @@ from itertools import accumulate
 import numpy as np
 
 from attn.errors import UserError
-from attn.tasks.base import Rows
+from attn.tasks.base import Rows, in_32_bits
 
 READ_AHEAD = 2
 """Calls whose batches are prefetched."""
@@ -37,7 +37,7 @@ def cut_steps(
 class BatchSource:
     """A Grain source whose item i is the batches of call i, for all replicas.
 
-    Items map the rows' keys to int32 [C, R, B, ...] (C steps, R replicas, B rows). The
+    Items map the rows' keys to arrays [C, R, B, ...] (C steps, R replicas, B rows). The
     rows of replica r at step s are a pure function of (seed r, s): each epoch is a
     permutation of its own, its remainder below B is left out, none comes twice in it.
     """
@@ -51,7 +51,7 @@ class BatchSource:
         calls: Sequence[int],
         start_step: int = 0,
     ):
-        self.rows = {key: np.asarray(array, np.int32) for key, array in rows.items()}
+        self.rows = {key: in_32_bits(array) for key, array in rows.items()}
         self.count = len(rows["tokens"])
         self.batch_size = batch_size
         self.seeds = tuple(seeds)
@@ -131,14 +131,17 @@ class Batches:
 
 
 def eval_batches(rows: Rows, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yields every row once, in order, as [B, ...] with `weights` float32 [B].
+    """Yields every row once, in order, as [B, ...] with `weights` float32, [B] or [B, P].
 
     All batches have the same shape: the last is filled with copies of row 0, of
     weight 0, so that weighted sums are exact.
     """
     count = len(rows["tokens"])
+    weights = in_32_bits(rows.get("weights", np.ones(count, np.float32)))
     for start in range(0, count, batch_size):
         index = np.arange(start, start + batch_size)
         real = index < count
         batch = {key: array[np.where(real, index, 0)] for key, array in rows.items()}
-        yield {**batch, "weights": real.astype(np.float32)}
+        given = weights[np.where(real, index, 0)]
+        counted = real.reshape(-1, *[1] * (given.ndim - 1))
+        yield {**batch, "weights": np.where(counted, given, np.float32(0))}

@@ -98,7 +98,7 @@ def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]
         "experiment": experiment.name,
         "task": task.name,
         "tokens": task.seq_len,
-        "texts": SEQUENCES,
+        "sequences": SEQUENCES,
         "environment": env,
         "points": [asdict(point) for point in points],
     }

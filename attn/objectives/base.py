@@ -61,14 +61,13 @@ class Objective:
 
     def loss(
         self, model: Model, batch: Batch, key: Array | None = None
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Weighted means over a batch: the loss in nats, and the accuracy."""
-        loss, right = score(self.logits(model, batch, key), batch["targets"])
+    ) -> Float[Array, ""]:
+        """Computes the weighted mean loss over a batch, in nats."""
+        loss, _ = score(self.logits(model, batch, key), batch["targets"])
         weights = weights_of(batch, loss)
         if weights is None:
-            return loss.mean(), right.mean()
-        total = jnp.maximum(weights.sum(), 1e-9)
-        return (weights * loss).sum() / total, (weights * right).sum() / total
+            return loss.mean()
+        return (weights * loss).sum() / jnp.maximum(weights.sum(), 1e-9)
 
     def sums(self, model: Model, batch: Batch) -> dict[str, Array]:
         """Weighted sums over a batch: `loss` in nats, `accuracy`, and their `count`."""

@@ -6,6 +6,7 @@ Rows are dictionaries of equal-length arrays, one entry an example:
     targets    int32 [rows, P]   what it must say, at P scored positions
     positions  int32 [rows, P]   where (only `scored="positions"`)
     lengths    int32 [rows]      real tokens of each row (only padded tasks)
+    weights    float32 [rows] or [rows, P]   how much each counts (1 unless given)
 """
 
 from collections.abc import Iterator, Mapping
@@ -113,6 +114,11 @@ def require_seed(task: Task, field: str = "data_seed") -> None:
     seed = getattr(task, field)
     if seed < 0:
         raise UserError(f"{type(task).__name__}.{field} = {seed}; it must be 0 or more")
+
+
+def in_32_bits(array: np.ndarray) -> np.ndarray:
+    """Casts an array of rows to float32 where it holds fractions, else to int32."""
+    return np.asarray(array, np.float32 if array.dtype.kind == "f" else np.int32)
 
 
 def small_dtype(limit: int) -> np.dtype:

@@ -32,7 +32,7 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
 
     def one(state: State, batch: Batch) -> tuple[State, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        (loss, right), grads = jax.value_and_grad(loss_of, has_aux=True)(
+        loss, grads = jax.value_and_grad(loss_of)(
             state.params, state.features, batch, key
         )
         norm = optax.tree.norm(grads)
@@ -50,7 +50,7 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
             guard(opt_state, state.opt_state),
             state.key,
         )
-        metrics = {"loss": loss, "accuracy": right, "grad_norm": norm, "finite": finite}
+        metrics = {"loss": loss, "grad_norm": norm, "finite": finite}
         return new, metrics
 
     def steps(state: State, batches: Batch) -> tuple[State, Metrics]:

@@ -262,7 +262,7 @@ def test_explain_runs_nothing_and_counts_what_the_mask_shows():
     assert told.temp_bytes > 0
 
 
-def test_blockwise_needs_less_memory_than_dense_on_a_long_text():
+def test_blockwise_needs_less_memory_than_dense_on_a_long_sequence():
     shapes = [jax.ShapeDtypeStruct((1, 2048, 1, 8), jnp.float32)] * 3
     dense, tiles = (explain(SOFTMAX, *shapes, impl=i) for i in ("dense", "blockwise"))
     assert dense.temp_bytes > 2048 * 2048 * 4

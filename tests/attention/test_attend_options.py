@@ -149,7 +149,19 @@ def test_explain_counts_the_mask_of_every_head():
     assert told.flops == pytest.approx(one.flops * told.density)
 
 
-def test_auto_holds_all_scores_of_a_short_text_and_tiles_of_a_long_one():
+def test_explain_names_every_implementation_that_heads_get():
+    shapes = [jax.ShapeDtypeStruct((1, 1024, 2, 8), jnp.float32)] * 3
+    whole = explain(Softmax(), *shapes)
+    assert whole.implementation == "blockwise"
+    told = explain(Softmax(), *shapes, mask=PerHead((FULL, Causal())))
+    assert told.implementation == "dense"  # the scores of one head are few
+    three = [jax.ShapeDtypeStruct((1, 1024, 3, 8), jnp.float32)] * 3
+    told = explain(Softmax(), *three, mask=PerHead((FULL, FULL, Causal())))
+    assert told.implementation == "blockwise, dense"
+    assert told.not_chosen.keys().isdisjoint({"dense", "blockwise"})
+
+
+def test_auto_holds_all_scores_of_a_short_sequence_and_tiles_of_a_long_one():
     short = explain(Softmax(), *[jax.ShapeDtypeStruct((1, 64, 2, 8), "float32")] * 3)
     long = explain(Softmax(), *[jax.ShapeDtypeStruct((1, 1024, 2, 8), "float32")] * 3)
     assert (short.implementation, long.implementation) == ("dense", "blockwise")

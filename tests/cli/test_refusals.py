@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import launch
-from attn.cli import folders
-from attn.config import Experiment
+from attn.cli import folders, sizes
+from attn.config import Experiment, ModelConfig
 from attn.errors import UserError
+from attn.parallel.mesh import MeshShape
 from attn.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,23 @@ def test_what_is_typed_wrong_is_said_in_one_line(here, capsys, words):
     assert len(err.splitlines()) == 1
     assert WRONG[words] in err
     assert sorted(here.rglob("*")) == before
+
+
+def test_memory_and_speed_of_an_accelerator_are_its_own(monkeypatch):
+    large = Experiment(
+        name="large",
+        claim="None.",
+        task=TASKS["mqar"](),
+        model=ModelConfig(d_model=2**14, repeats=8),
+    )
+    need = sum(sizes.needed_bytes(large).values())
+    monkeypatch.setattr(sizes.os, "sysconf", lambda name: 2**15)  # 1 GiB
+    assert 2**30 < need < sizes.CHIP_BYTES
+    monkeypatch.setattr(sizes, "has_accelerator", lambda: False)
+    with pytest.raises(UserError, match=r"there are 1\.0 GiB"):
+        sizes.check_size([large], MeshShape())
+    monkeypatch.setattr(sizes, "has_accelerator", lambda: True)
+    sizes.check_size([large], MeshShape())
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/b"])

@@ -113,6 +113,27 @@ def test_an_implementation_that_a_layer_of_the_pattern_lacks_is_refused():
         ModelConfig(pattern=("attention", "linear"), attention_impl="blockwise")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "layers"),
+    [
+        ("d_ff", 96, {"pattern": ("attention",)}),
+        ("conv_width", 4, {}),
+        ("num_heads", 8, {"pattern": ("mlp",)}),
+        ("num_kv_heads", 2, {"block": (Attention(num_heads=4, num_kv_heads=4),)}),
+        ("kv_rank", 8, {"block": (Attention(),)}),
+        ("rope_base", 500.0, {"pattern": ("short_conv",)}),
+    ],
+)
+def test_a_size_that_no_layer_reads_is_refused(field, value, layers):
+    with pytest.raises(UserError, match=f"ModelConfig.{field} = {value} is read by no"):
+        ModelConfig(**{field: value}, **layers)
+
+
+def test_a_size_that_equals_its_default_is_taken():
+    model = ModelConfig(d_model=64, num_kv_heads=4, head_dim=16, d_ff=256)
+    assert model.one_block == ModelConfig(d_model=64).one_block
+
+
 def test_a_kernel_that_no_layer_runs_is_refused():
     with pytest.raises(UserError, match=r"ModelConfig.kernel = Linear\(\) has no"):
         ModelConfig(pattern=("softmax", "mlp"), kernel=Linear())
@@ -172,6 +193,9 @@ def variants(config):
         if field.name == "rope_dim":
             # It rotates nothing without a latent.
             yield field.name, replace(config, kv_rank=8, rope_dim=2)
+            continue
+        if field.name == "conv_width":
+            yield field.name, replace(config, pattern=("short_conv",), conv_width=4)
             continue
         if is_dataclass(value) and not isinstance(value, TrainConfig | ModelConfig):
             continue

@@ -47,6 +47,7 @@ def test_values_take_the_type_of_their_field():
     assert parse_axis(BASE, "train.peak_lr=1,2e-3")[1] == (1.0, 2e-3)
     assert parse_axis(BASE, "model.positions=rotary,none")[1] == ("rotary", "none")
     assert parse_axis(BASE, "task.seq_len=16,32")[1] == (16, 32)
+    assert parse_axis(BASE, "model.causal=true,false")[1] == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ def test_values_take_the_type_of_their_field():
         ("modell.num_heads=1", "did you mean 'model'"),
         ("model.num_heads=two", "'two' is not int"),
         ("model.positions=spiral", "'spiral' is not"),
+        ("model.causal=yes", "'yes' is not bool"),
         ("model.d_model.x=1", "has no fields"),
     ],
 )

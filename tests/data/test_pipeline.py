@@ -103,3 +103,19 @@ def test_evaluation_sees_every_row_once_in_order_and_padding_weighs_nothing():
     assert weights.sum() == 22
     mean = (weights * rows).sum() / weights.sum()
     assert mean == ROWS["lengths"].mean()
+
+
+def test_rows_keep_their_own_weights():
+    weighted = ROWS | {"weights": np.linspace(0, 1, 22)}
+    (item,) = Batches(weighted, batch_size=4, seeds=[0], calls=[5])
+    assert item["weights"].dtype == np.float32
+    np.testing.assert_allclose(item["weights"], item["lengths"] / 21, rtol=1e-6)
+    batches = list(eval_batches(weighted, 8))
+    weights = np.concatenate([batch["weights"] for batch in batches])
+    np.testing.assert_allclose(weights, [*np.linspace(0, 1, 22), 0, 0], rtol=1e-6)
+
+
+def test_filling_weighs_nothing_at_any_position():
+    each = np.full((22, 3), 0.5)
+    (*_, last) = eval_batches(ROWS | {"weights": each}, 8)
+    np.testing.assert_array_equal(last["weights"][:, 0], [0.5] * 6 + [0] * 2)

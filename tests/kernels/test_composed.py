@@ -159,7 +159,7 @@ def test_a_head_that_has_no_halves_of_whole_pairs_is_refused():
         jax.eval_shape(lambda *x: attend(Differential(), *x, weights=weights), *arrays)
 
 
-def test_a_random_synthesizer_has_one_map_for_every_text():
+def test_a_random_synthesizer_has_one_map_for_every_sequence():
     spec, others = SPECS["synthesizer, random"], (inputs(), inputs(seed=1))
     weights = made(spec)
     run = jax.jit(
@@ -187,7 +187,7 @@ def test_a_synthesizer_moves_with_what_it_reads_and_nothing_else(title, impl):
 
 
 @pytest.mark.parametrize("title", ["synthesizer", "synthesizer, random"])
-def test_a_synthesizer_refuses_a_text_longer_than_it_was_made_for(title):
+def test_a_synthesizer_refuses_a_sequence_longer_than_it_was_made_for(title):
     spec = SPECS[title]
     arrays, shorter, longer = inputs(), made(spec, T - 1), made(spec, T + 2)
     with pytest.raises(UserError, match=f"kv_len = {T}"):

@@ -241,7 +241,7 @@ def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
         for lengths in ((70, 100), (100, 70))
     ],
 )
-def test_long_texts_equal_the_definition_part_by_part(name, T, S, small_parts):
+def test_long_sequences_equal_the_definition_part_by_part(name, T, S, small_parts):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec, T, S)
     form = forms(spec)[-1]

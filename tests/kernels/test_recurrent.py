@@ -105,7 +105,7 @@ def test_float64_stays_float64(name, form):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_decoding_goes_on_where_the_whole_text_ends(name):
+def test_decoding_goes_on_where_the_whole_sequence_ends(name):
     spec, T = KERNELS[name], 2 * C + 3
     arrays, weights = sequence(T), naive.own_weights(naive.SPECS[name], H, T)
 
@@ -124,7 +124,7 @@ def test_decoding_goes_on_where_the_whole_text_ends(name):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", KERNELS)
-def test_long_texts_stay_finite_however_fast_they_are_forgotten(name, form):
+def test_long_sequences_stay_finite_however_fast_they_are_forgotten(name, form):
     T, spec = 300 if form == "parallel" else 2000, KERNELS[name]
     for pace in (-30.0, 30.0):
         fast = written(pace, 2.0)

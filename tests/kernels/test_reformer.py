@@ -109,7 +109,7 @@ def test_hashes_pass_no_gradient_to_the_rotations():
     assert (np.asarray(grads["rotations"]) == 0).all()
 
 
-def test_memory_grows_with_the_text_and_not_with_its_square():
+def test_memory_grows_with_the_sequence_and_not_with_its_square():
     spec = Reformer()
 
     def bytes_of(T):

@@ -124,7 +124,7 @@ def compiled(T):
     return jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(x, x, x, chosen).compile()
 
 
-def test_scratch_grows_as_the_text():
+def test_scratch_grows_as_the_sequence():
     with full_compiles():
         short, long = (
             compiled(T).memory_analysis().temp_size_in_bytes for T in (2048, 8192)

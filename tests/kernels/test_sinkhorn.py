@@ -53,14 +53,14 @@ def test_a_place_that_is_padding_in_every_block_is_not_seen():
     np.testing.assert_allclose(out, naive.softmax(q, k, v, seen)[0], atol=1e-5)
 
 
-def test_a_text_of_more_blocks_than_it_was_made_for_is_refused():
+def test_a_sequence_of_more_blocks_than_it_was_made_for_is_refused():
     spec = SinkhornAttention(block=2)
     x = jnp.ones((9, 4))
     with pytest.raises(UserError, match="made for 4 blocks of 2 keys and was given 5"):
         spec(x, x, x, mask=FULL, weights=naive.own_weights(spec, 4, 8))
 
 
-def test_memory_beside_the_matrix_grows_with_the_text_and_not_with_its_square():
+def test_memory_beside_the_matrix_grows_with_the_sequence_and_not_with_its_square():
     spec = SinkhornAttention()
 
     def bytes_of(T):

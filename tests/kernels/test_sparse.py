@@ -40,7 +40,7 @@ def test_bigbird_draws_the_same_blocks_for_a_seed_and_others_for_another():
     assert (layout(BIRD, 64) != layout(replace(BIRD, seed=1), 64)).any()
 
 
-def test_bigbird_refuses_a_text_with_fewer_blocks_than_a_query_sees():
+def test_bigbird_refuses_a_sequence_with_fewer_blocks_than_a_query_sees():
     BIRD.check_length(29)
     with pytest.raises(UserError, match=r"bigbird.block = 4; 28 tokens are 7 blocks"):
         BIRD.check_length(28)

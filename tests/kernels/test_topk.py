@@ -142,7 +142,7 @@ def test_more_keys_than_there_are_is_softmax():
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_memory_grows_with_the_text_and_not_with_its_square():
+def test_memory_grows_with_the_sequence_and_not_with_its_square():
     def scratch(T):
         x = jax.ShapeDtypeStruct((1, T, 1, 16), jnp.float32)
         run = partial(attend, TopK(num_keys=8), mask=Causal())

@@ -25,7 +25,7 @@ def compressed(spec, k, v, real, weights):
         hidden, mean, total = np.zeros(k.shape[1]), np.zeros(v.shape[1]), 0.0
         for u, s in enumerate(positions):
             if real[s]:
-                hidden += (k[s] + weights["place"][u]) @ weights["hidden"][u]
+                hidden += (k[s] + weights["position"][u]) @ weights["hidden"][u]
                 mean += share[u] * v[s]
                 total += share[u]
         if total:
@@ -78,7 +78,7 @@ def chosen_alone(S, H):
     """All blocks are chosen, and the gates leave that branch alone."""
     spec = kernels.NativeSparseAttention(block=2, stride=1, num_blocks=S, width=1)
     weights = {
-        "place": jnp.ones((2, H)),
+        "position": jnp.ones((2, H)),
         "hidden": jnp.ones((2, H, H)),
         "out": jnp.ones((H, H)),
         "values": jnp.ones(2),

@@ -94,7 +94,7 @@ class NativeSparseAttention(Kernel):
         H, normal = head_dim, jax.random.normal
         position, hidden, out, gates = jax.random.split(key, 4)
         return {
-            "place": 0.02 * normal(position, (self.block, H)),
+            "position": 0.02 * normal(position, (self.block, H)),
             "hidden": normal(hidden, (self.block, H, H)) * (self.block * H) ** -0.5,
             "out": normal(out, (H, H)) * H**-0.5,
             "values": jnp.zeros(self.block),
@@ -176,7 +176,7 @@ class NativeSparseAttention(Kernel):
             return jnp.concatenate(parts, axis=1)
 
         seen = overlapping(real)
-        placed = overlapping(wide(k)) + weights["place"][None]
+        placed = overlapping(wide(k)) + weights["position"][None]
         placed = jnp.where(seen[..., None], placed, 0.0)
         hidden = jax.nn.gelu(jnp.einsum("mbh,bhe->me", placed, weights["hidden"]))
         share = jnp.where(seen, jax.nn.softmax(weights["values"])[None], 0.0)

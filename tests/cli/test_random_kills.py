@@ -1,0 +1,83 @@
+"""A run that is ended at any moment goes on to the bits of one that was left alone."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from attn import records
+
+ROOT = Path(__file__).parents[2]
+WORDS = (
+    "run recall_linear --model.d-model 16 --seeds 2 --train.steps 60 "
+    "--train.warmup-steps 2 --train.batch-size 8 --train.eval-every 15 "
+    "--train.save-every 5 --task.num-train 64 --task.num-valid 16 --task.num-test 16 "
+    "--task.vocab-size 32 --task.seq-len 32"
+).split()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts the run in a folder, all on one copy of the data."""
+    env = os.environ | {"ATTN_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+
+    def begin(folder: Path) -> subprocess.Popen:
+        command = [sys.executable, "launch.py", *WORDS, "--workdir", str(folder)]
+        out, err = subprocess.PIPE, subprocess.PIPE
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err)
+
+    return begin
+
+
+@pytest.fixture(scope="module")
+def whole(start, tmp_path_factory) -> tuple[Path, float]:
+    """A run that was left alone, once its programs were compiled, and its seconds."""
+    for name in ("first", "whole"):
+        folder, began = tmp_path_factory.mktemp("runs") / name, time.monotonic()
+        finish(start(folder))
+    return folder, time.monotonic() - began
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+
+
+def made(folder: Path) -> tuple[list, dict, list[np.ndarray]]:
+    """The losses of every step, the test scores, and the trained weights."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    losses = [(row["step"], row["train_loss"], row.get("valid")) for row in lines]
+    weights = jax.tree.leaves(records.restore(folder, seed=1))
+    result = json.loads((folder / "result.json").read_text())
+    return losses, result["test"], [np.asarray(leaf) for leaf in weights]
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("turn", range(20))
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_ended_at_a_random_moment_goes_on_to_the_same_bits(
+    start, whole, tmp_path, number, turn
+):
+    folder, seconds = whole
+    moment = random.Random(f"{number.name} {turn}").uniform(0.05, seconds)
+    process = start(tmp_path / "run")
+    time.sleep(moment)
+    process.send_signal(number)
+    sent = time.monotonic()
+    _, said = process.communicate(timeout=120)
+    if number == signal.SIGTERM:
+        assert process.returncode in (75, 0, -number), said
+        assert b"Traceback" not in said
+        assert time.monotonic() - sent < 10
+    finish(start(tmp_path / "run"))
+    for mine, theirs in zip(made(tmp_path / "run"), made(folder), strict=True):
+        assert jax.tree.all(jax.tree.map(np.array_equal, mine, theirs))
