@@ -10,13 +10,9 @@ from attn import compiler
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = compiler.flags()
-# Programs compile in half the time and mean the same; `tiny.full_compiles()` is for tests
-# of HLO, costs and memory. Here by `update`, since a plugin may have imported jax before.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # in processes that tests start
 
 import jax
 
-jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 8)
 # Several programs in flight over more devices than cores can wait for each other.
 jax.config.update("jax_cpu_enable_async_dispatch", False)
@@ -24,10 +20,35 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 pytest_plugins = ["run_folders"]
 
-COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "jax"
-jax.config.update("jax_compilation_cache_dir", str(COMPILED))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+CACHE = {
+    "jax_compilation_cache_dir": str(
+        Path(__file__).parents[1] / ".pytest_cache" / "jax"
+    ),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+QUICK = "--xla_cpu_use_fusion_emitters=false"
+
+
+def configure(settings):
+    """Changes jax's settings, here and in processes that tests start."""
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
+
+configure(CACHE)
+
+
+def pytest_configure(config):
+    """Has programs compile in a third of the time; with --exhaustive as users' do.
+
+    They mean the same. `tiny.full_compiles()` is for tests of HLO, costs and memory.
+    """
+    if not config.getoption("--exhaustive"):
+        if jax.__version_info__ < (0, 11):  # later ones do not know it
+            os.environ["XLA_FLAGS"] += f" {QUICK}"
+        configure({"jax_disable_most_optimizations": True})
 
 
 def pytest_addoption(parser):

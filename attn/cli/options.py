@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import tyro
@@ -90,6 +90,9 @@ def override(
     same = ("model", "task", "train", "seeds")
     now = Overrides(**{name: getattr(experiment, name) for name in same})
     chosen = parse(Overrides, words, prog=prog, default=now)
+    for field in fields(ModelConfig):
+        if getattr(chosen.model, field.name) != getattr(now.model, field.name):
+            chosen.model.require_read(field.name)
     changed = {name: getattr(chosen, name) for name in same}
     return replace(experiment, **changed), Where(chosen.workdir, chosen.mesh)
 

@@ -118,7 +118,7 @@ class ModelConfig:
             )
 
     def _check_used(self):
-        """Raises `UserError` for layers that do not fit, or a field that none reads."""
+        """Raises `UserError` for layers that do not fit, or a field that none uses."""
         own = self.attention_layers
         latent = [x for x in own if isinstance(x, LatentAttention) and x.rotary]
         all_latent = own and all(isinstance(x, LatentAttention) for x in own)
@@ -133,21 +133,28 @@ class ModelConfig:
                 "kv_rank, positions = 'rotary', and a kernel that compares queries with "
                 "keys"
             )
-        for name in READ_BY_LAYERS:
-            value = getattr(self, name)
-            if value != getattr(ModelConfig, name) and not self._is_read(name):
-                raise UserError(
-                    f"ModelConfig.{name} = {value} is read by no layer of "
-                    f"{[one.name for one in self.one_block]}; leave it out"
-                )
+
+    def require_read(self, name: str) -> None:
+        """Raises `UserError` for a size that was chosen and that no layer reads."""
+        value = getattr(self, name)
+        if name not in READ_BY_LAYERS or value is None:
+            return
+        if not self._is_read(name):
+            layers = [one.name for one in self.one_block]
+            raise UserError(
+                f"ModelConfig.{name} = {value} is read by no layer of {layers}; leave "
+                "it out"
+            )
 
     def _is_read(self, name: str) -> bool:
         """Whether another value of a size would make another block."""
         other = copy(self)
         object.__setattr__(other, name, getattr(self, name) + 1)
         try:
-            return tuple(one.resolve(other) for one in self._unresolved) != self.one_block
-        except UserError:  # a layer reads it, and could not take that value
+            return (
+                tuple(one.resolve(other) for one in self._unresolved) != self.one_block
+            )
+        except UserError:  # a layer reads it, and cannot take that value
             return True
 
     @property

@@ -36,6 +36,9 @@ def sweep(
         experiment = base
         for path, value in point.items():
             experiment = set_field(experiment, path, value)
+        for path in point:
+            if path.startswith("model."):
+                experiment.model.require_read(path.removeprefix("model."))
         words = [f"{path.rpartition('.')[2]}={_word(v)}" for path, v in point.items()]
         name = "-".join([prefix or base.name, *words])
         experiments.append(match(replace(experiment, name=name), base, by))

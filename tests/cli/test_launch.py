@@ -114,20 +114,15 @@ def test_damaged_data_is_named_and_nothing_is_written(launch, tmp_path, data_dir
 
 @pytest.mark.slow
 def test_a_sweep_skips_what_is_finished_and_outlives_a_failure(launch, tmp_path):
-    words = (
-        "sweep",
-        "recall_linear",
-        "--over",
-        "train.peak_lr=0.003,1e30",
-        "--seeds",
-        2,
-    )
-    words = (*words, "--over", "train.steps=26", "--workdir", tmp_path)
+    grid = "train.peak_lr=0.003,1e30 train.steps=26 model.d_model=16 task.num_train=64"
+    over = [word for axis in grid.split() for word in ("--over", axis)]
+    words = ("sweep", "recall_linear", "--seeds", 2, *over, "--workdir", tmp_path)
     first = launch(*words)
     assert first.returncode == 1
     assert "was not finite" in first.stderr
     good, bad = (
-        tmp_path / f"recall_linear-peak_lr={lr}-steps=26" for lr in ("0.003", "1e+30")
+        tmp_path / f"recall_linear-peak_lr={lr}-steps=26-d_model=16-num_train=64"
+        for lr in ("0.003", "1e+30")
     )
     assert result(good)["status"] == "done"
     assert result(bad)["status"] == "failed"

@@ -31,6 +31,7 @@ VALUES = {
     "run recall_linear --model.num-heads 3": "num_heads = 3 does not divide d_model = 64",
     "run recall_linear --model.d-model -8": "d_model = -8; it must be at least 1",
     "run recall_linear --train.batch-size 0": "batch_size = 0",
+    "run recall_linear --model.d-ff 64": "d_ff = 64 is read by no layer of",
     "run recall_softmax --kernel window --kernel linear": "--kernel is given twice",
     "show recall_softmax --mesh heads=2": "does not use --mesh",
     "show recall_softmax --workdir runs": "does not use --workdir",
@@ -67,6 +68,7 @@ FOLDERS = {
 SWEEPS = {
     "": "needs --over",
     "--over model.num_heads=1,3": "num_heads = 3 does not divide",
+    "--over model.d_ff=32,64": "d_ff = 32 is read by no layer of",
     "--over name=a,b": "name is no field to sweep",
     "--over claim=a,b": "claim is no field to sweep",
     "--over model.num_heads=1,2,1": "has 1 twice",
@@ -124,7 +126,7 @@ def test_memory_and_speed_of_an_accelerator_are_its_own(monkeypatch):
         name="large",
         claim="None.",
         task=TASKS["mqar"](),
-        model=ModelConfig(d_model=2**14, repeats=8),
+        model=ModelConfig(d_model=2**12, repeats=8),
     )
     need = sum(sizes.needed_bytes(large).values())
     monkeypatch.setattr(sizes.os, "sysconf", lambda name: 2**15)  # 1 GiB

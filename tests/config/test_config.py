@@ -126,12 +126,15 @@ def test_an_implementation_that_a_layer_of_the_pattern_lacks_is_refused():
 )
 def test_a_size_that_no_layer_reads_is_refused(field, value, layers):
     with pytest.raises(UserError, match=f"ModelConfig.{field} = {value} is read by no"):
-        ModelConfig(**{field: value}, **layers)
+        ModelConfig(**{field: value}, **layers).require_read(field)
 
 
-def test_a_size_that_equals_its_default_is_taken():
-    model = ModelConfig(d_model=64, num_kv_heads=4, head_dim=16, d_ff=256)
+def test_a_size_that_equals_its_default_is_read():
+    given = {"num_heads": 4, "num_kv_heads": 4, "head_dim": 16, "d_ff": 256}
+    model = ModelConfig(d_model=64, **given)
     assert model.one_block == ModelConfig(d_model=64).one_block
+    for field in given:
+        model.require_read(field)
 
 
 def test_a_kernel_that_no_layer_runs_is_refused():
@@ -193,9 +196,6 @@ def variants(config):
         if field.name == "rope_dim":
             # It rotates nothing without a latent.
             yield field.name, replace(config, kv_rank=8, rope_dim=2)
-            continue
-        if field.name == "conv_width":
-            yield field.name, replace(config, pattern=("short_conv",), conv_width=4)
             continue
         if is_dataclass(value) and not isinstance(value, TrainConfig | ModelConfig):
             continue
