@@ -63,11 +63,11 @@ class Call:
         return any(x.positions is not None for x in (self.q_info, self.kv_info))
 
     @property
-    def asked(self) -> frozenset[str]:
+    def required(self) -> frozenset[str]:
         """The capabilities of `CAPABILITIES` that the call needs beyond its mask."""
         scoring, keys = self.whole_scoring, self.kv_info
         relative = isinstance(scoring.bias, RelativeBias)
-        asked = {
+        required = {
             "key_padding": keys.mask is not None,
             "packing": keys.segment_ids is not None,
             "positions": self.has_positions,
@@ -78,15 +78,15 @@ class Call:
             "softcap": scoring.softcap is not None,
             "sinks": scoring.sinks is not None,
         }
-        return frozenset(name for name, on in asked.items() if on)
+        return frozenset(name for name, on in required.items() if on)
 
     def shape(self, lse: bool = False) -> CallShape:
         """The static facts of the call; of a mask for each head, the first's."""
         mask = self.mask.masks[0] if isinstance(self.mask, PerHead) else self.mask
         (B, T, N, H), (S, K) = self.q.shape, self.k.shape[1:3]
         sizes = (B, T, S, N, K, H, self.v.shape[-1])
-        asked = self.asked | ({"lse"} if lse else set())
-        return CallShape(*sizes, str(self.q.dtype), mask, asked, device_kind())
+        required = self.required | ({"lse"} if lse else set())
+        return CallShape(*sizes, str(self.q.dtype), mask, required, device_kind())
 
 
 def make_call(

@@ -178,13 +178,13 @@ def _check_capabilities(call: Call, lse: bool) -> None:
     if isinstance(call.mask, PerHead):
         call.mask.check_heads(N)
         masks = call.mask.masks
-    asked = set(call.asked & set(CAPABILITIES)) | ({"lse"} if lse else set())
+    required = set(call.required & set(CAPABILITIES)) | ({"lse"} if lse else set())
     if call.kv_info.lengths is not None:
-        asked.add("key_padding")
+        required.add("key_padding")
     for mask in masks:
         if not call.has_positions:
             mask.check(T, S)
-        kernel.check(mask, T, S, asked)
+        kernel.check(mask, T, S, required)
     kernel.check_head(H, call.v.shape[-1])
 
 

@@ -94,7 +94,7 @@ class Attention(Layer):
     @property
     def base(self) -> float:
         """The base of a resolved layer's rotary frequencies."""
-        return self.rope_base or 10_000.0
+        return self.rope_base  # pyright: ignore[reportReturnType]
 
     @property
     def rotary(self) -> bool:
@@ -155,14 +155,14 @@ class Attention(Layer):
                 "other"
             )
 
-    def check(self, mask, T, asked):
+    def check(self, mask, T, required):
         kernel = self.mechanism
         if mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):
             raise UserError(
                 f"kernel {kernel.name!r} looks back alone, and the model is an encoder; "
                 "ModelConfig.causal = True (--model.causal) makes its tokens look back"
             )
-        kernel.check(mask, T, T, asked)
+        kernel.check(mask, T, T, required)
         kernel.check_length(T)
         kernel.check_head(self.key_width, self.sizes[2])
 

@@ -58,9 +58,9 @@ class Experiment:
                     f"ModelConfig.{name} = {value} is below the {least} of "
                     f"{self.task.name!r}; leave it out, or give at least as much"
                 )
-        asked = ("key_padding",) if self.task.padded else ()
+        required = ("key_padding",) if self.task.padded else ()
         for layer in self.resolved_model.one_block:
-            layer.check(self.mask, self.task.seq_len, asked)
+            layer.check(self.mask, self.task.seq_len, required)
 
     @cached_property
     def resolved_model(self) -> ModelConfig:

@@ -42,7 +42,7 @@ class Layer:
     def check_mesh(self, shape: MeshShape) -> None:
         """Raises `UserError` where the mesh does not divide the layer."""
 
-    def check(self, mask: Mask, T: int, asked: tuple[str, ...]) -> None:
+    def check(self, mask: Mask, T: int, required: tuple[str, ...]) -> None:
         """Raises `UserError` where the layer cannot run T tokens under this mask."""
 
 

@@ -159,13 +159,13 @@ class Kernel:
             shape = ["causal"] if mask == Causal() else ["any_mask"]
         return shape + ["cross"] * (T != S)
 
-    def check(self, mask: Mask, T: int, S: int, asked: Collection[str] = ()) -> None:
+    def check(self, mask: Mask, T: int, S: int, required: Collection[str] = ()) -> None:
         """Raises `UserError` that names the first of `CAPABILITIES` that it lacks.
 
         Args:
-            asked: what the call asks beyond its mask and its lengths.
+            required: what the call asks beyond its mask and its lengths.
         """
-        for name in [*self.needs(mask, T, S), *sorted(asked)]:
+        for name in [*self.needs(mask, T, S), *sorted(required)]:
             if name not in self.can:
                 raise self.unable(name, f"asked with mask {mask}, T = {T}, S = {S}")
 

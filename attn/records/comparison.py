@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from attn.config import ModelConfig
 from attn.records.run import Run
 
 
@@ -75,7 +76,7 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "head dim": _size("head_dim", _head_width),
     "kv rank": _modelled("kv_rank"),
     "rope dim": _modelled("rope_dim"),
-    "rope base": _modelled("rope_base", 10_000.0),
+    "rope base": _modelled("rope_base", ModelConfig.rope_base),
     "d_model": _size("d_model", lambda model: None),
     "d_ff": _size("d_ff", lambda model: 4 * model.get("d_model", 0) or None),
     "layers": _layers,

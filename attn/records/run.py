@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from attn.config import Experiment
 from attn.errors import UserError
+from attn.kernels.base import Family
 from attn.records.estimates import Estimate, estimate
 from attn.records.files import read_json
 from attn.records.identity import experiment_of
@@ -22,7 +23,7 @@ from attn.records.result import Asked, Line, Result
 from attn.records.seal import digest, is_signed
 from attn.records.typed import decode
 
-FAMILIES = ("dense", "sparse", "lowrank", "recurrent")
+FAMILIES = get_args(Family)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class CallShape:
     Hv: int
     dtype: str
     mask: Mask
-    asked: frozenset[str] = field(default_factory=frozenset)
+    required: frozenset[str] = field(default_factory=frozenset)
     """Names from `attn.kernels.base.CAPABILITIES`: bias, packing, softcap, ..."""
     device: str = "cpu"
     """jax's `device_kind`, from `attn.device.device_kind`."""
@@ -121,7 +121,7 @@ class Backend:
         return None
 
     def _capability(self, shape: CallShape) -> str | None:
-        lacking = sorted(shape.asked - self.can)
+        lacking = sorted(shape.required - self.can)
         if not lacking:
             return None
         able = ", ".join(sorted(self.can))

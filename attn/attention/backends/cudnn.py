@@ -64,7 +64,7 @@ class Cudnn(Backend):
         left, _ = shape.mask.band(shape.T, shape.S) or (None, None)
         if left is not None and shape.T != shape.S:
             return f"T = {shape.T} and S = {shape.S} under a window; it takes T = S"
-        if left is not None and "lengths" in shape.asked:
+        if left is not None and "lengths" in shape.required:
             return (
                 f"lengths under the window of {shape.mask}; a query could see nothing"
             )

@@ -79,10 +79,10 @@ def check(program, target, calls, most):
     assert program.memory_analysis().temp_size_in_bytes < most
 
 
-def served(name, mask, T=2048, H=128, dtype="bfloat16", asked=(), S=None):
+def served(name, mask, T=2048, H=128, dtype="bfloat16", required=(), S=None):
     """The kernel, after it said that it serves the call on the mesh in force."""
     device = device_kind()
-    wanted = CallShape(2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(asked), device)
+    wanted = CallShape(2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(required), device)
     assert BACKENDS[name].why_unsupported(wanted) is None
 
     def run(q, k, v, **given):
@@ -96,7 +96,7 @@ def test_splash_compiles_for_a_tpu_divided_over_heads(name):
     mesh = chips(name)
     with jax.set_mesh(mesh):
         assert device_kind() == TPUS[name]
-        kernel = served("splash", COMPOSITE, asked=("packing",))
+        kernel = served("splash", COMPOSITE, required=("packing",))
     ids = {"q_ids": (2, 2048), "kv_ids": (2, 2048)}
     check(compile_for(mesh, kernel, **ids), "tpu_custom_call", 2, 40 * MEGABYTE)
 
@@ -149,7 +149,7 @@ def test_cudnn_compiles_with_lengths():
     need("nvidia.cudnn")
     mesh = chips("h200")
     with jax.set_mesh(mesh):
-        kernel = served("cudnn", Causal(), asked=("lengths",))
+        kernel = served("cudnn", Causal(), required=("lengths",))
 
     def padded(q, k, v, rows):
         return kernel(q, k, v, q_lengths=rows[:, 0], kv_lengths=rows[:, 1])

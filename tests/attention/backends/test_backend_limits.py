@@ -49,7 +49,7 @@ def test_a_call_within_the_limits_is_served(name):
     assert BACKENDS[name].why_unsupported(ask(name)) is None
     assert BACKENDS[name].why_unsupported(ask(name, mask=FULL, T=1024)) is None
     assert (
-        BACKENDS[name].why_unsupported(ask(name, mask=BAND, asked=frozenset({"scale"})))
+        BACKENDS[name].why_unsupported(ask(name, mask=BAND, required=frozenset({"scale"})))
         is None
     )
 
@@ -70,16 +70,16 @@ REFUSALS = [
     ("cudnn", {"Hv": 32}, "value head dim 32; it takes the queries' own, 64"),
     ("tokamax", {"Hv": 512}, "value head dim 512; it takes multiples of 8 up to 256"),
     ("splash", {"H": 264}, "head dim 264; it takes multiples of 8 up to 256"),
-    ("cudnn", {"asked": {"bias"}}, "asked for bias; beyond masks it can lengths"),
-    ("tokamax", {"asked": {"lse", "bias"}}, "asked for lse; beyond masks it can bias"),
-    ("splash", {"asked": {"relative_bias"}}, "asked for relative_bias; beyond masks"),
+    ("cudnn", {"required": {"bias"}}, "asked for bias; beyond masks it can lengths"),
+    ("tokamax", {"required": {"lse", "bias"}}, "asked for lse; beyond masks it can bias"),
+    ("splash", {"required": {"relative_bias"}}, "asked for relative_bias; beyond masks"),
     ("cudnn", {"mask": Chunk(64)}, "mask Chunk(64) is no band"),
     ("cudnn", {"mask": Window(9, 9)}, "is the band (9, 9); it takes (None, None)"),
     ("cudnn", {"mask": Causal(offset=2)}, "is the band (None, 2); it takes"),
     ("tokamax", {"mask": TWO_INTERVALS}, "more than one interval of keys"),
     ("splash", {"mask": Lookup()}, "mask Lookup() computes gather"),
     ("cudnn", {"mask": BAND, "S": 256}, "T = 512 and S = 256 under a window"),
-    ("cudnn", {"mask": BAND, "asked": {"lengths"}}, "lengths under the window"),
+    ("cudnn", {"mask": BAND, "required": {"lengths"}}, "lengths under the window"),
     ("splash", {"mask": PerHead((Causal(), FULL))}, "differs between heads"),
     ("cudnn", {"mask": Causal(offset=-1) & Window(3, 0)}, "it takes (None, None)"),
     ("splash", {"T": 500}, "T = 500; it takes multiples of 128"),
@@ -91,8 +91,8 @@ REFUSALS = [
     ("name", "changed", "reason"), REFUSALS, ids=[r[2] for r in REFUSALS]
 )
 def test_what_is_beyond_a_limit_is_refused(name, changed, reason):
-    if "asked" in changed:
-        changed = changed | {"asked": frozenset(changed["asked"])}
+    if "required" in changed:
+        changed = changed | {"required": frozenset(changed["required"])}
     said = BACKENDS[name].why_unsupported(ask(name, **changed))
     assert said is not None
     assert reason in said
