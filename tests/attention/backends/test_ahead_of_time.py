@@ -82,7 +82,9 @@ def check(program, target, calls, most):
 def served(name, mask, T=2048, H=128, dtype="bfloat16", required=(), S=None):
     """The kernel, after it said that it serves the call on the mesh in force."""
     device = device_kind()
-    wanted = CallShape(2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(required), device)
+    wanted = CallShape(
+        2, T, S or T, 8, 4, H, H, dtype, mask, frozenset(required), device
+    )
     assert BACKENDS[name].why_unsupported(wanted) is None
 
     def run(q, k, v, **given):

@@ -49,7 +49,9 @@ def test_a_call_within_the_limits_is_served(name):
     assert BACKENDS[name].why_unsupported(ask(name)) is None
     assert BACKENDS[name].why_unsupported(ask(name, mask=FULL, T=1024)) is None
     assert (
-        BACKENDS[name].why_unsupported(ask(name, mask=BAND, required=frozenset({"scale"})))
+        BACKENDS[name].why_unsupported(
+            ask(name, mask=BAND, required=frozenset({"scale"}))
+        )
         is None
     )
 
@@ -71,8 +73,16 @@ REFUSALS = [
     ("tokamax", {"Hv": 512}, "value head dim 512; it takes multiples of 8 up to 256"),
     ("splash", {"H": 264}, "head dim 264; it takes multiples of 8 up to 256"),
     ("cudnn", {"required": {"bias"}}, "asked for bias; beyond masks it can lengths"),
-    ("tokamax", {"required": {"lse", "bias"}}, "asked for lse; beyond masks it can bias"),
-    ("splash", {"required": {"relative_bias"}}, "asked for relative_bias; beyond masks"),
+    (
+        "tokamax",
+        {"required": {"lse", "bias"}},
+        "asked for lse; beyond masks it can bias",
+    ),
+    (
+        "splash",
+        {"required": {"relative_bias"}},
+        "asked for relative_bias; beyond masks",
+    ),
     ("cudnn", {"mask": Chunk(64)}, "mask Chunk(64) is no band"),
     ("cudnn", {"mask": Window(9, 9)}, "is the band (9, 9); it takes (None, None)"),
     ("cudnn", {"mask": Causal(offset=2)}, "is the band (None, 2); it takes"),
