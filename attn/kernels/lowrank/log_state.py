@@ -10,11 +10,15 @@ belongs to a block of keys that every query behind the block sees whole.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from attn.kernels.lowrank import linear_state
 from attn.kernels.lowrank.linear_state import fit
+
+PAIRS = 4
+"""The tokens of a block that is scored pair by pair: products of so few are slow."""
 
 State = tuple[Float[Array, "R"], Float[Array, "R U"]]
 """The largest logarithm of each feature so far, and the sums relative to it."""
@@ -120,25 +124,50 @@ def _inside(
     log_k: Float[Array, "M C R"],
     values: Float[Array, "M C U"],
 ) -> Float[Array, "M C U"]:
-    """Sums over s <= t in each block, by halves: the second on the first, then each."""
+    """Sums over s <= t in each block."""
+    return jnp.einsum("mcd,mdu->mcu", _scores(log_q, log_k), values)
+
+
+def _scores(
+    log_q: Float[Array, "M C R"], log_k: Float[Array, "M C R"]
+) -> Float[Array, "M C C"]:
+    """Scores of s <= t in each block, by halves: the second on the first, then each."""
     M, C, _ = log_k.shape
-    if C == 1:
-        return jnp.exp(log_q + log_k).sum(axis=2, keepdims=True) * values
+    if C <= PAIRS:
+        return _pairs(log_q, log_k)
     half, whole = (C + 1) // 2, ((0, 0), (0, C % 2), (0, 0))
     # All first halves, then all second: a reshape would need the sharding of the axes
     # that `vmap` adds.
-    log_q, log_k, values = (
+    log_q, log_k = (
         jnp.concatenate(
-            [x[:, :half], jnp.pad(x, whole, constant_values=fill)[:, half:]]
+            [x[:, :half], jnp.pad(x, whole, constant_values=-jnp.inf)[:, half:]]
         )
-        for x, fill in ((log_q, -jnp.inf), (log_k, -jnp.inf), (values, 0.0))
+        for x in (log_q, log_k)
     )
     first = log_k[:M]
     top = _largest(first)
-    scores = jnp.einsum("mcr,mdr->mcd", jnp.exp(log_q[M:] + top), jnp.exp(first - top))
-    gain = jnp.einsum("mcd,mdu->mcu", scores, values[:M])
-    own = _inside(log_q, log_k, values)
-    return jnp.concatenate([own[:M], own[M:] + gain], axis=1)[:, :C]
+    cross = jnp.einsum("mcr,mdr->mcd", jnp.exp(log_q[M:] + top), jnp.exp(first - top))
+    own = _scores(log_q, log_k)
+    above = jnp.pad(own[:M], ((0, 0), (0, 0), (0, half)))
+    below = jnp.concatenate([cross, own[M:]], axis=2)
+    return jnp.concatenate([above, below], axis=1)[:, :C, :C]
+
+
+def _pairs(
+    log_q: Float[Array, "M C R"], log_k: Float[Array, "M C R"]
+) -> Float[Array, "M C C"]:
+    """Scores of s <= t in each block, pair by pair, one diagonal at a time."""
+    C = log_k.shape[1]
+    columns = [
+        jnp.pad(jnp.exp(log_q[:, d:] + log_k[:, : C - d]).sum(axis=2), ((0, 0), (d, 0)))
+        for d in range(C)
+    ]
+    behind = np.subtract.outer(np.arange(C), np.arange(C))
+    rows = np.arange(C)[:, None]
+    # Else the exponentials are computed again for each entry that is moved.
+    diagonals = lax.optimization_barrier(jnp.stack(columns, axis=2))
+    scores = diagonals[:, rows, np.maximum(behind, 0)]
+    return jnp.where(jnp.tri(C, dtype=bool)[None], scores, 0.0)
 
 
 def _all_seen(log_q, log_k):
