@@ -6,12 +6,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-import experiments  # noqa: F401  # whose names are taken
 import launch
 from attn import registry
 from attn.config import from_json
-from attn.kernels import KERNELS
-from attn.tasks import TASKS
 
 STUDY = """
 from dataclasses import dataclass, replace
@@ -43,15 +40,10 @@ register(Study("ours", "They differ.", (mine, replace(mine, name="other")), 1))
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """A working folder, and registries that are as before afterwards."""
+def here(tmp_path, monkeypatch, own_registry):
+    """A working folder of the test."""
     monkeypatch.chdir(tmp_path)
-    known = registry._REGISTRY, KERNELS, TASKS
-    before = [dict(one) for one in known]
-    yield tmp_path
-    for one, was in zip(known, before):
-        one.clear()
-        one.update(was)
+    return tmp_path
 
 
 def run(words, capsys):
