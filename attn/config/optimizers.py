@@ -83,7 +83,8 @@ class Muon(Optimizer):
 
     For the matrices of layers; embeddings, vectors and a kernel's own weights get AdamW
     at the same learning rate. Updates of matrices are scaled to the root mean square of
-    AdamW's (0.2 sqrt(max(in, out))), so that one learning rate serves both.
+    AdamW's (0.2 sqrt(max(in, out))), so that one learning rate serves both. A mesh gathers
+    whole matrices on each device, which hold their momentum.
     """
 
     name = "muon"

@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from functools import singledispatch
 
+import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec as P
+from jax.sharding import reshard
+from jaxtyping import Array
 from optax.contrib import MuonDimensionNumbers, muon
 
 from attn.config import TrainConfig, schedules
 from attn.config import optimizers as rules
 from attn.model.weights import Role
+from attn.parallel.shard import explicit_spec
 
 Roles = Mapping[str, Role]
 """The role of each parameter, by its path."""
@@ -78,7 +83,7 @@ def _(optimizer: rules.Muon, roles: Roles) -> optax.GradientTransformation:
             for name, leaf in params.items()
         }
 
-    return muon(
+    rule = muon(
         -1.0,  # the sign and the rate come last, after weight decay
         ns_steps=optimizer.iterations,
         beta=optimizer.beta,
@@ -88,6 +93,27 @@ def _(optimizer: rules.Muon, roles: Roles) -> optax.GradientTransformation:
         muon_weight_dimension_numbers=dimensions,
         consistent_rms=0.2,
     )
+    return _on_whole_weights(rule)
+
+
+def _on_whole_weights(
+    rule: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """Gathers the weights that a mesh divides, for a rule that reshapes them."""
+
+    def whole(tree):
+        return jax.tree.map(lambda x: _laid(x, P(*[None] * x.ndim)), tree)
+
+    def update(slopes, state, params=None):
+        found, state = rule.update(whole(slopes), state, params)
+        return {n: _laid(x, explicit_spec(slopes[n])) for n, x in found.items()}, state
+
+    return optax.GradientTransformation(lambda params: rule.init(whole(params)), update)
+
+
+def _laid(x: Array, spec: P | None) -> Array:
+    """Shards an array anew; leaves it alone where there is no mesh."""
+    return x if None in (spec, explicit_spec(x)) else reshard(x, spec)
 
 
 def learning_rate(config: TrainConfig) -> optax.Schedule:
