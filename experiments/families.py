@@ -10,9 +10,9 @@ differs.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.registry import Study, register
 from attn.tasks import MQAR, PyDoc
 from experiments.lineup import line_up, under
-from experiments.registry import Study, register
 
 recall = Experiment(
     name="recall",

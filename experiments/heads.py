@@ -9,8 +9,8 @@ table 3.
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.sweep import sweep
+from attn.registry import Study, register
 from attn.tasks import PyDoc
-from experiments.registry import Study, register
 
 base = Experiment(
     name="heads_base",

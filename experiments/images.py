@@ -6,9 +6,9 @@ Real handwritten digits as sequences of 64 pixels, an encoder, no padding.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.registry import Study, register
 from attn.tasks import Digits
 from experiments.lineup import line_up, under
-from experiments.registry import Study, register
 
 digits = Experiment(
     name="digits",

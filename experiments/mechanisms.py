@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.kernels import KERNELS, Kernel
+from attn.registry import Study, register
 from attn.tasks import MQAR, Digits
 from experiments.lineup import under
-from experiments.registry import Study, register
 
 KNOBS: dict[str, dict[str, int]] = {
     "longformer": {"num_global": 4},

@@ -7,9 +7,9 @@ baselines name the root operator alone, and the root with its own digits.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.registry import Study, register
 from attn.tasks import ListOps
 from experiments.lineup import line_up, under
-from experiments.registry import Study, register
 
 listops = Experiment(
     name="listops",

@@ -9,13 +9,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tiny import exhaustive
 
 import experiments  # noqa: F401
+from attn import registry
 from attn.config import Experiment, cost
 from attn.errors import UserError
 from attn.kernels import Softmax
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.train.state import init_state, model_def
 from attn.train.step import make_train_step
-from experiments import registry
 
 ITEMS = registry.everything()
 EXPERIMENTS = [item for item in ITEMS if isinstance(item, Experiment)]

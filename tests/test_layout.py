@@ -23,6 +23,7 @@ LEVELS = {
     "objectives": 3,
     "tasks": 3,
     "config": 4,
+    "registry": 5,
     "data": 4,
     "model": 5,
     "records": 6,

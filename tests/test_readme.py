@@ -23,14 +23,14 @@ def test_the_table_is_the_one_that_the_committed_results_make():
     assert shown.strip() == to_markdown(make_tables(runs), after=[CAPTION]).strip()
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_the_library_examples_run(number, monkeypatch):
+@pytest.mark.parametrize("number", range(4))
+def test_the_library_examples_run(number, monkeypatch, own_registry):
     monkeypatch.chdir(ROOT)
     exec(compile(blocks("python")[number], "README.md", "exec"), {})
 
 
 def test_every_library_example_is_run():
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 def test_the_two_commands_come_first_and_stand_alone():

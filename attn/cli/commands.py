@@ -34,9 +34,11 @@ Source = Callable[[], Registry]
 
 
 def list_(words: Sequence[str], registry: Source) -> int:
-    """Prints names, claims, families and estimated minutes."""
+    """Prints names, claims and minutes; or what may be named, as in `list optimizers`."""
     from attn.cli.listing import as_json, as_lines
 
+    if words and not words[0].startswith("-"):
+        return _list_named(words, registry)
     as_values = list(words) == ["--json"]
     if words and not as_values:
         from attn.cli.options import Listing, parse
@@ -50,13 +52,50 @@ def list_(words: Sequence[str], registry: Source) -> int:
     return 0
 
 
+def _list_named(words: Sequence[str], registry: Source) -> int:
+    """Prints every mechanism, task, optimizer or schedule with its first sentence."""
+    from attn.cli.listing import NAMED, named_lines
+    from attn.errors import unknown
+
+    if words[0] not in NAMED or len(words) > 1:
+        raise unknown("list of", " ".join(words), NAMED)
+    registry()  # a user's file may add to them
+    print("\n".join(named_lines(words[0])))
+    return 0
+
+
 def show(words: Sequence[str], registry: Source) -> int:
     """Prints the resolved config and its costs; compiles nothing."""
+    from attn.cli.door import take_all
     from attn.cli.listing import details
 
+    words, files = take_all(words, "--save")
     chosen, where, _ = choose(words, "show", registry)
     _refuse_unused(where, "show", "workdir", "mesh")
+    if files:
+        return _save(chosen, files)
     print(json.dumps([details(experiment) for experiment in chosen], indent=2))
+    return 0
+
+
+def _save(experiments: "Sequence[Experiment]", files: Sequence[str]) -> int:
+    """Writes one experiment to a file that `run` takes in place of a name."""
+    from attn.cli.folders import folder
+    from attn.records.identity import identity
+
+    if len(experiments) != 1 or len(files) != 1:
+        raise UserError(
+            f"--save takes one experiment to one file; here are {len(experiments)} and "
+            f"{len(files)}"
+        )
+    path = folder("--save", files[0], file=True)
+    if path.suffix != ".json":
+        raise UserError(f"--save {path}: name it .json, which is how `run` knows it")
+    try:
+        path.write_text(json.dumps(identity(experiments[0]), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--save {path}: {error.strerror}; choose another") from None
+    print(path)
     return 0
 
 
@@ -138,7 +177,7 @@ def choose(
     from attn.config import Experiment
 
     name, rest = take_name(words, command)
-    item = registry().get(name)
+    item = named(name, registry)
     prog = f"launch.py {command} {name}"
     if command == "compare":
         prog = "launch.py compare [--all]"
@@ -148,6 +187,23 @@ def choose(
     if not alone:
         _check_equal_sizes(name, item.experiments, experiments)
     return experiments, chosen[0][1], None if alone else name
+
+
+def named(name: str, registry: Source) -> Any:
+    """The experiment or study of a name, or the experiment of a file."""
+    known = registry()
+    if not name.endswith(".json"):
+        return known.get(name)
+    from attn.records.files import read_json
+    from attn.records.identity import experiment_of
+
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(f"{name}: there is no such file")
+    try:
+        return experiment_of(read_json(path))
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def _refuse_unused(where: "Where", command: str, *names: str) -> None:

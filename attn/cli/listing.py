@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from attn.config import Experiment, cost, fingerprint, to_json
-from attn.kernels import Kernel
+from attn.config.optimizers import OPTIMIZERS
+from attn.config.schedules import SCHEDULES
+from attn.kernels import KERNELS, Kernel
+from attn.tasks import TASKS
+
+NAMED = {
+    "mechanisms": KERNELS,
+    "tasks": TASKS,
+    "optimizers": OPTIMIZERS,
+    "schedules": SCHEDULES,
+}
+"""What may be named on the command line, beside experiments."""
 
 
 def as_json(items: Sequence[Any]) -> list[dict[str, Any]]:
@@ -27,6 +38,16 @@ def as_lines(items: Sequence[Any]) -> list[str]:
         else:
             lines.append(f"{row['name']:{name}}{row['task']:{task}}{row['mechanism']}")
     return lines
+
+
+def named_lines(what: str) -> list[str]:
+    """Each mechanism, task, optimizer or schedule as a line: its name, what it is."""
+    items = NAMED[what]
+    width = max(map(len, items)) + 2
+    return [
+        f"{name:{width}}{(item.__doc__ or '').strip().splitlines()[0]}"
+        for name, item in items.items()
+    ]
 
 
 def _row(item: Any) -> dict[str, Any]:

@@ -71,6 +71,18 @@ class Overrides(Where):
     """Replicas, each with its own initialisation and order of the data."""
     kernel: str | None = None
     """Mechanism of `attention` layers, by name, followed by its own options."""
+    optimizer: str | None = None
+    """Update rule, by name, followed by its own options."""
+    schedule: str | None = None
+    """Learning rate after the warm-up, by name, followed by its own options."""
+
+
+BY_NAME = {
+    "kernel": "model.kernel",
+    "optimizer": "train.optimizer",
+    "schedule": "train.schedule",
+}
+"""Options that choose one of several configs by name, and the field that holds it."""
 
 
 def override(
@@ -82,11 +94,13 @@ def override(
         UserError: an option or a value is wrong.
         SystemExit: help was asked for, and given.
     """
-    words, kernel = _take_kernel(list(words))
-    if _take_kernel(words)[1] is not None:
-        raise UserError("--kernel is given twice; give it once")
-    if kernel is not None:
-        experiment = set_field(experiment, "model.kernel", kernel)
+    words = list(words)
+    for option, path in BY_NAME.items():
+        words, name = _take(words, option)
+        if name is not None:
+            experiment = set_field(experiment, path, name)
+        if _take(words, option)[1] is not None:
+            raise UserError(f"--{option} is given twice; give it once")
     same = ("model", "task", "train", "seeds")
     now = Overrides(**{name: getattr(experiment, name) for name in same})
     chosen = parse(Overrides, words, prog=prog, default=now)
@@ -97,12 +111,12 @@ def override(
     return replace(experiment, **changed), Where(chosen.workdir, chosen.mesh)
 
 
-def _take_kernel(words: list[str]) -> tuple[list[str], str | None]:
+def _take(words: list[str], option: str) -> tuple[list[str], str | None]:
     """Splits off `--kernel NAME`, whose options must be known to parse the others."""
     for i, word in enumerate(words):
-        if word == "--kernel" and i + 1 < len(words):
+        if word == f"--{option}" and i + 1 < len(words):
             return words[:i] + words[i + 2 :], words[i + 1]
-        if word.startswith("--kernel="):
+        if word.startswith(f"--{option}="):
             return words[:i] + words[i + 1 :], word.partition("=")[2]
     return words, None
 

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source, choose, console, take_name, write_report
+from attn.cli.commands import (
+    Source,
+    choose,
+    console,
+    named,
+    take_name,
+    write_report,
+)
 from attn.errors import EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ def sweep(words: Sequence[str], registry: Source) -> int:
     from attn.config.sweep import sweep as points
 
     name, rest = take_name(words, "sweep")
-    base = registry().get(name)
+    base = named(name, registry)
     asked = parse(Sweep, rest, prog=f"launch.py sweep {name}")
     if not isinstance(base, Experiment):
         raise UserError(f"{name!r} is a study; sweep one of its experiments")

@@ -7,17 +7,25 @@ from typing import Any
 from attn.config.experiment import Experiment
 from attn.config.layers import Layer
 from attn.config.model import LAYERS
+from attn.config.optimizers import OPTIMIZERS, Optimizer
+from attn.config.schedules import SCHEDULES, Schedule
 from attn.config.typed import Named, Wrong, decode, encode
 from attn.errors import UserError
 from attn.kernels import KERNELS, Kernel
 from attn.tasks import TASKS, Task
 
-NAMED: Named = {Kernel: KERNELS, Task: TASKS, Layer: LAYERS}
+NAMED: Named = {
+    Kernel: KERNELS,
+    Task: TASKS,
+    Layer: LAYERS,
+    Optimizer: OPTIMIZERS,
+    Schedule: SCHEDULES,
+}
 """Base classes whose subclasses experiments hold by name."""
 
 
 def to_json(config: Any) -> Any:
-    """Converts a config to JSON values; kernels, tasks and layers have their name."""
+    """Converts a config to JSON values; what is one of several has its name."""
     return encode(config, tuple(NAMED))
 
 

@@ -10,11 +10,15 @@ from typing import Any
 
 from attn.config import Experiment
 from attn.config.match import Match, match
+from attn.config.optimizers import OPTIMIZERS
+from attn.config.schedules import SCHEDULES
 from attn.errors import UserError, unknown
 from attn.kernels import KERNELS
 
 Grid = Mapping[str, Sequence[Any]]
 """Values by field path, as in `{"model.num_heads": (1, 2, 4)}`."""
+BY_NAME = {"kernel": KERNELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+"""Fields whose values have names."""
 BOOLS = {"true": True, "false": False}
 
 
@@ -48,7 +52,7 @@ def sweep(
 def set_field(config: Any, path: str, value: Any) -> Any:
     """A copy of a config with the field at a dotted path set.
 
-    A kernel may be given by name, with its defaults.
+    A kernel, an optimizer or a schedule may be given by name, with its defaults.
     """
     name, _, rest = path.partition(".")
     names = [f.name for f in dataclasses.fields(config) if f.init]
@@ -59,10 +63,10 @@ def set_field(config: Any, path: str, value: Any) -> Any:
         if not dataclasses.is_dataclass(inner):
             raise UserError(f"{name} has no fields, so {path!r} names nothing")
         value = set_field(inner, rest, value)
-    elif name == "kernel" and isinstance(value, str):
-        if value not in KERNELS:
-            raise unknown("kernel", value, KERNELS)
-        value = KERNELS[value]()
+    elif name in BY_NAME and isinstance(value, str):
+        if value not in BY_NAME[name]:
+            raise unknown(name, value, BY_NAME[name])
+        value = BY_NAME[name][value]()
     return replace(config, **{name: value})
 
 
@@ -108,7 +112,7 @@ def _parse(path: str, hint: Any, word: str) -> Any:
                 return choice(word)
             except ValueError:
                 continue
-        if choice is str or path.endswith("kernel"):
+        if choice is str or path.rpartition(".")[2] in BY_NAME:
             return word
     raise UserError(f"--over {path}: {word!r} is not {getattr(hint, '__name__', hint)}")
 

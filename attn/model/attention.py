@@ -11,7 +11,7 @@ from attn.attention import attend, effective_map
 from attn.config.attention import T5_BUCKETS
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.weights import Features, rms_norm, weight
+from attn.model.weights import EMBEDDING, VECTOR, Features, Role, rms_norm, weight
 from attn.parallel.rules import lay, layout
 from attn.positions import Alibi, RelativeBias, T5Bias, alibi_slopes, rotary
 
@@ -25,20 +25,22 @@ class Attention(nnx.Module):
         (N, _, H), D = spec.sizes, model.d_model
         self.spec, self.kernel, self.mask = spec, spec.mechanism, model.mask
         self.make_heads(D, rngs)
-        self.o = weight(rngs, "N H D", N, H, D, fan_in=N * H)
+        self.o = weight(rngs, "N H D", N, H, D, fan_in=N * H, role=Role(True, 2))
         self.own = nnx.data(None)
         if self.kernel.owns != "nothing":
             kind = nnx.Param if self.kernel.owns == "weights" else Features
             drawn = self.kernel.init_heads(
                 rngs.params(), N, head_dim=spec.key_width, kv_len=model.max_len or 0
             )
-            self.own = nnx.data({k: kind(lay_heads(w)) for k, w in drawn.items()})
+            self.own = nnx.data(
+                {k: kind(lay_heads(w), role=own_role(w)) for k, w in drawn.items()}
+            )
         self.norm = nnx.data(None)
         if self.kernel.head_norm:
-            self.norm = nnx.Param(lay(jnp.ones((N, H)), "N H"))
+            self.norm = nnx.Param(lay(jnp.ones((N, H)), "N H"), role=VECTOR)
         self.buckets = nnx.data(None)
         if spec.positions == "t5":
-            self.buckets = weight(rngs, "N L", N, T5_BUCKETS, fan_in=D)
+            self.buckets = weight(rngs, "N L", N, T5_BUCKETS, fan_in=D, role=EMBEDDING)
 
     def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
         """Makes the input projections of what the kernel reads."""
@@ -151,6 +153,11 @@ class Attention(nnx.Module):
 def lay_heads(x: Array) -> Array:
     """Shards weights that are stacked over heads, by heads."""
     return lay(x, " ".join(["N", *"R" * (x.ndim - 1)]))
+
+
+def own_role(w: Array) -> Role:
+    """The role of a kernel's own weight, stacked over heads: its vectors do not decay."""
+    return Role(decays=w.ndim > 2)
 
 
 def require_self_attention(memory: Any, cache: Any) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from attn import config
 from attn.kernels import TokenInfo
 from attn.model.attention import require_self_attention
-from attn.model.weights import weight
+from attn.model.weights import VECTOR, weight
 from attn.parallel.rules import lay, layout
 
 
@@ -25,7 +25,7 @@ class ShortConv(nnx.Module):
         self, spec: config.ShortConv, model: config.ModelConfig, rngs: nnx.Rngs
     ):
         D, W = model.d_model, spec.width or 1
-        self.taps = weight(rngs, "W D", W, D, fan_in=W)
+        self.taps = weight(rngs, "W D", W, D, fan_in=W, role=VECTOR)
         self.out = weight(rngs, "D D", D, D, fan_in=D)
         self.ahead = 0 if model.causal else W // 2
 

@@ -15,7 +15,7 @@ from attn.kernels import TokenInfo
 from attn.model.attention import Attention
 from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
-from attn.model.weights import weight
+from attn.model.weights import EMBEDDING, weight
 from attn.objectives import ClassHead, Head, TokenHead
 from attn.parallel.rules import layout
 from attn.positions import sinusoidal
@@ -44,16 +44,20 @@ class Transformer(nnx.Module):
                 raise UserError(f"ModelConfig.{name} is not given; a model needs it")
         D, V, L = model.d_model, model.vocab_size or 0, model.max_len or 0
         self.model, self.head = model, head
-        self.embedding = weight(rngs, "V D", V, D, fan_in=D)
+        self.embedding = weight(rngs, "V D", V, D, fan_in=D, role=EMBEDDING)
         if model.positions == "learned":
-            self.position_embedding = weight(rngs, "L D", L, D, fan_in=D)
+            self.position_embedding = weight(
+                rngs, "L D", L, D, fan_in=D, role=EMBEDDING
+            )
         self.layers = nnx.List(
             Residual(MODULES[type(spec)](spec, model, rngs), model, rngs)
             for spec in model.layers
         )
         self.norm = nnx.RMSNorm(D, rngs=rngs)
         if isinstance(head, ClassHead):
-            self.out = weight(rngs, "V D", head.num_classes, D, fan_in=D)
+            self.out = weight(
+                rngs, "V D", head.num_classes, D, fan_in=D, role=EMBEDDING
+            )
 
     def __call__(
         self,

@@ -1,5 +1,7 @@
 """Weights, random features and the norm of heads, as modules use them."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,14 +10,28 @@ from jaxtyping import Array, Float
 from attn.parallel.rules import lay
 
 
+class Role(NamedTuple):
+    """The facts about a parameter that optimizers use."""
+
+    decays: bool
+    """Whether weight decay shrinks it."""
+    inputs: int | None = None
+    """The number of leading axes that a product contracts, of a layer's matrix."""
+
+
+VECTOR, EMBEDDING, MATRIX = Role(False), Role(True), Role(True, 1)
+
+
 class Features(nnx.Variable):
     """The random features of a kernel: drawn once, saved with weights, not trained."""
 
 
-def weight(rngs: nnx.Rngs, dims: str, *shape: int, fan_in: int) -> nnx.Param:
+def weight(
+    rngs: nnx.Rngs, dims: str, *shape: int, fan_in: int, role: Role = MATRIX
+) -> nnx.Param:
     """Draws a float32 weight, normal with variance 1 / fan_in, sharded by dimension."""
     value = jax.random.normal(rngs.params(), shape) * fan_in**-0.5
-    return nnx.Param(lay(value, dims))
+    return nnx.Param(lay(value, dims), role=role)
 
 
 def rms_norm(

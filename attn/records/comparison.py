@@ -8,12 +8,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from attn.config import ModelConfig
+from attn.config.optimizers import OPTIMIZERS
+from attn.config.schedules import SCHEDULES
 from attn.records.run import Run
 
 
@@ -61,12 +63,29 @@ def _modelled(name: str, default: Any = None) -> Callable[[Run], Any]:
     return lambda run: run.config["model"].get(name, default)
 
 
-def _trained(name: str) -> Callable[[Run], Any]:
-    return lambda run: run.config.get("train", {}).get(name)
+def _trained(name: str, default: Any = None) -> Callable[[Run], Any]:
+    return lambda run: run.config.get("train", {}).get(name, default)
+
+
+def _spec(name: str, default: str) -> Callable[[Run], Any]:
+    """The name of an optimizer or schedule, with its knobs that are not usual."""
+
+    def read(run: Run) -> str:
+        values = dict(run.config.get("train", {}).get(name) or {"is": default})
+        usual = fields(TRAINING[values["is"]])
+        knobs = {f.name: values.get(f.name, f.default) for f in usual}
+        words = [
+            f"{f.name}={knobs[f.name]}" for f in usual if knobs[f.name] != f.default
+        ]
+        return " ".join([values["is"], *words])
+
+    return read
 
 
 heads_of = _size("num_heads", lambda model: None)
 _kv_heads = _size("num_kv_heads", lambda model: model.get("num_heads"))
+
+TRAINING = OPTIMIZERS | SCHEDULES
 
 KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "heads": heads_of,
@@ -91,6 +110,9 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "warm-up": _trained("warmup_steps"),
     "weight decay": _trained("weight_decay"),
     "clip norm": _trained("clip_norm"),
+    "optimizer": _spec("optimizer", "adamw"),
+    "schedule": _spec("schedule", "cosine"),
+    "parts": _trained("accumulate", 1),
 }
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from attn.config import Experiment
 from attn.model import Transformer
-from attn.model.weights import Features
+from attn.model.weights import VECTOR, Features, Role
 from attn.train.optimizer import make_optimizer
 
 Leaf = Any
@@ -40,6 +40,8 @@ class ModelDef:
 
     graph: nnx.GraphDef
     paths: dict[str, tuple]
+    roles: dict[str, Role]
+    """The role of each parameter."""
 
     def merge(self, params: Leaves, features: Leaves) -> Transformer:
         """Rebuilds the model with these arrays."""
@@ -73,12 +75,16 @@ def model_def(experiment: Experiment) -> ModelDef:
     """The model's structure, without making an array; needs a mesh."""
     model = nnx.eval_shape(lambda: new_model(experiment, 0))
     graph, state = nnx.split(model)
-    return ModelDef(graph, {_name(path): path for path, _ in nnx.to_flat_state(state)})
+    paths = {_name(path): path for path, _ in nnx.to_flat_state(state)}
+    _, params, _ = nnx.split(model, nnx.Param, Features)
+    flat = nnx.to_flat_state(params)
+    roles = {_name(path): p.get_metadata().get("role", VECTOR) for path, p in flat}
+    return ModelDef(graph, paths, roles)
 
 
 def init_state(experiment: Experiment, seeds: tuple[int, ...]) -> State:
     """Makes the states of all replicas at step 0, a seed each; needs a mesh."""
-    optimizer = make_optimizer(experiment.train)
+    optimizer = make_optimizer(experiment.train, model_def(experiment).roles)
 
     def one(seed: Array) -> State:
         init, later = jax.random.split(jax.random.key(seed))

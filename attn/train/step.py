@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from attn.config import Experiment
 from attn.objectives import Objective
+from attn.train.accumulate import in_parts
 from attn.train.optimizer import make_optimizer
 from attn.train.state import ModelDef, State
 
@@ -24,17 +25,17 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
     clip, and `finite`, which is 0 where the loss or the gradient was not. Such a step
     changes no parameter and no moment.
     """
-    optimizer = make_optimizer(experiment.train)
+    optimizer = make_optimizer(experiment.train, model_def.roles)
     objective = experiment.task.objective
 
     def loss_of(params, features, batch, key):
         return objective.loss(model_def.merge(params, features), batch, key)
 
+    graded = in_parts(jax.value_and_grad(loss_of), experiment.train.accumulate)
+
     def one(state: State, batch: Batch) -> tuple[State, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        loss, grads = jax.value_and_grad(loss_of)(
-            state.params, state.features, batch, key
-        )
+        loss, grads = graded(state.params, state.features, batch, key)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -19,6 +19,7 @@ from tiny import (
 )
 
 from attn.config import MLP, Attention, ShortConv
+from attn.config.optimizers import OPTIMIZERS
 from attn.errors import UserError
 from attn.kernels import KERNELS
 from attn.parallel.mesh import MeshShape, make_mesh
@@ -98,6 +99,23 @@ def test_a_mesh_wants_as_many_devices_as_it_has_places():
 
 DECODERS = [name for name in naive.PATHS if "causal" in KERNELS[name].can]
 STEPS = 6
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [r if name == "muon" else exhaustive(r, id=name) for name, r in OPTIMIZERS.items()],
+)
+def test_a_mesh_changes_no_optimizer(rule):
+    train = replace(TRAIN, steps=3, warmup_steps=0, optimizer=rule(), accumulate=2)
+    experiment = experiment_of(RECALL, train=train, num_heads=4)
+    losses = []
+    for shape in ((1, 1), (2, 4)):
+        mesh = make_mesh(MeshShape(*shape))
+        with jax.set_mesh(mesh):
+            step = make_train_step(experiment, model_def(experiment))
+            batch = calls(random_batch(experiment.task, (3, 3, 8)), mesh)
+            losses.append(step(init_state(experiment, SEEDS), batch)[1]["loss"])
+    np.testing.assert_allclose(*map(np.asarray, losses), rtol=1e-6)
 
 
 @cache

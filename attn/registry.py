@@ -1,0 +1,123 @@
+"""The registry: experiments, studies that compare some of them, mechanisms and tasks.
+
+A user's file registers its own beside those of the laboratory:
+
+    launch.py --experiments my_study.py run mine
+"""
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from attn.config import Experiment
+from attn.errors import UserError, unknown
+from attn.kernels import KERNELS, Kernel
+from attn.tasks import TASKS, Task
+
+ENTRY_POINTS = "attn.experiments"
+"""The group of entry points under which a package names modules that register."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Experiments that answer one question together."""
+
+    name: str
+    claim: str
+    """The sentence that the table will support or refute."""
+    experiments: tuple[Experiment, ...]
+    minutes: int | float
+    """The expected minutes on two CPU cores."""
+
+
+_REGISTRY: dict[str, Experiment | Study] = {}
+
+
+def register(*items: Experiment | Study | type[Kernel] | type[Task]) -> None:
+    """Registers items by name; a study brings its experiments.
+
+    A mechanism or a task is registered as its class.
+
+    Raises:
+        UserError: a name is taken.
+    """
+    for item in items:
+        if isinstance(item, type):
+            known = KERNELS if issubclass(item, Kernel) else TASKS
+            _put(known, item, "mechanisms" if known is KERNELS else "tasks")
+            continue
+        _put(_REGISTRY, item, "experiments")
+        if isinstance(item, Study):
+            register(*item.experiments)
+
+
+def _put(known: dict, item, what: str) -> None:
+    if item.name in known:
+        raise UserError(f"two {what} are called {item.name!r}; rename one")
+    known[item.name] = item
+
+
+def get(name: str) -> Experiment | Study:
+    """Returns the item of that name.
+
+    Raises:
+        UserError: there is none; the nearest name is offered.
+    """
+    if name not in _REGISTRY:
+        raise unknown("experiment", name, _REGISTRY)
+    return _REGISTRY[name]
+
+
+def everything() -> tuple[Experiment | Study, ...]:
+    """All items, in order of registration."""
+    return tuple(_REGISTRY.values())
+
+
+def load(files: Sequence[str] = ()) -> None:
+    """Runs the files of a user, and the modules of installed packages, that register.
+
+    Raises:
+        UserError: a file is not there or raises; its own line is named.
+    """
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:
+            raise UserError(
+                f"entry point {point.name!r} ({point.value}) of {ENTRY_POINTS}: {error}"
+            ) from error
+    for file in files:
+        _run(Path(file))
+
+
+def _run(path: Path) -> None:
+    """Imports one file under its own name."""
+    if not path.is_file():
+        raise UserError(f"--experiments {path}: there is no such file")
+    spec = spec_from_file_location(f"experiments_of_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--experiments {path}: it is not Python; name a .py file")
+    try:
+        spec.loader.exec_module(module_from_spec(spec))
+    except Exception as error:
+        raise UserError(f"{path}{_line(path, error)}: {_said(error)}") from error
+
+
+def _line(path: Path, error: Exception) -> str:
+    """The last line of a file that was running, or could not be read, as `:12`."""
+    file = str(path.absolute())
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f":{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame.lineno for frame in frames if frame.filename == file]
+    return f":{own[-1]}" if own else ""
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {message}".splitlines()[0]
