@@ -201,7 +201,7 @@ def named(name: str, registry: Source) -> Any:
     if not path.is_file():
         raise UserError(f"{name}: there is no such file")
     try:
-        return experiment_of(read_json(path))
+        return experiment_of(read_json(path) or {})
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import singledispatch
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,15 +74,8 @@ def _(optimizer: rules.Adafactor, roles: Roles) -> optax.GradientTransformation:
 
 @update_rule.register
 def _(optimizer: rules.Muon, roles: Roles) -> optax.GradientTransformation:
-    def dimensions(params):
-        inputs = {name: roles[name].inputs for name in params}
-        return {
-            name: inputs[name]
-            and MuonDimensionNumbers(
-                tuple(range(inputs[name])), tuple(range(inputs[name], leaf.ndim))
-            )
-            for name, leaf in params.items()
-        }
+    def dimensions(params: Any) -> Any:
+        return {name: _axes(roles[name], leaf) for name, leaf in params.items()}
 
     rule = muon(
         -1.0,  # the sign and the rate come last, after weight decay
@@ -96,17 +90,26 @@ def _(optimizer: rules.Muon, roles: Roles) -> optax.GradientTransformation:
     return _on_whole_weights(rule)
 
 
+def _axes(role: Role, leaf: Any) -> MuonDimensionNumbers | None:
+    """The contracted axes of a matrix and its others; None for what is no matrix."""
+    if role.inputs is None:
+        return None
+    others = range(role.inputs, leaf.ndim)
+    return MuonDimensionNumbers(tuple(range(role.inputs)), tuple(others))
+
+
 def _on_whole_weights(
     rule: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
     """Gathers the weights that a mesh divides, for a rule that reshapes them."""
 
-    def whole(tree):
+    def whole(tree: Any) -> Any:
         return jax.tree.map(lambda x: _laid(x, P(*[None] * x.ndim)), tree)
 
-    def update(slopes, state, params=None):
-        found, state = rule.update(whole(slopes), state, params)
-        return {n: _laid(x, explicit_spec(slopes[n])) for n, x in found.items()}, state
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        found: Any
+        found, state = rule.update(whole(updates), state, params)
+        return {n: _laid(x, explicit_spec(updates[n])) for n, x in found.items()}, state
 
     return optax.GradientTransformation(lambda params: rule.init(whole(params)), update)
 
