@@ -3,8 +3,10 @@
 import os
 import warnings
 
-FLAG = "--xla_cpu_experimental_ynn_fusion_type="
-"""The flag whose empty value keeps XLA from using YNNPACK for fusions; XLA reads it
+NAME = "--xla_cpu_experimental_ynn_fusion_type="
+FLAG = f"{NAME}individual_dot"
+"""The flag that keeps XLA from using YNNPACK for fusions, where the fault is, and leaves
+it single products, which are right and up to twice as fast as XLA's own; XLA reads it
 once, at its start."""
 
 FAULTS = {
@@ -18,7 +20,7 @@ def fault() -> str | None:
     """The compiler fault that CPU programs are exposed to; None where there is none."""
     from jaxlib import __version__ as version
 
-    if FLAG in os.environ.get("XLA_FLAGS", ""):
+    if NAME in os.environ.get("XLA_FLAGS", ""):
         return None
     return FAULTS.get(version) and f"jaxlib {version} {FAULTS[version]}"
 

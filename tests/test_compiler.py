@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from attn import compiler
@@ -21,12 +22,20 @@ def test_a_product_and_a_sum_over_many_rows_are_compiled_right():
     assert jax.jit(squares)(rows)[-1] == 32_768.0**2
 
 
+def test_a_maximum_over_products_is_compiled_right_in_float64():
+    random = np.random.default_rng(0)
+    weights, rows = random.normal(size=(4, 5)), random.normal(size=(16_385, 5))
+    with jax.enable_x64(True):
+        largest = jax.jit(jax.vmap(lambda row: jnp.exp(weights @ row).max()))(rows)
+    np.testing.assert_allclose(largest, np.exp(rows @ weights.T).max(axis=1), rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     "mine, kept",
     [
         ("", compiler.FLAG),
         ("--xla_dump_to=x", f"--xla_dump_to=x {compiler.FLAG}"),
-        (f"{compiler.FLAG}-reduce", f"{compiler.FLAG}-reduce"),
+        (f"{compiler.NAME}reduce", f"{compiler.NAME}reduce"),
     ],
 )
 def test_the_flag_is_added_to_the_users_own(monkeypatch, mine, kept):
