@@ -37,18 +37,11 @@ def configure(settings):
         os.environ[name.upper()] = str(value)
 
 
-configure(CACHE)
-
-
-def pytest_configure(config):
-    """Has programs compile in a third of the time; with --exhaustive as users' do.
-
-    They mean the same. `tiny.full_compiles()` is for tests of HLO, costs and memory.
-    """
-    if not config.getoption("--exhaustive"):
-        if jax.__version_info__ < (0, 11):  # later ones do not know it
-            os.environ["XLA_FLAGS"] += f" {QUICK}"
-        configure({"jax_disable_most_optimizations": True})
+# Programs compile in a third of the time and mean the same; `tiny.full_compiles()` is for
+# tests of HLO, costs and memory.
+configure({**CACHE, "jax_disable_most_optimizations": True})
+if jax.__version_info__ < (0, 11):  # later ones do not know the flag
+    os.environ["XLA_FLAGS"] += f" {QUICK}"
 
 
 def pytest_addoption(parser):
