@@ -94,7 +94,7 @@ def take_all(words: Sequence[str], option: str) -> tuple[list[str], list[str]]:
         if word == option:
             value = next(waiting, None)
             if value is None:
-                raise UserError(f"{option} needs a file, as in {option} my_study.py")
+                raise UserError(f"{option} needs a file; name one")
             values.append(value)
         elif word.startswith(f"{option}="):
             values.append(word.partition("=")[2])

@@ -1,5 +1,6 @@
 """Checks of the fields of small configs."""
 
+from math import isfinite
 from typing import Any
 
 from attn.errors import UserError
@@ -13,4 +14,14 @@ def require_share(config: Any, *names: str, to: int | None = None) -> None:
             most = "below 1" if to is None else str(to)
             raise UserError(
                 f"{config.name}.{name} = {value}; it must be from 0 to {most}"
+            )
+
+
+def require_above_0(config: Any, *names: str) -> None:
+    """Raises `UserError` unless fields are above 0, and finite."""
+    for name in names:
+        value = getattr(config, name)
+        if not (value > 0 and isfinite(value)):
+            raise UserError(
+                f"{config.name}.{name} = {value}; it must be above 0, and finite"
             )

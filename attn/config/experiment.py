@@ -84,6 +84,9 @@ class Experiment:
 
     def check_mesh(self, shape: MeshShape) -> None:
         """Raises `UserError` where the mesh does not divide the batch or a layer."""
-        shape.check_divides("data", {"batch_size": self.train.batch_size})
+        train = self.train
+        shape.check_divides("data", {"batch_size": train.batch_size})
+        part = {"batch_size / accumulate": train.batch_size // train.accumulate}
+        shape.check_divides("data", part)
         for layer in self.resolved_model.one_block:
             layer.check_mesh(shape)

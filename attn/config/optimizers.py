@@ -1,13 +1,13 @@
 """Optimizers as plain data: which update rule, and its knobs.
 
-The learning rate, weight decay and the clip belong to `TrainConfig`, and mean the same
-under every rule.
+The learning rate, weight decay and the clip belong to `TrainConfig`; a rule says whether it
+takes decay apart from the gradient (`decoupled`).
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attn.config.checks import require_share
+from attn.config.checks import require_above_0, require_share
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class AdamW(Optimizer):
 
     def __post_init__(self):
         require_share(self, "b1", "b2")
+        require_above_0(self, "eps")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Muon(Optimizer):
 
     def __post_init__(self):
         require_share(self, "beta", "b1", "b2")
+        require_above_0(self, "iterations", "eps")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Adafactor(Optimizer):
 
     def __post_init__(self):
         require_share(self, "decay")
+        require_above_0(self, "least_factored", "threshold")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ def _spec(name: str, default: str) -> Callable[[Run], Any]:
 
     def read(run: Run) -> str:
         values = dict(run.config.get("train", {}).get(name) or {"is": default})
-        usual = fields(TRAINING[values["is"]])
+        known = TRAINING.get(values["is"])  # a newer version may have more
+        usual = fields(known) if known else ()
         knobs = {f.name: values.get(f.name, f.default) for f in usual}
         words = [
             f"{f.name}={knobs[f.name]}" for f in usual if knobs[f.name] != f.default

@@ -84,6 +84,12 @@ def test_a_mesh_that_does_not_divide_the_model_is_refused(shape, model, words):
         experiment_of(**model).check_mesh(shape)
 
 
+def test_a_part_of_a_batch_that_the_mesh_does_not_divide_is_refused():
+    experiment = experiment_of(train=replace(TRAIN, accumulate=TRAIN.batch_size))
+    with pytest.raises(UserError, match=r"batch_size / accumulate = 1"):
+        experiment.check_mesh(MeshShape(2, 1))
+
+
 def test_a_mesh_that_divides_the_model_is_not_refused():
     experiment_of().check_mesh(MeshShape(8, 2))
     attention = experiment_of(num_heads=4, d_ff=30, pattern=("attention",))
