@@ -16,7 +16,7 @@ def blocks(language: str) -> list[str]:
 def test_the_table_is_the_one_that_the_committed_results_make():
     from attn.plots.results import CAPTION, make_tables
     from attn.plots.tables import to_markdown
-    from attn.records.run import load_all
+    from attn.records.collect import load_all
 
     runs = load_all(ROOT / "experiments" / "results" / "families")
     shown = README.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]

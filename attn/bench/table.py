@@ -9,7 +9,7 @@ from attn.bench.measure import Spread
 from attn.bench.plot import draw
 from attn.bench.record import Crossover, Fit, GrowthRecord, Judgement, Record, Row
 from attn.errors import UserError
-from attn.plots import tables
+from attn.plots import tables, terminal
 from attn.plots.plots import to_png
 from attn.plots.style import LIGHT
 from attn.plots.tables import Cell, Column, Table
@@ -204,7 +204,7 @@ def to_markdown(record: Record) -> str:
 
 def to_rich(record: Record):
     """Formats the record for a terminal, to be printed by `rich`."""
-    return tables.to_rich(make_tables(record), [_made_by(record), *notes(record)])
+    return terminal.to_rich(make_tables(record), [_made_by(record), *notes(record)])
 
 
 def write(record: Record, directory: Path) -> list[Path]:

@@ -1,11 +1,11 @@
 """Commands that train nothing: list, show, report, inspect, bench."""
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attn.cli.console import console, print_paths
 from attn.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,16 +39,17 @@ def list_(words: Sequence[str], registry: Source) -> int:
 
     if words and not words[0].startswith("-"):
         return _list_named(words, registry)
-    as_values = list(words) == ["--json"]
-    if words and not as_values:
+    as_values, members = list(words) == ["--json"], list(words) == ["--all"]
+    if words and not as_values and not members:
         from attn.cli.options import Listing, parse
 
-        as_values = parse(Listing, words, prog="launch.py list").json
+        asked = parse(Listing, words, prog="launch.py list")
+        as_values, members = asked.json, asked.all
     items = registry().everything()
     if as_values:
         print(json.dumps(as_json(items), indent=2))
     else:
-        print("\n".join(as_lines(items)))
+        print("\n".join(as_lines(items, members=members)))
     return 0
 
 
@@ -67,14 +68,20 @@ def _list_named(words: Sequence[str], registry: Source) -> int:
 def show(words: Sequence[str], registry: Source) -> int:
     """Prints the resolved config and its costs; compiles nothing."""
     from attn.cli.door import take_all
-    from attn.cli.listing import details
+    from attn.cli.listing import as_text, details
 
     words, files = take_all(words, "--save")
+    as_json = "--json" in words
+    words = [word for word in words if word != "--json"]
     chosen, where, _ = choose(words, "show", registry)
-    _refuse_unused(where, "show", "workdir", "mesh")
+    _refuse_unused(where, "show", "workdir", "mesh", "log")
     if files:
         return _save(chosen, files)
-    print(json.dumps([details(experiment) for experiment in chosen], indent=2))
+    shown = [details(experiment) for experiment in chosen]
+    if as_json:
+        print(json.dumps(shown, indent=2))
+    else:
+        print("\n\n".join("\n".join(as_text(one)) for one in shown))
     return 0
 
 
@@ -99,45 +106,6 @@ def _save(experiments: "Sequence[Experiment]", files: Sequence[str]) -> int:
     return 0
 
 
-def report(words: Sequence[str], registry: Source) -> int:
-    """Writes tables, plots and one offline page from run folders."""
-    from attn.cli.folders import folder
-    from attn.cli.options import Reporting, parse
-
-    asked = parse(Reporting, words, prog="launch.py report")
-    directory = folder("directory", asked.directory)
-    out = None if asked.out is None else folder("--out", asked.out)
-    readme = asked.readme
-    readme = None if readme is None else folder("--readme", readme, file=True)
-    return write_report(directory, out, readme)
-
-
-def write_report(
-    directory: Path, out: Path | None = None, readme: Path | None = None
-) -> int:
-    """Writes the report of the runs in a folder and prints its tables."""
-    from attn.records.run import load_all
-
-    load_all(directory)  # before matplotlib, which takes longer than an error may
-
-    from attn.plots.results import CAPTION, update_readme
-    from attn.plots.tables import to_rich
-    from attn.report import write_report as write
-
-    try:
-        written = write(directory, out)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {out or directory}: {error.strerror}; choose another --out"
-        ) from error
-    printer = console()
-    printer.print(to_rich(written.tables, after=[CAPTION, *written.problems]))
-    if readme is not None:
-        update_readme(readme, written.markdown)
-    print_paths(printer, written.table, written.page)
-    return 0
-
-
 def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
     """Benchmarks our kernels against other libraries', interleaved, by ratio."""
     from functools import partial
@@ -157,7 +125,7 @@ def inspect(words: Sequence[str], registry: Source) -> int:
     from attn.cli.folders import workdir
 
     experiments, where, study = choose(words, "inspect", registry)
-    _refuse_unused(where, "inspect", "mesh")
+    _refuse_unused(where, "inspect", "mesh", "log")
     if study is not None:
         raise UserError(f"{study!r} is a study; inspect one of its experiments")
     root = workdir(where.workdir, experiments[0].name)
@@ -194,14 +162,17 @@ def named(name: str, registry: Source) -> Any:
     known = registry()
     if not name.endswith(".json"):
         return known.get(name)
-    from attn.records.files import read_json
+    from attn.records.files import read_json_or_none
     from attn.records.identity import experiment_of
 
     path = Path(name)
     if not path.is_file():
         raise UserError(f"{name}: there is no such file")
+    values = read_json_or_none(path)
+    if values is None:
+        raise UserError(f"{name} holds no JSON object; write it with show NAME --save")
     try:
-        return experiment_of(read_json(path) or {})
+        return experiment_of(values)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
 
@@ -247,16 +218,3 @@ def take_name(words: Sequence[str], command: str) -> tuple[str, Sequence[str]]:
             f"launch.py {command} needs a name; `launch.py list` shows them"
         )
     return words[0], words[1:]
-
-
-def console():
-    """The console; at least as wide as a table where there is no terminal."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 140)
-
-
-def print_paths(console, *paths: Path) -> None:
-    """Prints paths that were written, whatever characters they hold."""
-    for path in paths:
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)

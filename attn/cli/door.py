@@ -11,22 +11,26 @@ COMMANDS = {
     "compare": "training.compare",
     "run": "training.run",
     "sweep": "training.sweep",
-    "report": "commands.report",
+    "tune": "tuning.tune",
+    "report": "reporting.report",
+    "evaluate": "evaluating.evaluate",
     "inspect": "commands.inspect",
     "bench": "commands.bench",
 }
 """The function of `attn.cli` that runs each command."""
-HEAVY = ("run", "compare", "sweep", "inspect", "bench")
+HEAVY = ("run", "compare", "sweep", "tune", "evaluate", "inspect", "bench")
 """Commands that compile and compute."""
 USAGE = """The command line of the laboratory.
 
-    list [--json]             names, claims, minutes
+    list [--all] [--json]     studies, claims, minutes; --all: their experiments
     list mechanisms           what may be named; also tasks, optimizers, schedules
-    show NAME [overrides]     config, parameters, FLOPs, bytes; --save FILE.json
+    show NAME [overrides]     config, parameters, FLOPs, bytes; --json, --save FILE
     compare [--all]           dense, sparse and low-rank in one table
     run NAME [overrides]      an experiment or a study, resumed by itself
     sweep NAME --over model.num_heads=1,2,4 --match params
+    tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
     report DIR                tables, plots and a page from run folders
+    evaluate DIR              its runs on a split, at another length: --task.seq-len
     inspect NAME              how far cheaper attention is from softmax
     bench [--json]            our kernels beside other libraries', by ratio
 

@@ -42,11 +42,14 @@ def _known_end(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, MemoryError):
         return EXIT_FAILED, f"failed: out of memory; lower the sizes ({error})"
     # Only an imported exception can have been raised.
-    signals, loop = (sys.modules.get(f"attn.train.{m}") for m in ("signals", "loop"))
+    names = ("signals", "loop", "tune")
+    signals, loop, tune = (sys.modules.get(f"attn.train.{name}") for name in names)
     if signals and isinstance(error, signals.Stopped):
         said = f"stopped by {error}; the same command goes on from here"
         return EXIT_STOPPED, said
     if loop and isinstance(error, loop.Diverged):
+        return EXIT_FAILED, f"failed: {error}"
+    if tune and isinstance(error, tune.NoRate):
         return EXIT_FAILED, f"failed: {error}"
     return None
 

@@ -9,6 +9,7 @@ from attn.config import Experiment
 from attn.errors import UserError
 from attn.records.files import read_json_or_none
 from attn.records.folder import RunFolder
+from attn.records.seeds import remaining
 
 
 def workdir(text: str | None, name: str) -> Path:
@@ -50,8 +51,10 @@ def folder(option: str, text: str, *, file: bool = False) -> Path:
 
 def run_folders(
     root: Path, experiments: Sequence[Experiment], study: str | None
-) -> list[Path]:
-    """The folder of each run: `root` itself, or for a study one subfolder a run.
+) -> list[tuple[Experiment, Path]]:
+    """The runs to train, each with its folder: `root`, or for a study one inside it.
+
+    Of a run that has ended with fewer seeds, the others, in a folder inside its own.
 
     Raises:
         UserError: a folder holds something else, or two runs have one name.
@@ -61,14 +64,15 @@ def run_folders(
         if name in names[:i]:
             raise UserError(f"two runs are called {name!r}; sweep other fields")
     if study is not None:
-        _check_study(root, study, names)
+        check_study(root, study, names)
     folders = [root / name if study else root for name in names]
-    for experiment, own in zip(experiments, folders):
+    runs = [remaining(e, own) for e, own in zip(experiments, folders)]
+    for experiment, own in runs:
         RunFolder(own).check(experiment)
-    return folders
+    return runs
 
 
-def _check_study(root: Path, study: str, names: Sequence[str]) -> None:
+def check_study(root: Path, study: str, names: Sequence[str]) -> None:
     """Raises `UserError` where `root` holds another study, one run, or other files."""
     if not root.is_dir():
         return

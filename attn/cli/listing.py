@@ -1,6 +1,7 @@
 """Listings of experiments and studies, from their configs alone."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attn.config import Experiment, cost, fingerprint, to_json
@@ -23,21 +24,43 @@ def as_json(items: Sequence[Any]) -> list[dict[str, Any]]:
     return [_row(item) for item in items]
 
 
-def as_lines(items: Sequence[Any]) -> list[str]:
-    """Each experiment and study as a line of text, a study's claim below its name."""
-    head = {"name": "name", "task": "task", "mechanism": "mechanism"}
-    rows = [head, *map(_row, items)]
-    name, task = (
-        max(len(row.get(key, "")) for row in rows) + 2 for key in ("name", "task")
-    )
+def as_lines(items: Sequence[Any], *, members: bool = False) -> list[str]:
+    """Studies with their claims, then experiments that are in none, as lines.
+
+    Args:
+        members: whether the experiments of a study are listed below it.
+    """
+    rows = {row["name"]: row for row in map(_row, items)}
+    studies = [row for row in rows.values() if row["kind"] == "study"]
+    within = {name for study in studies for name in study["experiments"]}
+    alone = [name for name, row in rows.items() if row["kind"] != "study"]
+    alone = [name for name in alone if name not in within]
     lines = []
-    for row in rows:
-        if row.get("kind") == "study":
-            about = f"{row['minutes']:g} min; {row['claim']}"
-            lines += ["", f"{row['name']:{name}}{about}"]
-        else:
-            lines.append(f"{row['name']:{name}}{row['task']:{task}}{row['mechanism']}")
+    for study in studies:
+        own = study["experiments"]
+        lines.append(f"{study['name']}  {len(own)} runs, {study['minutes']:g} min")
+        lines += _wrapped(study["claim"])
+        lines += [_experiment_line(rows[name]) for name in own if members]
+        lines.append("")
+    if alone:
+        lines += [
+            "experiments of no study",
+            *(_experiment_line(rows[n]) for n in alone),
+            "",
+        ]
+    if not members:
+        lines.append(
+            "list --all: the runs of each study; list mechanisms: what may be named"
+        )
     return lines
+
+
+def _experiment_line(row: dict[str, Any]) -> str:
+    return f"  {row['name']:26} {row['task']:9} {row['mechanism']}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 76, initial_indent="  ", subsequent_indent="  ")
 
 
 def named_lines(what: str) -> list[str]:
@@ -93,3 +116,50 @@ def details(experiment: Experiment) -> dict[str, Any]:
         "train_flops_per_step": cost.train_flops(experiment),
         "decode_state_bytes": cost.decode_state(experiment),
     }
+
+
+def as_text(shown: Mapping[str, Any]) -> list[str]:
+    """The `details` of an experiment as lines of at most 80 letters, by section."""
+    lines = [f"{shown['name']}: {shown['claim']}"]
+    lines = textwrap.wrap(lines[0], 80)
+    costs = {key: value for key, value in shown.items() if key not in CONFIG}
+    sections = {
+        "task": shown["task"],
+        "model": {k: v for k, v in shown["model"].items() if k != "block"},
+        "train": shown["train"],
+        "resolved": {"seeds": shown["seeds"], **costs},
+    }
+    for name, values in sections.items():
+        lines += ["", name]
+        for key, value in values.items():
+            if value is not None and value != []:
+                lines += _field("name" if key == "is" else key, _value(value))
+    return lines
+
+
+CONFIG = ("name", "claim", "task", "model", "train", "seeds", "first_seed")
+"""Keys of `details` that are the experiment itself."""
+
+
+def _field(key: str, value: str) -> list[str]:
+    return textwrap.wrap(
+        f"{key:26} {value}", 80, initial_indent="  ", subsequent_indent=" " * 29
+    )
+
+
+def _value(value: Any) -> str:
+    """A value in words, as in `longformer(width 16, num_global 4)`."""
+    if isinstance(value, Mapping):
+        knobs = [
+            f"{k} {_value(v)}" for k, v in value.items() if k != "is" and v is not None
+        ]
+        return (
+            f"{value['is']}({', '.join(knobs)})" if "is" in value else ", ".join(knobs)
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 10**5 else f"{value:g}"
+    return str(value)

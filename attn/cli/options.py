@@ -3,17 +3,22 @@
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from attn.cli.loggers import Tool
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.match import Match
+from attn.config.optimizers import OPTIMIZERS
+from attn.config.schedules import SCHEDULES
 from attn.config.sweep import set_field
 from attn.errors import UserError
-from attn.tasks import Task
+from attn.kernels import KERNELS
+from attn.tasks import TASKS, Task
 
 T = TypeVar("T")
 
@@ -26,6 +31,8 @@ class Where:
     """Folder of the run, or of a study's runs in subfolders; default runs/NAME."""
     mesh: str = ""
     """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
+    log: tyro.conf.UseAppendAction[tuple[Tool, ...]] = ()
+    """Also log for another tool, in its folder below the workdir; repeat it for both."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +48,58 @@ class Sweep(Where):
 
 
 @dataclass(frozen=True)
+class Tune:
+    """Finds the peak learning rate of each model, then trains fresh seeds at it."""
+
+    over: str | None = None
+    """Rates, as in train.peak_lr=1e-3,3e-3; default five around each one's own."""
+    trials: int = 1
+    """Seeds of each rate; all rates have the same."""
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """Evaluates finished runs; --task.seq-len and other options of their task change it."""
+
+    split: str = "test"
+    """Split to evaluate: train, valid or test."""
+    json: bool = False
+    """Print JSON, one number a seed."""
+
+
+@dataclass(frozen=True)
 class Listing:
     """Lists all experiments and studies."""
 
     json: bool = False
     """Print a JSON array, not a table."""
+    all: bool = False
+    """List the experiments of each study too."""
 
 
 @dataclass(frozen=True)
 class Reporting:
     """Makes tables, plots and one offline page from run folders."""
 
-    directory: tyro.conf.Positional[str]
-    """A folder that holds run folders, at any depth."""
+    directories: tyro.conf.Positional[tuple[str, ...]]
+    """Folders that hold run folders, at any depth; links are followed."""
+    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A run's name, with * for any letters; repeat the option for more."""
+    where: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field and its value, as in model.num_heads=8; repeat it to narrow further."""
     out: str | None = None
-    """Folder to write to; default the directory."""
+    """Folder to write to; default the directory, if it is one."""
     readme: str | None = None
     """A Markdown file in which to replace the results between its markers."""
+    svg: bool = False
+    """Write the pictures as SVG too."""
+
+
+def _one_of(what: str, known: Iterable[str]) -> Any:
+    """Help that lists the names of an option."""
+    return tyro.conf.arg(
+        help=f"The {what}, followed by its own options: {', '.join(known)}."
+    )
 
 
 @dataclass(frozen=True)
@@ -69,15 +111,23 @@ class Overrides(Where):
     train: TrainConfig = TrainConfig()
     seeds: int = 3
     """Replicas, each with its own initialisation and order of the data."""
-    kernel: str | None = None
-    """Mechanism of `attention` layers, by name, followed by its own options."""
-    optimizer: str | None = None
-    """Update rule, by name, followed by its own options."""
-    schedule: str | None = None
-    """Learning rate after the warm-up, by name, followed by its own options."""
+    kernel: Annotated[
+        str | None, _one_of("mechanism of `attention` layers", KERNELS)
+    ] = None
+    optimizer: Annotated[str | None, _one_of("update rule", OPTIMIZERS)] = None
+    schedule: Annotated[str | None, _one_of("rate after the warm-up", SCHEDULES)] = None
+    task_: Annotated[
+        str | None,
+        tyro.conf.arg(
+            name="task",
+            help=f"Task, followed by its own options: {', '.join(TASKS)}; your own data as "
+            "text:FILE, text:FOLDER, csv:FILE or tfds:NAME.",
+        ),
+    ] = None
 
 
 BY_NAME = {
+    "task": "task",
     "kernel": "model.kernel",
     "optimizer": "train.optimizer",
     "schedule": "train.schedule",
@@ -108,7 +158,16 @@ def override(
         if getattr(chosen.model, field.name) != getattr(now.model, field.name):
             chosen.model.require_read(field.name)
     changed = {name: getattr(chosen, name) for name in same}
-    return replace(experiment, **changed), Where(chosen.workdir, chosen.mesh)
+    changed["task"] = resolved(chosen.task)
+    return replace(experiment, **changed), Where(
+        chosen.workdir, chosen.mesh, chosen.log
+    )
+
+
+@lru_cache
+def resolved(task: Task) -> Task:
+    """The task with what only its data say, which are read once for a whole study."""
+    return task.resolved()
 
 
 def _take(words: list[str], option: str) -> tuple[list[str], str | None]:
@@ -119,6 +178,17 @@ def _take(words: list[str], option: str) -> tuple[list[str], str | None]:
         if word.startswith(f"--{option}="):
             return words[:i] + words[i + 1 :], word.partition("=")[2]
     return words, None
+
+
+def split_off(
+    words: Sequence[str], options: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Splits options with their values off a command line; they come first."""
+    rest, own = list(words), []
+    for option in options:
+        while (taken := _take(rest, option))[1] is not None:
+            rest, own = taken[0], [*own, f"--{option}", taken[1]]
+    return own, rest
 
 
 def parse(

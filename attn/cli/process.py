@@ -13,8 +13,8 @@ from threading import Lock, Thread
 from types import FrameType
 
 from attn.errors import EXIT_STOPPED
+from attn.train.signals import NUMBERS
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT)
 _ending = Lock()
 
 

@@ -1,12 +1,17 @@
 """Progress of work in parts: a bar on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
+
+from attn.cli.loggers import Logger, numbers
+from attn.plots.units import metric_label, metric_text
+from attn.records.estimates import estimate
+from attn.records.result import Result
 
 QUIET_SECONDS = 5.0
 """Seconds between plain lines, so that a log stays short."""
@@ -15,12 +20,20 @@ QUIET_SECONDS = 5.0
 class Watch:
     """A progress display over parts, such as runs or races; use it in a `with`."""
 
-    def __init__(self, console: Console, total: float | int, *, live: bool = True):
+    def __init__(
+        self,
+        console: Console,
+        total: float | int,
+        logs: Sequence[Logger] = (),
+        *,
+        live: bool = True,
+    ):
         """Expects `total` units of work, as counted by `begin`.
 
-        Without `live` nothing is drawn between calls, where a clock is running.
+        Without `live` nothing is drawn between calls, where a clock is running. What is
+        reported goes into `logs` too.
         """
-        self.console = console
+        self.console, self._logs = console, logs
         self._rich = console.is_terminal
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -42,6 +55,8 @@ class Watch:
     def __exit__(self, *_) -> None:
         if self._rich:
             self._bars.stop()
+        for log in self._logs:
+            log.close()
 
     def begin(self, name: str, steps: int, work: float | int | None = None) -> None:
         """Starts a part; the previous one has ended, or failed.
@@ -61,6 +76,8 @@ class Watch:
 
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
         """Reports that `step` of `steps` are done; `values` as in `metrics.jsonl`."""
+        for log in self._logs:
+            log.log(self._name, step, numbers(values))
         self._done = self._before + self._work * step / steps
         now = time.monotonic()
         detail = ", ".join([f"step {step}/{steps}", *_details(values), self._left(now)])
@@ -68,6 +85,13 @@ class Watch:
         if not self._rich and (now - self._last > QUIET_SECONDS or step == steps):
             self._last = now
             self._print(f"{self._name}: {detail}")
+
+    def end(self, result: Result, seconds: float) -> None:
+        """Leaves the line of a run that has ended: its score and its time."""
+        scores = (result.test or {}).get(result.metric)
+        if scores:
+            score = metric_text(result.metric, estimate(scores))
+            self.note(f"{score} {metric_label(result.metric)}, {seconds:.0f} s")
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -104,7 +128,7 @@ def _details(values: Mapping[str, Any]) -> list[str]:
     words.append(f"{values['step_ms']:.1f} ms/step/seed")
     if "valid" in values:
         scores = values["valid"]
-        name = "bits_per_byte" if "bits_per_byte" in scores else "accuracy"
+        name = next((n for n in scores if n.startswith("bits_per_")), "accuracy")
         words.append(f"valid {name.replace('_', ' ')} {_mean(scores[name]):.3f}")
     return words
 

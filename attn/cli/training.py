@@ -1,23 +1,20 @@
 """Commands that train: run, compare, sweep."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import (
-    Source,
-    choose,
-    console,
-    named,
-    take_name,
-    write_report,
-)
+from attn.cli.commands import Source, choose, named, take_name
+from attn.cli.console import console
 from attn.errors import EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
     from attn.cli.options import Where
     from attn.config import Experiment
+    from attn.parallel.mesh import MeshShape
+    from attn.records.result import Tuning
 
 
 def run(words: Sequence[str], registry: Source) -> int:
@@ -36,7 +33,7 @@ def compare(words: Sequence[str], registry: Source) -> int:
 
 def sweep(words: Sequence[str], registry: Source) -> int:
     """Varies one experiment along some of its fields, at equal cost."""
-    from attn.cli.options import Sweep, parse
+    from attn.cli.options import Sweep, parse, resolved
     from attn.config import Experiment
     from attn.config.sweep import sweep as points
 
@@ -48,9 +45,13 @@ def sweep(words: Sequence[str], registry: Source) -> int:
     if asked.seeds is not None:
         base = replace(base, seeds=asked.seeds)
     grid = _grid(base, asked.over)
-    swept = "-".join(path.rpartition(".")[2] for path in grid)
-    study = f"sweep-{name}-{swept}"
-    return _train(points(base, grid, by=asked.match), asked, study=study)
+    varied = "-".join(path.rpartition(".")[2] for path in grid)
+    study = f"sweep-{Path(name).stem}-{varied}"
+    swept = [
+        replace(point, task=resolved(point.task))
+        for point in points(base, grid, by=asked.match)
+    ]
+    return _train(swept, asked, study=study)
 
 
 def _grid(base: "Experiment", over: Sequence[str]) -> dict[str, tuple]:
@@ -76,11 +77,16 @@ def _grid(base: "Experiment", over: Sequence[str]) -> dict[str, tuple]:
     return grid
 
 
-def _train(
+def prepare(
     experiments: "Sequence[Experiment]", where: "Where", study: str | None
-) -> int:
-    """Trains each experiment in its folder, prints the table and writes the report."""
-    from attn.cli.folders import run_folders, workdir
+) -> "tuple[Path, MeshShape]":
+    """The workdir and the mesh, once all that can be checked without jax has been.
+
+    Raises:
+        UserError: a run of them cannot succeed.
+    """
+    from attn.cli import loggers
+    from attn.cli.folders import workdir
     from attn.cli.sizes import check_size
     from attn.parallel.mesh import MeshShape, use_cpu_devices
 
@@ -88,19 +94,57 @@ def _train(
     check_size(experiments, mesh_shape)
     root = workdir(where.workdir, study or experiments[0].name)
     for experiment in experiments:
+        experiment.task.check()
         experiment.check_mesh(mesh_shape)
-    folders = run_folders(root, experiments, study)
+    loggers.check(where.log)
     use_cpu_devices(mesh_shape.size)
+    return root, mesh_shape
+
+
+def _train(
+    experiments: "Sequence[Experiment]", where: "Where", study: str | None
+) -> int:
+    """Trains each experiment in its folder, prints the table and writes the report."""
+    root, mesh_shape = prepare(experiments, where, study)
+    return train(experiments, root, mesh_shape, where, study)
+
+
+def train(
+    experiments: "Sequence[Experiment]",
+    root: Path,
+    mesh_shape: "MeshShape",
+    where: "Where",
+    study: str | None,
+    tunings: "Mapping[str, Tuning] | None" = None,
+) -> int:
+    """Trains what `prepare` has checked; a study that stops has its table so far."""
+    from attn.cli import loggers
+    from attn.cli.folders import run_folders
+
+    runs = run_folders(root, experiments, study)
 
     from attn.cli.progress import Watch
+    from attn.cli.reporting import print_finished, write_report
+    from attn.records.collect import load_all
+    from attn.train.signals import Stopped
     from attn.train.study import run_all
 
-    steps = sum(experiment.train.steps for experiment in experiments)
-    with Watch(console(), steps) as watch:
-        failures = run_all(
-            experiments, folders, watcher=watch, mesh_shape=mesh_shape, study=study
-        )
-    write_report(root)
+    steps = sum(experiment.train.steps for experiment, _ in runs)
+    logs = loggers.open_loggers(where.log, root)
+    try:
+        with Watch(console(), steps, logs) as watch:
+            failures = run_all(
+                runs,
+                watcher=watch,
+                mesh_shape=mesh_shape,
+                study=study,
+                tunings=tunings,
+            )
+    except (Stopped, UserError):
+        if study is not None:
+            print_finished(root)
+        raise
+    write_report(load_all(root), root, root.resolve().name)
     for failure in failures:
         print(failure, file=sys.stderr)
     return EXIT_FAILED if failures else 0

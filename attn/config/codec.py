@@ -48,5 +48,7 @@ def fingerprint(experiment: Experiment) -> str:
     """
     values = to_json(experiment)
     del values["claim"], values["train"]["save_every"]
+    if not experiment.first_seed:  # runs of before it was a field have the same hash
+        del values["first_seed"]
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

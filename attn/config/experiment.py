@@ -29,9 +29,15 @@ class Experiment:
     train: TrainConfig = TrainConfig()
     seeds: int = 3
     """Replicas: seed i has its own initialisation and its own order of the data."""
+    first_seed: int = 0
+    """The number of the first replica."""
 
     def __post_init__(self):
         require_positive(self, "seeds")
+        if self.first_seed < 0:
+            raise UserError(
+                f"Experiment.first_seed = {self.first_seed}; it must be 0 or more"
+            )
         name = self.name
         if not name or name in (".", "..") or set(name) & set("/\\\0"):
             raise UserError(
@@ -71,6 +77,11 @@ class Experiment:
             max_len=self.model.max_len or self.task.seq_len,
             causal=self.model.causal or self.task.objective.causal,
         )
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The number of each replica."""
+        return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
     @property
     def head(self) -> Head:

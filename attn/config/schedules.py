@@ -11,6 +11,8 @@ class Schedule:
     """The base of schedules: the learning rate from the end of the warm-up on."""
 
     name: ClassVar[str]
+    extends: ClassVar[bool] = False
+    """Whether more steps change no rate of the steps before."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Constant(Schedule):
     """The peak rate to the end."""
 
     name = "constant"
+    extends = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class InverseSqrt(Schedule):
     """
 
     name = "inverse_sqrt"
+    extends = True
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -14,10 +14,16 @@ from attn.config.optimizers import OPTIMIZERS
 from attn.config.schedules import SCHEDULES
 from attn.errors import UserError, unknown
 from attn.kernels import KERNELS
+from attn.tasks import TASKS
 
 Grid = Mapping[str, Sequence[Any]]
 """Values by field path, as in `{"model.num_heads": (1, 2, 4)}`."""
-BY_NAME = {"kernel": KERNELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+BY_NAME: Mapping[str, Mapping[str, type]] = {
+    "kernel": KERNELS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "task": TASKS,
+}
 """Fields whose values have names."""
 BOOLS = {"true": True, "false": False}
 
@@ -52,7 +58,8 @@ def sweep(
 def set_field(config: Any, path: str, value: Any) -> Any:
     """A copy of a config with the field at a dotted path set.
 
-    A kernel, an optimizer or a schedule may be given by name, with its defaults.
+    What is one of several by name may be given so, with its defaults; a task on a user's
+    own data with these after a colon, as in `text:FILE`.
     """
     name, _, rest = path.partition(".")
     names = [f.name for f in dataclasses.fields(config) if f.init]
@@ -64,10 +71,24 @@ def set_field(config: Any, path: str, value: Any) -> Any:
             raise UserError(f"{name} has no fields, so {path!r} names nothing")
         value = set_field(inner, rest, value)
     elif name in BY_NAME and isinstance(value, str):
-        if value not in BY_NAME[name]:
-            raise unknown(name, value, BY_NAME[name])
-        value = BY_NAME[name][value]()
+        value = _named(name, value)
     return replace(config, **{name: value})
+
+
+def _named(field: str, text: str) -> Any:
+    """The config that a name, and data after a colon, stand for."""
+    name, colon, data = text.partition(":")
+    if name not in BY_NAME[field]:
+        raise unknown(field, name, BY_NAME[field])
+    kind = BY_NAME[field][name]
+    if not colon:
+        return kind()
+    if "data" not in (f.name for f in dataclasses.fields(kind)):
+        raise UserError(
+            f"{field} {text!r}: {name} takes no data; leave out the colon, or choose one "
+            "of text, csv and tfds"
+        )
+    return kind(data=data)
 
 
 def parse_axis(base: Experiment, text: str) -> tuple[str, tuple[Any, ...]]:
@@ -89,8 +110,17 @@ def _type_of(config: Any, path: str) -> Any:
     hints = typing.get_type_hints(type(config))
     names = [f.name for f in dataclasses.fields(config)]
     if name not in names:
-        raise unknown(f"field of {type(config).__name__}", name, names)
+        raise _unknown_field(config, name, names)
     return _type_of(getattr(config, name), rest) if rest else hints[name]
+
+
+def _unknown_field(config: Any, name: str, names: Sequence[str]) -> UserError:
+    """The error for a field that is not there, but may be one level below."""
+    for inner in ("model", "train", "task"):
+        below = getattr(config, inner, None)
+        if below is not None and name in (f.name for f in dataclasses.fields(below)):
+            return UserError(f"unknown field {name!r}; did you mean {inner}.{name}?")
+    return unknown(f"field of {type(config).__name__}", name, names)
 
 
 def _parse(path: str, hint: Any, word: str) -> Any:

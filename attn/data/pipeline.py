@@ -1,7 +1,7 @@
 """Batches in an order fixed by seed and step, gathered ahead by Grain's threads.
 
-Rows are in memory, so an item of the Grain source is a whole call: some steps of all
-replicas in one gather. So no Python runs for a single example, and threads and
+Rows are arrays, in memory or mapped from disk, so an item of the Grain source is a whole
+call: some steps of all replicas in one gather. So no Python runs for a single example, and threads and
 prefetching are left to Grain. Its state is the step, so nothing of it is saved.
 """
 
@@ -51,7 +51,7 @@ class BatchSource:
         calls: Sequence[int],
         start_step: int = 0,
     ):
-        self.rows = {key: in_32_bits(array) for key, array in rows.items()}
+        self.rows = rows
         self.count = len(rows["tokens"])
         self.batch_size = batch_size
         self.seeds = tuple(seeds)
@@ -73,7 +73,7 @@ class BatchSource:
         chosen = np.stack(
             [[self.batch(seed, step) for seed in self.seeds] for step in steps]
         )
-        return {key: array[chosen] for key, array in self.rows.items()}
+        return {key: in_32_bits(array[chosen]) for key, array in self.rows.items()}
 
     def batch(self, seed: int, step: int) -> np.ndarray:
         """Row numbers [B] of one replica at one step."""
@@ -141,7 +141,8 @@ def eval_batches(rows: Rows, batch_size: int) -> Iterator[dict[str, np.ndarray]]
     for start in range(0, count, batch_size):
         index = np.arange(start, start + batch_size)
         real = index < count
-        batch = {key: array[np.where(real, index, 0)] for key, array in rows.items()}
-        given = weights[np.where(real, index, 0)]
+        chosen = np.where(real, index, 0)
+        batch = {key: in_32_bits(array[chosen]) for key, array in rows.items()}
+        given = weights[chosen]
         counted = real.reshape(-1, *[1] * (given.ndim - 1))
         yield {**batch, "weights": np.where(counted, given, np.float32(0))}

@@ -41,7 +41,7 @@ def draw(points: Sequence[Point], title: str, theme: Theme) -> Figure:
             (own[name][-1].mean, name, hue)
             for name, hue in zip(own, theme.shades(family, len(own)))
         ]
-        end_labels(axes, ends)
+        end_labels(axes, ends, theme)
     both[0].set_ylabel("distance to softmax, share of its size")
     figure.suptitle(title, x=0.01, ha="left", color=theme.ink, size=11, weight="bold")
     return figure

@@ -3,6 +3,7 @@
 from attn.objectives.base import (
     ACCURACY,
     BITS_PER_BYTE,
+    BITS_PER_TOKEN,
     Batch,
     Metric,
     Objective,
@@ -14,6 +15,7 @@ from attn.objectives.next_token import NextToken
 __all__ = [
     "ACCURACY",
     "BITS_PER_BYTE",
+    "BITS_PER_TOKEN",
     "Batch",
     "ClassHead",
     "Classify",

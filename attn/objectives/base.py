@@ -24,12 +24,13 @@ Model = Callable[..., Array]
 class Metric:
     """A metric: its name, its unit in tables, and which direction is better."""
 
-    name: Literal["accuracy", "bits_per_byte"]
+    name: Literal["accuracy", "bits_per_byte", "bits_per_token"]
     higher_is_better: bool
 
 
 ACCURACY = Metric("accuracy", higher_is_better=True)
 BITS_PER_BYTE = Metric("bits_per_byte", higher_is_better=False)
+BITS_PER_TOKEN = Metric("bits_per_token", higher_is_better=False)
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Objective:
         The objective's own metric is among them.
         """
         scores = {name: sums[name] / sums["count"] for name in ("loss", "accuracy")}
-        if self.metric == BITS_PER_BYTE:
-            scores["bits_per_byte"] = scores["loss"] / math.log(2)
+        if self.metric in (BITS_PER_BYTE, BITS_PER_TOKEN):
+            scores[self.metric.name] = scores["loss"] / math.log(2)
         return scores
 
 

@@ -66,7 +66,7 @@ def use_cpu_devices(count: int) -> None:
     """
     import jax
 
-    if count > 1:
+    if count > max(1, jax.config.read("jax_num_cpu_devices")):
         jax.config.update("jax_num_cpu_devices", count)
         # Several programs in flight over more devices than cores can wait for each
         # other for ever.

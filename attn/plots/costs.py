@@ -40,39 +40,53 @@ def _draw_cost(
     axes = figure.subplots()
     dress(axes, theme)
     axes.set_xscale("log")
-    points = []
+    points, fronts = [], []
+    sign = 1 if group.higher_is_better else -1
     for run, score in runs:
         x, hue = getattr(run.result, field), theme.hue(run.family)
         y, half = score.mean * scale, (score.half or 0) * scale
+        spread = run.step_ms_spread if field == "step_ms" else None
+        aside = spread and [[max(0.0, x - spread[0])], [max(0.0, spread[1] - x)]]
         axes.errorbar(
-            x, y, yerr=half or None, color=hue, elinewidth=1, alpha=0.45, zorder=2
-        )
+            x, y, yerr=half or None, xerr=aside, color=hue, elinewidth=1, alpha=0.45,
+            zorder=2,
+        )  # fmt: skip
         marker = MARKERS.get(run.family, MARKERS["other"])
         axes.plot(x, y, marker, color=hue, ms=7, mec=theme.paper, mew=0.8, zorder=3)
         points.append((x, y, group.label(run), hue))
-    _pareto_front(axes, theme, points, higher=group.higher_is_better)
+        ends = sorted((score.low * sign, score.high * sign))
+        fronts.append((spread or (x, x), ends))
+    _pareto_front(axes, theme, fronts, scale * sign)
     axes.set_ylim(*limits(group))
     _log_ticks(axes, costs, text)
     axes.set(xlabel=what, ylabel=f"test {metric_label(group.metric)}")
     draw_baselines(axes, group, theme)
-    sign = -1 if group.higher_is_better else 1
-    label_points(figure, axes, theme, sorted(points, key=lambda point: sign * point[1]))
+    label_points(
+        figure, axes, theme, sorted(points, key=lambda point: -sign * point[1])
+    )
     return figure
 
 
 def _pareto_front(
-    axes: Axes, theme: Theme, points: Sequence[tuple], *, higher: bool
+    axes: Axes, theme: Theme, runs: Sequence[tuple], scale: float
 ) -> None:
-    """Draws steps through the points that no other beats in both directions."""
-    sign, best, front = (1 if higher else -1), -math.inf, []
-    for x, y, *_ in sorted(points, key=lambda point: (point[0], -sign * point[1])):
-        if sign * y > best:
-            best = sign * y
-            front.append((x, y))
-    xs, ys = zip(*front)
-    axes.step(
-        xs, ys, where="post", color=theme.soft, linewidth=0.7, alpha=0.7, zorder=1
-    )
+    """Draws steps through runs that are better than all that cost less, beyond noise.
+
+    Args:
+        runs: of each the ends of its cost, and of its score where more is better.
+        scale: from such a score to the axis.
+    """
+    front: list[tuple] = []
+    for cost, score in sorted(runs, key=lambda run: (run[0][0], -run[1][1])):
+        if front and score[0] <= front[-1][1][1]:
+            continue  # not better for sure
+        if front and cost[0] <= front[-1][0][1]:
+            front.pop()  # better, and not more expensive for sure
+        front.append((cost, score))
+    if len(front) > 1:
+        xs = [sum(cost) / 2 for cost, _ in front]
+        ys = [sum(score) / 2 * scale for _, score in front]
+        axes.step(xs, ys, where="post", color=theme.soft, lw=0.7, alpha=0.7, zorder=1)
 
 
 def _log_ticks(axes: Axes, values: Sequence[float | int], text: Text) -> None:

@@ -1,17 +1,22 @@
 """The common frame of plots of scores: limits, and baselines as thin lines."""
 
 import math
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
 from attn.plots.style import DPI, Theme, halo
-from attn.plots.units import metric_scale
+from attn.plots.units import metric_scale, metric_text
 from attn.records.comparison import Group
 from attn.records.estimates import Estimate
 from attn.records.run import Run
 
 NAME_INCHES = 0.11
 """The height of a line's name in inches."""
+NEAR = 0.5
+"""How far beyond the models, in their own range, a baseline is still drawn."""
+ROOM = 0.1
+"""The empty part at each end of an axis."""
 
 
 def scored(group: Group) -> list[tuple[Run, Estimate]]:
@@ -20,46 +25,81 @@ def scored(group: Group) -> list[tuple[Run, Estimate]]:
     return [(run, score) for run, score in pairs if score and math.isfinite(score.mean)]
 
 
-def limits(group: Group, *, every_baseline: bool = False) -> tuple[float, float]:
-    """The limits of an axis, from the worst to the best interval and baseline.
+def limits(group: Group, values: Sequence[float] = ()) -> tuple[float, float]:
+    """The limits of an axis: those of the models' own numbers, and what is near them.
 
-    Accuracy goes from 0 to 100.
+    Args:
+        values: the numbers that are drawn, as stored; the test scores unless given.
     """
-    if group.metric == "accuracy":
-        return 0.0, 103.0
-    baselines = group.baselines if every_baseline else group.baselines[:1]
+    scale = metric_scale(group.metric)
     ends = [end for _, score in scored(group) for end in (score.low, score.high)]
-    values = [*ends, *(value for _, value in baselines)] or [0.0, 1.0]
-    values = [value * metric_scale(group.metric) for value in values]
-    room = 0.1 * (max(values) - min(values)) or 0.1 * abs(values[0]) or 1.0
-    return min(values) - room, max(values) + room
+    drawn = [value * scale for value in values or ends] or [0.0, 1.0]
+    low, high = min(drawn), max(drawn)
+    span = high - low or 0.1 * abs(high) or 1.0
+    if not values:
+        near = [value * scale for _, value in group.baselines]
+        near = [y for y in near if low - NEAR * span < y < high + NEAR * span]
+        low, high = min([low, *near]), max([high, *near])
+    room = ROOM * (high - low or span)
+    low, high = low - room, high + room
+    return (
+        (max(low, -3.0), min(high, 103.0))
+        if group.metric == "accuracy"
+        else (low, high)
+    )
 
 
 def draw_baselines(axes: Axes, group: Group, theme: Theme) -> None:
-    """Draws baselines as thin dotted lines, with their names at the left.
+    """Draws baselines of the test split as thin dotted lines, named at the left.
 
-    Lines too close for two names share one, in order from the top.
+    Lines too close for two names share one, in order from the top; those beyond an edge
+    are named at it, with their values.
     """
     scale = metric_scale(group.metric)
     low, high = axes.get_ylim()
     gap = (high - low) * NAME_INCHES * DPI / axes.bbox.height
-    shown = [(name, value * scale) for name, value in group.baselines]
-    shown = sorted((y, name) for name, y in shown if low <= y <= high)
+    shown = sorted((value * scale, name) for name, value in group.baselines)
     shared: list[tuple[float, list[str]]] = []
-    for y, name in shown:
+    for y, name in [pair for pair in shown if low <= pair[0] <= high]:
         axes.axhline(y, color=theme.soft, lw=0.8, ls=(0, (1, 2)), zorder=1)
         if shared and y - shared[-1][0] < gap:
             shared[-1] = (y, [name, *shared[-1][1]])
         else:
             shared.append((y, [name]))
     for y, names in shared:
-        axes.annotate(
-            ", ".join(names).replace("_", " "),
-            (0, y),
-            (3, 1.5),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            color=theme.soft,
-            fontsize=6.5,
-            path_effects=halo(theme),
-        )
+        _name(axes, theme, ", ".join(names), (0, y), ("axes fraction", "data"), 1.5)
+    beyond = {
+        "\u2191": [p for p in shown if p[0] > high],
+        "\u2193": [p for p in shown if p[0] < low],
+    }
+    for arrow, pairs in beyond.items():
+        if pairs:
+            values = (
+                metric_text(group.metric, Estimate(y / scale, None, 1), with_n=False)
+                for y, _ in pairs
+            )
+            text = ", ".join(
+                f"{name} {value}" for (_, name), value in zip(pairs, values)
+            )
+            top = arrow == "\u2191"
+            _name(
+                axes,
+                theme,
+                f"{arrow} {text}",
+                (0, 1 if top else 0),
+                "axes fraction",
+                -8 if top else 2,
+            )
+
+
+def _name(axes: Axes, theme: Theme, text: str, at, coords, dy: float | int) -> None:
+    axes.annotate(
+        text.replace("_", " "),
+        at,
+        (3, dy),
+        xycoords=coords,
+        textcoords="offset points",
+        color=theme.soft,
+        fontsize=6.5,
+        path_effects=halo(theme),
+    )

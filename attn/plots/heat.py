@@ -10,13 +10,18 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from attn.errors import UserError
-from attn.plots.style import WIDTH, Theme, new_figure
+from attn.plots.style import Theme, new_figure
 from attn.records.comparison import Group
 from attn.records.maps import Maps
 from attn.records.run import Run, read_maps
 
-COLUMNS = 4
-LABELLED = 64  # tokens; more would be too small to read
+COLUMNS = 2
+MOST = 8
+"""The number of heads of a picture; the page has them all."""
+MAP_WIDTH = 11.0
+"""The width in inches at which the tokens of 64 can be read."""
+LABELLED = 64
+"""The number of tokens whose labels can be read."""
 
 
 def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:
@@ -40,21 +45,26 @@ def file_name(group: Group, run: Run) -> str:
 
 
 def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> Figure:
-    """Plots every head of every layer, queries down, keys across, in one scale.
+    """Plots the heads of every layer, queries down, keys across, in one scale.
 
-    The scale ends at 1, or at the largest weight where a mechanism goes beyond it;
-    weights below 0 (some mechanisms have them) are drawn by magnitude, as its label
-    says.
+    Of more than `MOST` heads, those whose largest weight away from the token itself and
+    from the first is largest. The scale ends at 1, or at the largest weight where a
+    mechanism goes beyond it; weights below 0 (some mechanisms have them) are drawn by
+    magnitude, as its label says.
     """
-    heads = [
+    every = [
         (f"layer {name.removeprefix('layer_')} · head {head}", values[head])
         for name, values in maps.layers.items()
         for head in range(len(values))
     ]
-    per_layer = min(COLUMNS, max(len(values) for values in maps.layers.values()))
+    telling = sorted(range(len(every)), key=lambda i: -_reach(every[i][1]))[:MOST]
+    heads = [every[i] for i in sorted(telling)]
+    per_layer = min(COLUMNS, len(heads))
     lines = -(-len(heads) // per_layer)
-    side = (WIDTH - 1.4) / per_layer
-    figure = new_figure(theme, 0.7 + lines * (side + 0.18))
+    side = (MAP_WIDTH - 1.4) / COLUMNS
+    figure = new_figure(
+        theme, 0.7 + lines * (side + 0.18), width=1.4 + per_layer * side
+    )
     panels = figure.subplots(lines, per_layer, squeeze=False)
     top = max(1.0, max(float(np.abs(values).max()) for values in maps.layers.values()))
     for index, axes in enumerate(panels.flat):
@@ -80,13 +90,21 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
     below = any((values < 0).any() for values in maps.layers.values())
     what = "size of the weight; some are negative" if below else "weight"
     bar.set_label(f"{what} (square-root scale)", color=theme.soft, size=7.5)
+    some = "" if len(heads) == len(every) else f", {len(heads)} of {len(every)} heads"
     figure.suptitle(
-        f"Where {label} looks: {title}", x=0.01, ha="left", color=theme.ink,
+        f"Where {label} looks: {title}{some}", x=0.01, ha="left", color=theme.ink,
         size=11, weight="bold", parse_math=False,
     )  # fmt: skip
     figure.supxlabel("key", color=theme.soft, size=8)
     figure.supylabel("query", color=theme.soft, size=8)
     return figure
+
+
+def _reach(values: Float[np.ndarray, "T S"]) -> float:
+    """The largest weight of a key that is neither the query's own nor the first."""
+    far = np.abs(values).astype(np.float32)
+    far[np.eye(*far.shape, dtype=bool)] = 0.0
+    return float(far[:, 1:].max(initial=0.0))
 
 
 def _edges(
@@ -99,7 +117,7 @@ def _edges(
     bottom: bool,
     values: Float[np.ndarray, "T S"],
 ) -> None:
-    """Labels the outer edges with tokens, as many as can be read."""
+    """Labels the outer edges with every token, where they can be read."""
     for spine in axes.spines.values():
         spine.set(color=theme.faint, linewidth=0.6)
     axes.tick_params(length=0, colors=theme.soft, pad=2)
@@ -108,9 +126,8 @@ def _edges(
         (axes.yaxis, left, values.shape[0]),
     ):
         named = shown and count == len(maps.labels) and count <= LABELLED
-        points = min(7.0, max(4.5, 0.9 * side * 72 / count))
-        stride = max(1, round(points / (0.9 * side * 72 / count)))
-        shown = list(range(0, count, stride)) if named else []
+        points = min(7.0, 0.9 * side * 72 / count)
+        shown = list(range(count)) if named else []
         texts = [_short(maps.labels[position]) for position in shown]
         axis.set_ticks(shown, texts, fontsize=points, parse_math=False)
         if axis is axes.xaxis:

@@ -1,7 +1,9 @@
 """Line plots over steps and over heads: learning curves, and head-count sweeps."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,9 @@ from attn.plots.style import (
     new_figure,
 )
 from attn.plots.units import metric_label, metric_scale
-from attn.records.comparison import Group, heads_of
+from attn.records.comparison import Group
 from attn.records.estimates import Estimate
+from attn.records.knobs import heads_of
 from attn.records.run import FAMILIES, Run
 
 Curve = list[tuple[int, Estimate]]
@@ -61,21 +64,74 @@ def _curve_panel(
     for run in group.runs:
         if run.family != family and curves[run.directory]:
             steps, mean, _, _ = _arrays(curves[run.directory], scale)
-            axes.plot(steps, mean, color=theme.faint, linewidth=1, zorder=1)
+            _line(axes, steps, mean, theme.faint, linewidth=1, zorder=1)
     ends = []
     for run, colour in zip(mine, theme.shades(family, len(mine))):
         steps, mean, low, high = _arrays(curves[run.directory], scale)
         axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
-        axes.plot(steps, mean, color=colour, linewidth=1.6, solid_capstyle="round")
+        _line(axes, steps, mean, colour)
         known = mean[np.isfinite(mean)]
         ends.append((float(known[-1]) if known.size else 0.0, group.label(run), colour))
     title = FAMILY_NAMES.get(family, family)
     axes.set_title(title, loc="left", color=theme.hue(family), size=9.5, weight="bold")
     dress(axes, theme, grid="y")
-    axes.set_ylim(*limits(group, every_baseline=True))
-    axes.margins(x=0)
-    draw_baselines(axes, group, theme)
-    end_labels(axes, ends)
+    axes.set_ylim(*_curve_limits(group, curves.values()))
+    axes.margins(x=0.01)
+    end_labels(axes, ends, theme)
+
+
+def _line(
+    axes: Axes, x, y, colour, linewidth: float | int = 1.6, zorder: int = 2
+) -> None:
+    """Plots a line, or a dot where there is one point."""
+    marker = "o" if len(x) == 1 else ""
+    axes.plot(
+        x, y, marker=marker, ls="-", color=colour, lw=linewidth, ms=4, zorder=zorder,
+        solid_capstyle="round",
+    )  # fmt: skip
+
+
+def _curve_limits(group: Group, curves: Iterable[Curve]) -> tuple[float, float]:
+    """Limits around all means, and the interval of each last one."""
+    values = [e.mean for curve in curves for _, e in curve]
+    values += [end for curve in curves if curve for end in _ends(curve[-1][1])]
+    return limits(group, [value for value in values if math.isfinite(value)])
+
+
+def _ends(e: Estimate) -> tuple[float, float]:
+    return e.low, e.high
+
+
+def draw_training(group: Group, theme: Theme) -> Figure | None:
+    """Plots the training loss and the gradient norm against steps, a line a run."""
+    runs = [run for run in group.runs if run.metrics]
+    if not runs:
+        return None
+    figure = new_figure(theme, 6.4)
+    panels = figure.subplots(2, 1, sharex=True)
+    what = {"train_loss": "training loss, nats", "grad_norm": "gradient norm"}
+    for axes, (field, name) in zip(panels, what.items()):
+        dress(axes, theme, grid="y")
+        ends = []
+        for run, colour in zip(runs, _hues(runs, theme)):
+            lines = [(line.step, getattr(line, field)) for line in run.metrics]
+            means = [(step, float(np.mean(values))) for step, values in lines if values]
+            if means:
+                steps, values = zip(*means)
+                _line(axes, steps, values, colour, linewidth=1.1)
+                ends.append((means[-1][1], group.label(run), colour))
+        axes.set(ylabel=name, yscale="log" if field == "grad_norm" else "linear")
+        if field == "train_loss":
+            end_labels(axes, ends, theme)
+    panels[-1].set_xlabel("training step")
+    return figure
+
+
+def _hues(runs: Sequence[Run], theme: Theme) -> list[tuple[float, ...]]:
+    """A colour for each run: a shade of its family."""
+    peers = Counter(run.family for run in runs)
+    shades = {family: iter(theme.shades(family, n)) for family, n in peers.items()}
+    return [next(shades[run.family]) for run in runs]
 
 
 def _arrays(curve: Curve, scale: float) -> tuple[np.ndarray, ...]:
@@ -98,7 +154,7 @@ def draw_heads(group: Group, theme: Theme) -> Figure | None:
     lines: dict[str, list[tuple[Run, Estimate]]] = {}
     for run, score in scored(group):
         if heads_of(run):
-            label = group.labels[run.directory].split(" [")[0]
+            label = re.sub(r" · \d+ heads?\b", "", group.label(run)).split(" [")[0]
             lines.setdefault(label, []).append((run, score))
     lines = {k: v for k, v in lines.items() if len({heads_of(run) for run, _ in v}) > 1}
     if not lines:
@@ -131,5 +187,5 @@ def draw_heads(group: Group, theme: Theme) -> Figure | None:
         xlabel="query heads (log scale)", ylabel=f"test {metric_label(group.metric)}"
     )
     draw_baselines(axes, group, theme)
-    end_labels(axes, ends)
+    end_labels(axes, ends, theme)
     return figure

@@ -25,8 +25,9 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 CAPTION = (
     "Mean over seeds ± half of the 95 % interval (Student t). Bold: the best mean, and "
-    "every mean whose interval overlaps the best one's. FLOPs and time are of one seed; "
-    "scratch memory is what a training step of all seeds needs beside its arguments."
+    "every mean whose interval overlaps the best one's. FLOPs and time are of one seed, "
+    "time the median over calls ± half of its interquartile range; scratch memory is what "
+    "a training step of all seeds needs beside its arguments."
 )
 
 
@@ -45,16 +46,32 @@ def _exact(run: Run) -> Cell:
     return Cell(NONE) if exact is None else Cell("yes" if exact else "no", int(exact))
 
 
+def _pace(run: Run) -> Cell:
+    """The time of a step, with half of its interquartile range over calls."""
+    time, spread = run.result.step_ms, run.step_ms_spread
+    if time is None or spread is None:
+        return Cell(milliseconds(time), time)
+    half = (spread[1] - spread[0]) / 2
+    text = milliseconds(time)
+    digits = len(text.partition(".")[2])
+    return Cell(f"{text} ± {half:.{digits}f}", time, half)
+
+
 COSTS: Mapping[Column, Callable[[Run], Cell]] = {
-    Column("parameters"): _number("params", count),
-    Column("train FLOPs a step"): _number("train_flops_per_step", quantity),
-    Column("scratch memory", raw="scratch bytes"): _number("temp_bytes", memory),
-    Column("decoding state", raw="decoding state bytes"): _number(
+    Column("parameters", spare=2): _number("params", count),
+    Column("train FLOPs a step", spare=3): _number("train_flops_per_step", quantity),
+    Column("scratch memory", raw="scratch bytes", spare=4): _number(
+        "temp_bytes", memory
+    ),
+    Column("decoding state", raw="decoding state bytes", spare=5): _number(
         "state_bytes", memory
     ),
-    Column("ms a step"): _number("step_ms", milliseconds),
-    Column("exact"): _exact,
+    Column("ms a step", spare=1): _pace,
+    Column("exact", spare=7): _exact,
 }
+
+
+GAIN = Column("gain by tuning")
 
 
 def make_tables(runs: Sequence[Run]) -> list[Table]:
@@ -65,13 +82,18 @@ def make_tables(runs: Sequence[Run]) -> list[Table]:
 def make_table(group: Group) -> Table:
     """Makes the table of one task: runs by family, then baselines, best first."""
     costs = [column for column in COSTS if _is_shown(column, group)]
+    tuned = any(run.result.tuning for run in group.runs)
     columns = (
-        *(Column("mechanism", text=True), Column("family", text=True)),
+        *(Column("mechanism", text=True), Column("family", text=True, spare=6)),
         *map(Column, group.varying),
+        *([GAIN] if tuned else []),
         Column(metric_label(group.metric), raw=group.metric),
         *costs,
     )
-    rows = (*_run_rows(group, costs), *_baseline_rows(group, len(costs)))
+    rows = (
+        *_run_rows(group, costs, tuned=tuned),
+        *_baseline_rows(group, len(group.varying) + tuned, len(costs)),
+    )
     return Table(group.title, columns, rows, note=_made_by(group.runs))
 
 
@@ -81,24 +103,36 @@ def _is_shown(cost: Column, group: Group) -> bool:
     return known or cost.name != "decoding state"
 
 
-def _run_rows(group: Group, costs: Sequence[Column]) -> list[Row]:
+def _gain(run: Run) -> Cell:
+    """The gain of the tuned rate over the one before, on the valid split."""
+    tuning = run.result.tuning
+    if tuning is None or not math.isfinite(tuning.score(tuning.before)):
+        return Cell(NONE)
+    sign = 1 if run.higher_is_better else -1
+    gain = sign * (tuning.score(tuning.chosen) - tuning.score(tuning.before))
+    text = metric_text(run.metric, Estimate(gain, None, 1), with_n=False)
+    return Cell(f"{text} (from {tuning.before:g})", gain)
+
+
+def _run_rows(group: Group, costs: Sequence[Column], *, tuned: bool) -> list[Row]:
     best = _best(group)
     rows = []
     for run in group.runs:
         cells = [Cell(group.labels[run.directory]), Cell(run.family, family=run.family)]
         cells += [_knob_cell(value) for value in group.knobs(run)]
+        cells += [_gain(run)] if tuned else []
         cells += [_score_cell(run, strong=run.directory in best)]
         cells += [COSTS[column](run) for column in costs]
         rows.append(Row(tuple(cells), "failed" if run.failed else "run"))
     return rows
 
 
-def _baseline_rows(group: Group, costs: int) -> list[Row]:
+def _baseline_rows(group: Group, knobs: int, costs: int) -> list[Row]:
     rows = []
     for name, value in group.baselines:
         text = metric_text(group.metric, Estimate(value, None, 1), with_n=False)
         cells = [Cell(name.replace("_", " ")), Cell("baseline")]
-        cells += [Cell(NONE)] * len(group.varying)
+        cells += [Cell(NONE)] * knobs
         cells += [Cell(text, value)] + [Cell(NONE)] * costs
         rows.append(Row(tuple(cells), "baseline"))
     return rows
@@ -119,9 +153,9 @@ def _score_cell(run: Run, *, strong: bool) -> Cell:
 
 
 def _best(group: Group) -> set[Path]:
-    """The runs whose interval overlaps that of the best mean."""
+    """The runs whose interval overlaps that of the best mean; none without intervals."""
     scores = {run.directory: run.score for run in group.done}
-    finite = {at: s for at, s in scores.items() if s and math.isfinite(s.mean)}
+    finite = {at: s for at, s in scores.items() if s and s.half is not None}
     if len(finite) < 2:
         return set()
     pick = max if group.higher_is_better else min

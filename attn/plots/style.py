@@ -21,7 +21,7 @@ MARKERS = {"dense": "o", "sparse": "s", "lowrank": "^", "recurrent": "D", "other
 FAMILY_NAMES = {"lowrank": "low-rank"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Theme:
     """The colours of a page: background, text, and one hue a family."""
 
@@ -88,10 +88,10 @@ DARK = Theme(
 )
 
 
-def new_figure(theme: Theme, height: float) -> Figure:
+def new_figure(theme: Theme, height: float, width: float = WIDTH) -> Figure:
     """Makes an empty figure of the report's width, `height` inches high."""
     figure = Figure(
-        figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, layout="constrained"
+        figsize=(width, height), dpi=DPI, facecolor=theme.paper, layout="constrained"
     )
     FigureCanvasAgg(figure)  # no pyplot: no global state, no display
     return figure
@@ -114,8 +114,10 @@ def dress(
     axes.yaxis.label.set(color=theme.soft, fontsize=8.5)
 
 
-def end_labels(axes: Axes, ends: Sequence[tuple[float, str, object]]) -> None:
-    """Writes each line's name right of the frame, level with its end, no overlap.
+def end_labels(
+    axes: Axes, ends: Sequence[tuple[float, str, object]], theme: Theme
+) -> None:
+    """Writes each line's name right of the frame, with a leader to the line's end.
 
     Args:
       axes: with its limits set.
@@ -125,16 +127,17 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, str, object]]) -> None:
     inches = axes.bbox.height / DPI
     gap = (high - low) * 0.14 / inches
     wanted = [min(max(y, low), high) for y, _, _ in ends]
-    for y, (_, text, colour) in zip(spread(wanted, gap, low, high), ends):
+    for y, at, (_, text, colour) in zip(wanted, spread(wanted, gap, low, high), ends):
         axes.annotate(
             text,
             (1, y),
-            (4, 0),
+            (1.03, at),
             xycoords=("axes fraction", "data"),
-            textcoords="offset points",
+            textcoords=("axes fraction", "data"),
             color=colour,
             fontsize=7.5,
             va="center",
+            arrowprops=_leader(theme, relpos=(0, 0.5)),
             annotation_clip=False,
             parse_math=False,
         )
@@ -169,8 +172,9 @@ def label_points(
     """Writes each (x, y, text, colour) beside its point, where there is space.
 
     Earlier points choose first. A label that had to go far gets a thin line to its
-    point.
+    point, and one for which there is no space goes right of the frame.
     """
+    without: list[tuple[float, str, object]] = []
     figure.draw_without_rendering()
     pixels = [axes.transData.transform(point[:2]) for point in points]
     taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in pixels]
@@ -198,8 +202,10 @@ def label_points(
                 break
             label.remove()
         else:
+            without.append((y, text, colour))
             continue
         taken.append(box)
+    end_labels(axes, without, theme)
 
 
 def halo(theme: Theme) -> list[withStroke]:
@@ -215,5 +221,6 @@ def _offsets() -> list[tuple[int, int]]:
     return near + far
 
 
-def _leader(theme: Theme) -> dict:
-    return {"arrowstyle": "-", "color": theme.soft, "linewidth": 0.5, "shrinkA": 0}
+def _leader(theme: Theme, **more: object) -> dict:
+    line = {"arrowstyle": "-", "color": theme.soft, "linewidth": 0.5, "shrinkA": 0}
+    return {**line, "shrinkB": 0, **more}

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from html import escape as escape_html
 from typing import Literal
 
-from rich.console import Group as RichGroup
-from rich.table import Table as RichTable
-from rich.text import Text
-
 from attn.plots.units import NONE
 from attn.records.run import FAMILIES
 
@@ -40,6 +36,8 @@ class Column:
     """Whether it holds words, aligned left; numbers are aligned right."""
     raw: str = ""
     """The name of the stored numbers, if they have another unit than what is shown."""
+    spare: int = 0
+    """The rank in which narrow terminals leave the column out, highest first; 0: never."""
 
 
 @dataclass(frozen=True)
@@ -96,26 +94,6 @@ def _escape(text: str) -> str:
     return text.replace("*", "\\*").replace("`", "\\`").replace("[", "\\[")
 
 
-STYLES = {"failed": "red", "baseline": "dim", "run": ""}
-
-
-def to_rich(tables: Sequence[Table], after: Sequence[str] = ()) -> RichGroup:
-    """Formats tables and paragraphs for a terminal; `rich.print` it."""
-    return RichGroup(*map(_rich, tables), *(Text(part, style="dim") for part in after))
-
-
-def _rich(table: Table) -> RichTable:
-    note = Text(table.note) if table.note else None
-    drawn = RichTable(title=Text(table.title), caption=note, title_justify="left")
-    for column in table.columns:
-        side = "left" if column.text else "right"
-        drawn.add_column(Text(column.name), justify=side, overflow="fold")
-    for row in table.rows:
-        texts = [Text(c.text, style="bold" if c.strong else "") for c in row.cells]
-        drawn.add_row(*texts, style=STYLES[row.kind])
-    return drawn
-
-
 def to_html(table: Table) -> str:
     """Formats the table as HTML, with buttons in its head to sort by."""
     heads = "".join(
@@ -169,8 +147,10 @@ def _record(table: Table, row: Row) -> dict[str, object]:
     for column, cell in zip(table.columns, row.cells):
         name, words = column.raw or column.name, "" if cell.text == NONE else cell.text
         found[name] = words if cell.value is None else cell.value
+        if cell.half is not None or cell.n is not None:
+            found[f"{name} half width"] = cell.half
         if cell.n is not None:
-            found |= {f"{name} half width": cell.half, f"{name} n": cell.n}
+            found[f"{name} n"] = cell.n
     return found
 
 

@@ -10,6 +10,7 @@ NONE = "-"
 _METRICS = {
     "accuracy": ("accuracy, %", 100.0, 1),
     "bits_per_byte": ("bits per byte", 1.0, 3),
+    "bits_per_token": ("bits per token", 1.0, 3),
 }
 
 

@@ -1,125 +1,26 @@
 """Comparisons: the runs that belong in one table, and what distinguishes them.
 
-Runs are compared only on the same task config, within the same study. Whatever
-differs between them (heads, widths, steps) becomes a column; what does not, does not.
+Runs are compared on the same task config, whoever started them; on data of a user's own,
+on the same content. Whatever differs between them (heads, widths, steps) becomes a
+column; what does not, does not.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from attn.config import ModelConfig
-from attn.config.optimizers import OPTIMIZERS
-from attn.config.schedules import SCHEDULES
+from attn.records.knobs import KNOBS
 from attn.records.run import Run
 
 
-def _size(
-    name: str, derive: Callable[[Mapping[str, Any]], Any]
-) -> Callable[[Run], Any]:
-    """The width that the run resolved; from its config when it failed before that."""
-
-    def read(run: Run) -> Any:
-        model = run.config["model"]
-        for value in (getattr(run.result, name, None), model.get(name)):
-            if value is not None:
-                return value
-        return derive(model)
-
-    return read
-
-
-def _head_width(model: Mapping[str, Any]) -> int | None:
-    width, heads = model.get("d_model"), model.get("num_heads")
-    return width // heads if width and heads else None
-
-
-def _layers(run: Run) -> str:
-    model = run.config["model"]
-    own = [f"{layer.get('is')}{_knobs(layer)}" for layer in model.get("block") or ()]
-    block, repeats = (
-        " ".join(own or model.get("pattern") or ()),
-        model.get("repeats", 1),
-    )
-    return block if repeats == 1 else f"{block} x {repeats}"
-
-
-def _knobs(layer: Mapping[str, Any]) -> str:
-    """The fields that a layer sets, as in `(kernel window, num_heads 2)`."""
-    said = []
-    for name, value in layer.items():
-        if name != "is" and value is not None:
-            kind = value.get("is") if isinstance(value, Mapping) else value
-            said.append(f"{name} {kind}")
-    return f"({', '.join(said)})" if said else ""
-
-
-def _modelled(name: str, default: Any = None) -> Callable[[Run], Any]:
-    return lambda run: run.config["model"].get(name, default)
-
-
-def _trained(name: str, default: Any = None) -> Callable[[Run], Any]:
-    return lambda run: run.config.get("train", {}).get(name, default)
-
-
-def _spec(name: str, default: str) -> Callable[[Run], Any]:
-    """The name of an optimizer or schedule, with its knobs that are not usual."""
-
-    def read(run: Run) -> str:
-        values = dict(run.config.get("train", {}).get(name) or {"is": default})
-        known = TRAINING.get(values["is"])  # a newer version may have more
-        usual = fields(known) if known else ()
-        knobs = {f.name: values.get(f.name, f.default) for f in usual}
-        words = [
-            f"{f.name}={knobs[f.name]}" for f in usual if knobs[f.name] != f.default
-        ]
-        return " ".join([values["is"], *words])
-
-    return read
-
-
-heads_of = _size("num_heads", lambda model: None)
-_kv_heads = _size("num_kv_heads", lambda model: model.get("num_heads"))
-
-TRAINING = OPTIMIZERS | SCHEDULES
-
-KNOBS: Mapping[str, Callable[[Run], Any]] = {
-    "heads": heads_of,
-    "kv heads": lambda run: (
-        _kv_heads(run) if _kv_heads(run) != heads_of(run) else "same"
-    ),
-    "head dim": _size("head_dim", _head_width),
-    "kv rank": _modelled("kv_rank"),
-    "rope dim": _modelled("rope_dim"),
-    "rope base": _modelled("rope_base", ModelConfig.rope_base),
-    "d_model": _size("d_model", lambda model: None),
-    "d_ff": _size("d_ff", lambda model: 4 * model.get("d_model", 0) or None),
-    "layers": _layers,
-    "conv width": _modelled("conv_width", 3),
-    "positions": _modelled("positions"),
-    "causal": _modelled("causal", False),
-    "dtype": _modelled("dtype"),
-    "dropout": _modelled("dropout", 0.0),
-    "steps": _trained("steps"),
-    "batch": _trained("batch_size"),
-    "peak lr": _trained("peak_lr"),
-    "warm-up": _trained("warmup_steps"),
-    "weight decay": _trained("weight_decay"),
-    "clip norm": _trained("clip_norm"),
-    "optimizer": _spec("optimizer", "adamw"),
-    "schedule": _spec("schedule", "cosine"),
-    "parts": _trained("accumulate", 1),
-}
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """The runs of one task in one study, by family and mechanism."""
+    """The runs of one task, by family and mechanism."""
 
     title: str
     slug: str
@@ -173,19 +74,32 @@ class Group:
                 named[run.directory] += f" [{run.name}]"
         return named
 
+    @cached_property
+    def _full_labels(self) -> Mapping[Path, str]:
+        """`labels`, with heads where they vary and each knob that tells two apart."""
+        full = dict(self.labels)
+        for name in self.varying:
+            read = KNOBS[name]
+            values: dict[str, set[str]] = {}
+            for run in self.runs:
+                values.setdefault(full[run.directory], set()).add(_key(read(run)))
+            for run in self.runs:
+                label = full[run.directory]
+                if name == "heads" or len(values[label]) > 1:
+                    full[run.directory] = f"{label} · {_knob_text(name, read(run))}"
+        return full
+
     def label(self, run: Run) -> str:
-        """A label in one line: the run's, with its heads where they vary."""
-        text, heads = self.labels[run.directory], heads_of(run)
-        if "heads" in self.varying:
-            text += f" · {heads} head{'' if heads == 1 else 's'}"
+        """A label in one line, that no other run of the group has."""
+        text = self._full_labels[run.directory]
         return f"{text} (failed)" if run.failed else text
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Groups runs by task config and study, in order of task name, length and study."""
+    """Groups runs by task config, in order of task name and length."""
     parts: dict[Hashable, list[Run]] = {}
     for run in sorted(runs, key=Run.order):
-        parts.setdefault((_key(run.task), run.study), []).append(run)
+        parts.setdefault(_key(_content(run.task)), []).append(run)
     lists = sorted(parts.values(), key=lambda part: _task_order(part[0]))
     titles = [_title(part[0], [other[0] for other in lists]) for part in lists]
     slugs: list[str] = []
@@ -195,10 +109,26 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     return [Group(*parts) for parts in zip(titles, slugs, map(tuple, lists))]
 
 
+FOUND = ("sha256", "characters", "num_pieces", "labels")
+"""Fields that data of a user's own fill in by themselves."""
+
+
+def _content(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task without the path of its data, where their content is known."""
+    if not task.get("sha256"):
+        return task
+    return {name: value for name, value in task.items() if name != "data"}
+
+
+def _knob_text(name: str, value: Any) -> str:
+    if name == "heads":
+        return f"{value} head{'' if value == 1 else 's'}"
+    return f"{name} {value}"
+
+
 def _task_order(run: Run) -> tuple:
     task = run.task
-    length = task.get("seq_len") or 0
-    return str(task.get("is")), length, _key(task), run.study or ""
+    return str(task.get("is")), task.get("seq_len") or 0, _key(task)
 
 
 def _title(run: Run, firsts: Sequence[Run]) -> str:
@@ -208,15 +138,15 @@ def _title(run: Run, firsts: Sequence[Run]) -> str:
     fields = [
         name
         for name in task
-        if name not in ("is", "seq_len")
+        if name not in ("is", "seq_len", "data", *FOUND)
         and len({_key(other.task.get(name)) for other in same}) > 1
     ]
     text = str(task.get("is", "task"))
+    if task.get("data"):
+        text += f" {Path(str(task['data'])).name}"
     if task.get("seq_len"):
         text += f", {task['seq_len']} tokens"
-    text += "".join(f", {name} {task[name]}" for name in fields)
-    studies = {other.study for other in same if _key(other.task) == _key(task)}
-    return f"{text}, {run.study or 'single runs'}" if len(studies) > 1 else text
+    return text + "".join(f", {name} {task[name]}" for name in fields)
 
 
 def _mechanism_label(run: Run, runs: Sequence[Run]) -> str:

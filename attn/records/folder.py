@@ -72,7 +72,8 @@ class RunFolder:
           UserError: the folder holds another experiment, or something else.
         """
         known = self.config()
-        differs = None if known is None else difference(known, identity(experiment))
+        wanted = identity(experiment)
+        differs = None if known is None else difference(known, wanted, extend=True)
         if differs is not None:
             raise UserError(
                 f"{self.path} holds another experiment: {differs}; choose another "

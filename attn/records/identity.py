@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attn.config import Experiment, fingerprint, from_json, to_json
+from attn.config.schedules import SCHEDULES
 from attn.errors import UserError
 from attn.records.typed import encode
 
@@ -30,16 +31,31 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
     return from_json({k: v for k, v in config.items() if k != "fingerprint"})
 
 
-def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+def difference(
+    there: Mapping[str, Any], here: Mapping[str, Any], *, extend: bool = False
+) -> str | None:
     """The first field in which two experiments differ, in words; None if equal.
 
     A field that `there` does not have yet counts with its default.
+
+    Args:
+        extend: whether more steps are no difference, where the schedule allows them.
     """
     with contextlib.suppress(UserError):
         there = identity(experiment_of(there))
     for name, old, new in _differences(there, here, ""):
-        if name not in NO_PART:
-            return f"{name} is {_show(old)} there and {_show(new)} here"
+        if name in NO_PART:
+            continue
+        said = f"{name} is {_show(old)} there and {_show(new)} here"
+        if not (extend and name == "train.steps" and new > old):
+            return said
+        schedule = here["train"]["schedule"]["is"]
+        if not SCHEDULES[schedule].extends:
+            able = ", ".join(n for n, kind in SCHEDULES.items() if kind.extends)
+            return (
+                f"{said}, and its schedule, {schedule}, ends with its steps (one that "
+                f"goes on: {able})"
+            )
     return None
 
 

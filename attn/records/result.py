@@ -1,5 +1,6 @@
 """Measurements of a run as typed data: result, metrics, checkpoint notes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -45,6 +46,25 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """A grid of peak learning rates, of which the best on the valid split was taken."""
+
+    rates: tuple[float, ...]
+    valid: tuple[tuple[float, ...], ...]
+    """The metric of each rate, one number a seed; NaN where it diverged."""
+    before: float
+    """The rate of the experiment as it was."""
+    chosen: float
+
+    def score(self, rate: float) -> float:
+        """The mean of a rate's seeds; NaN where one diverged, or it is not in the grid."""
+        if rate not in self.rates:
+            return math.nan
+        values = self.valid[self.rates.index(rate)]
+        return math.fsum(values) / len(values)
+
+
+@dataclass(frozen=True)
 class Line:
     """One line of `metrics.jsonl`: the call that ended at `step`, a number a seed."""
 
@@ -77,6 +97,8 @@ class Measured:
     clocks: Clocks = Clocks()
     temp_bytes: int | None = None
     layers: Mapping[str, Layer] = field(default_factory=dict)
+    data_sha256: str = ""
+    """The hash of the data that the run is of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +109,8 @@ class Result:
     error: str | None = None
     study: str | None = None
     """The study that the run belongs to, if any."""
+    tuning: Tuning | None = None
+    """The grid that the learning rate comes from, if any."""
     fingerprint: str | None = None
     metric: str = "accuracy"
     higher_is_better: bool = True

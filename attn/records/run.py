@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import quantiles
 from typing import Any, get_args
 
 from attn.config import Experiment
@@ -101,45 +102,21 @@ class Run:
         looks = [(line.step, line.valid or {}) for line in self.metrics]
         return [(at, estimate(v[self.metric])) for at, v in looks if self.metric in v]
 
+    @property
+    def step_ms_spread(self) -> tuple[float, float] | None:
+        """The quartiles of the time of a step over calls; None for less than four."""
+        times = [line.step_ms for line in self.metrics if line.step_ms]
+        if len(times) < 4:
+            return None
+        first, _, third = quantiles(times, n=4, method="inclusive")
+        return first, third
+
     def order(self) -> tuple:
         """Sorts runs by family, then mechanism, then heads, then name."""
         known = self.family in FAMILIES
         at = FAMILIES.index(self.family) if known else len(FAMILIES)
         heads = self.result.num_heads or 0
         return at, self.family, self.mechanism, heads, self.name, str(self.directory)
-
-
-def load_all(directory: Path | str) -> list[Run]:
-    """Loads every run folder in `directory`, at any depth, by family and mechanism.
-
-    A folder that cannot be read is a failed run whose error is the reason, under the
-    task that its config names where that can still be read.
-
-    Raises `UserError` when there is none.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise UserError(f"{directory} is not a folder; give the folder of your runs")
-    found = sorted(path.parent for path in directory.rglob("result.json"))
-    if not found:
-        raise UserError(
-            f"no run in {directory}: no result.json at any depth; "
-            "train one with `launch.py run NAME --workdir DIR`"
-        )
-    return sorted(map(_read_or_say_why, found), key=Run.order)
-
-
-def _read_or_say_why(folder: Path) -> Run:
-    try:
-        return read_run(folder)
-    except UserError as error:
-        result = Result(status="failed", error=str(error))
-    try:
-        config = _config(folder)
-    except UserError:
-        names = {"task": {"is": "folders that cannot be read"}, "model": {}}
-        config = {"name": folder.name, **names}
-    return Run(folder, config, {}, result)
 
 
 def read_run(folder: Path) -> Run:
@@ -151,7 +128,7 @@ def read_run(folder: Path) -> Run:
       UserError: another file is missing, damaged or wrong; it is named.
     """
     result, sealed = read_result(folder)
-    config, environment = _config(folder), _object(folder / "env.json")
+    config, environment = read_config(folder), _object(folder / "env.json")
     for name in damaged_files(folder, result):
         if name != MAPS:
             raise UserError(f"{folder / name} is damaged; run the experiment again")
@@ -235,7 +212,7 @@ def read_metrics(folder: Path) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _config(folder: Path) -> Mapping[str, Any]:
+def read_config(folder: Path) -> Mapping[str, Any]:
     values = _object(folder / "config.json")
     decode(Asked, values, where=folder / "config.json")
     return values

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from attn.plots.tables import Table
+    from attn.records.run import Run
 
 __all__ = ["Report", "write_report"]
 
@@ -24,32 +25,29 @@ class Report:
     """Files that could not be read, and so are not among the plots."""
 
 
-def write_report(directory: Path, out: Path | None = None) -> Report:
-    """Reads every run folder in `directory` and writes its report.
+def write_report(
+    runs: "Sequence[Run]", out: Path, title: str, *, svg: bool = False
+) -> Report:
+    """Writes the report of runs.
 
     Args:
-      directory: holds run folders, at any depth.
-      out: where `table.md`, `table.csv`, `table.tex`, the PNG files and `report.html`
-        go; `directory` unless given.
-
-    Raises:
-      UserError: no run folder is there.
+      out: where `table.md`, `table.csv`, `table.tex`, the pictures and `report.html` go.
+      title: what the runs are called, above all.
+      svg: whether pictures are written as SVG, beside PNG.
     """
     from attn.plots.plots import save_all
-    from attn.plots.results import CAPTION, make_tables
+    from attn.plots.results import CAPTION, make_table
     from attn.plots.tables import to_csv, to_latex, to_markdown
-    from attn.records.run import load_all
+    from attn.records.comparison import group_runs
     from attn.report.html import write_page
 
-    runs = load_all(directory)
-    out = Path(out or directory)
     out.mkdir(parents=True, exist_ok=True)
-    tables = make_tables(runs)
+    groups = group_runs(runs)
+    tables = [make_table(group) for group in groups]
     markdown = to_markdown(tables, after=[CAPTION])
     written = {"md": markdown, "csv": to_csv(tables), "tex": to_latex(tables)}
     for kind, text in written.items():
         (out / f"table.{kind}").write_text(text, encoding="utf-8")
-    title = f"Results: {Path(directory).resolve().name}"
-    page = write_page(runs, out / "report.html", title)
-    pictures, problems = save_all(runs, out)
+    page = write_page(groups, out / "report.html", f"Results: {title}")
+    pictures, problems = save_all(groups, out, svg=svg)
     return Report(out / "table.md", page, pictures, tables, markdown, problems)

@@ -21,27 +21,27 @@ from jaxtyping import Float
 from attn.plots.heat import maps_of
 from attn.plots.results import CAPTION, make_table
 from attn.plots.tables import css_family, to_html
-from attn.records.comparison import Group, group_runs
+from attn.records.comparison import Group
 from attn.records.maps import Maps
 from attn.records.run import Run
+from attn.report.finding import findings
 
 LARGEST = 512  # rows of a map on the page; longer ones are pooled
-SCRIPTS = ("tables.js", "decode.js", "maps.js")
+SCRIPTS = ("tables.js", "plots.js", "decode.js", "maps.js")
 
 
-def write_page(runs: Sequence[Run], path: Path, title: str = "Results") -> Path:
-    """Writes the report of `runs` to one HTML file, and returns its path."""
+def write_page(groups: Sequence[Group], path: Path, title: str = "Results") -> Path:
+    """Writes the report of `groups` to one HTML file, and returns its path."""
     page = files("attn.report").joinpath("page")
-    groups = group_runs(runs)
     maps, problems = _maps(groups)
     text = Template(page.joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(title),
         css=page.joinpath("page.css").read_text("utf-8"),
         script="\n".join(page.joinpath(name).read_text("utf-8") for name in SCRIPTS),
-        claims=_claims(runs),
+        opening=_opening(groups),
         tables="\n".join(map(_group, groups))
         + "".join(map(_note, [CAPTION, *problems])),
-        provenance=_provenance(runs),
+        provenance=_provenance([run for group in groups for run in group.runs]),
         data=_json({"runs": maps}),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,25 +114,37 @@ def _json(values: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
+def _opening(groups: Sequence[Group]) -> str:
+    """Formats the claims of each task, and what its numbers say of them."""
+    parts = []
+    for group in groups:
+        said = "".join(f"<li>{escape(text)}</li>\n" for text in findings(group))
+        parts.append(
+            f'<h2><a href="#{group.slug}">{escape(group.title)}</a></h2>\n'
+            f'{_claims(group.runs)}<ul class="findings">\n{said}</ul>\n'
+        )
+    return "".join(parts)
+
+
 def _claims(runs: Sequence[Run]) -> str:
     """Formats every claim once, with the runs that test it."""
     by_claim: dict[str, list[str]] = {}
     for run in runs:
         by_claim.setdefault(str(run.config.get("claim", "")), []).append(run.name)
-    items = []
+    lines = []
     for claim, names in by_claim.items():
         unique = list(dict.fromkeys(names))
         by = unique[0] if len(unique) == 1 else f"{len(unique)} experiments"
         title = escape(", ".join(unique), quote=True)
         by = f'<span class="by" title="{title}">{escape(by)}</span>'
-        items.append(f"<li>{escape(claim)} {by}</li>")
-    return f"<ul>\n{chr(10).join(items)}\n</ul>\n"
+        lines.append(f"<p>Claim: {escape(claim)} {by}</p>\n")
+    return "".join(lines)
 
 
 def _group(group: Group) -> str:
     """Formats one task: its table, then its plots."""
     table = make_table(group)
-    heading = f"<h2>{escape(group.title)}</h2>\n"
+    heading = f'<h2 id="{group.slug}">{escape(group.title)}</h2>\n'
     return f"{heading}{to_html(table)}{_note(table.note)}{_pictures(group)}"
 
 
@@ -142,21 +154,23 @@ def _note(text: str) -> str:
 
 def _pictures(group: Group) -> str:
     """Draws every plot of a group, in the light and dark themes."""
-    from attn.plots.plots import PICTURES, draw, to_png
+    from attn.plots.plots import PICTURES, picture
     from attn.plots.style import DARK, LIGHT
 
     figures = []
     for kind, (_, title, caption) in PICTURES.items():
         images = []
         for theme in (LIGHT, DARK):
-            figure = draw(kind, group, theme)
-            if figure is not None:
-                png = base64.b64encode(to_png(figure)).decode()
+            content = picture(kind, group, theme)
+            if content is not None:
+                png = base64.b64encode(content).decode()
                 alt = escape(f"{title}: {group.title}. {caption}", quote=True)
                 source = f"data:image/png;base64,{png}"
                 images.append(f'<img class="{theme.name}" alt="{alt}" src="{source}">')
         if images:
-            figures.append(f"<figure>{''.join(images)}</figure>")
+            label = escape(f"Enlarge {title}: {group.title}", quote=True)
+            button = f'<button type="button" class="plot" aria-label="{label}">'
+            figures.append(f"<figure>{button}{''.join(images)}</button></figure>")
     return f'<div class="pictures">{"".join(figures)}</div>\n' if figures else ""
 
 

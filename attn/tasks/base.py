@@ -22,7 +22,7 @@ Rows = Mapping[str, np.ndarray]
 SPLITS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The three splits of a built task, and a hash of their content."""
 
@@ -76,6 +76,13 @@ class Task:
         """A token in readable form."""
         return str(token)
 
+    def check(self) -> None:
+        """Raises `UserError` where a package that the task needs is missing."""
+
+    def resolved(self) -> "Task":
+        """The task with what only its data say, as the size of a vocabulary."""
+        return self
+
     @property
     def source(self) -> str:
         """The version of the data beside the config, as in `python-3.11.7`."""
@@ -100,6 +107,29 @@ class Task:
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes the task's metric for trivial predictors, by name."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Streamed(Task):
+    """The base of tasks whose rows are cut from sequences too long for memory."""
+
+    def streams(self) -> Mapping[str, Iterator[np.ndarray]]:
+        """Sequences of tokens by name, each in parts; they are kept on disk."""
+        raise NotImplementedError
+
+    def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
+        """The rows of each split, as views of the sequences."""
+        raise NotImplementedError
+
+    def rows(self, split: str) -> Rows:
+        """Makes the rows of one split from sequences in memory."""
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        whole = {
+            name: np.concatenate([np.zeros(0, np.uint8), *parts])
+            for name, parts in self.streams().items()
+        }
+        return self.cut(whole)[split]
 
 
 def split_rng(data_seed: int, split: str) -> np.random.Generator:

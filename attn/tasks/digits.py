@@ -45,6 +45,10 @@ class Digits(Task):
         """The number of digits, 10."""
         return 10
 
+    def check(self) -> None:
+        """Raises `UserError` without scikit-learn, an optional extra."""
+        require_sklearn()
+
     def rows(self, split: str) -> Rows:
         """Makes tokens [n, 64] and targets [n, 1]."""
         if split not in CUTS:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import UInt8
 
 from attn.errors import UserError, unknown
 from attn.objectives import BITS_PER_BYTE, NextToken
 from attn.tasks.base import SPLITS, Dataset, Rows, Task
-from attn.tasks.ngrams import compressed_bits, ngram_bits
+from attn.tasks.windows import baselines, windows
 
 SHARED = 64
 """The number of common bytes by which two topics belong together."""
@@ -69,27 +68,11 @@ class PyDoc(Task):
             raise unknown("split", split, SPLITS)
         text = np.frombuffer(split_texts()[split], np.uint8)
         step = self.seq_len // 2 if split == "train" else self.seq_len
-        windows = np.lib.stride_tricks.sliding_window_view(text, self.seq_len + 1)
-        chosen = windows[::step]
-        return {"tokens": chosen[:, :-1], "targets": chosen[:, 1:]}
+        return windows(text, self.seq_len, step)
 
     def baselines(self, data: Dataset) -> dict[str, float]:
-        """Computes bits per byte on the test split's scored bytes, fitted on train.
-
-        `ngram` is the order, up to 6, that does best on valid; like the model it sees
-        nothing before its window. `xz_after_train` is what the test text adds to the
-        compressed size of train + test.
-        """
-        train = running_text(data.splits["train"], every=2)
-        valid = ngram_bits(train, data.splits["valid"])
-        test = ngram_bits(train, data.splits["test"])
-        text = running_text(data.splits["test"]).tobytes()
-        return {
-            "uniform": 8.0,
-            "unigram": test[1],
-            "ngram": test[min(valid, key=valid.__getitem__)],
-            **compressed_bits(train.tobytes(), text),
-        }
+        """Computes bits per byte on the test split's scored bytes, fitted on train."""
+        return baselines(data, self.vocab_size)
 
 
 @lru_cache(maxsize=1)
@@ -152,9 +135,3 @@ def groups(texts: dict[str, bytes]) -> list[list[str]]:
 def name_hash(name: str) -> str:
     """Hashes a name, which orders names in a fixed shuffle."""
     return hashlib.sha256(name.encode()).hexdigest()
-
-
-def running_text(rows: Rows, every: int = 1) -> UInt8[np.ndarray, " bytes"]:
-    """Rejoins windows into text, uint8 [bytes]; `every` is 2 for train rows."""
-    targets = rows["targets"][::every].reshape(-1)
-    return np.concatenate([rows["tokens"][0, :1], targets]).astype(np.uint8)

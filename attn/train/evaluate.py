@@ -1,6 +1,8 @@
 """Evaluation of a state on a split: every row once, all replicas at once."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,9 +11,15 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
+from attn.data.build import prepare
 from attn.data.pipeline import eval_batches
-from attn.tasks.base import Dataset
-from attn.train.state import ModelDef, State
+from attn.errors import UserError
+from attn.parallel.mesh import make_mesh
+from attn.records.folder import RunFolder
+from attn.records.identity import experiment_of
+from attn.tasks.base import Dataset, Task
+from attn.train.checkpoint.restore import checkpoints_of, restore_state
+from attn.train.state import ModelDef, State, init_state, model_def
 from attn.train.step import make_eval_step
 
 EVAL_BATCH = 256
@@ -36,3 +44,54 @@ class Evaluator:
             totals = {k: totals[k] + np.asarray(sums[k], np.float64) for k in totals}
         scores = self.objective.metrics(totals)
         return {name: values.tolist() for name, values in scores.items()}
+
+
+def evaluate_run(folder: Path, task: Task, split: str) -> dict[str, list[float]]:
+    """Evaluates all seeds of a finished run on a split of a task, at its own length.
+
+    Raises:
+        UserError: the weights do not fit the task, or are not there.
+    """
+    experiment = experiment_of(RunFolder(folder).config() or {})
+    other = _on(experiment, task)
+    data = prepare(task)
+    mesh = make_mesh()
+    with jax.set_mesh(mesh):
+        restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
+        if restored is None:
+            raise UserError(f"{folder} holds no checkpoint; run it again")
+        state = State(**restored.state)
+        _require_fit(folder, state, other)
+        return Evaluator(other, model_def(other), data, mesh)(state, split)
+
+
+def _on(experiment: Experiment, task: Task) -> Experiment:
+    """The experiment on another task, with the vocabulary of its own."""
+    if task.objective != experiment.task.objective:
+        raise UserError(
+            f"{experiment.name} is scored on {experiment.task.name!r}, and "
+            f"{task.name!r} asks for something else"
+        )
+    vocab_size = experiment.resolved_model.vocab_size
+    return replace(
+        experiment, task=task, model=replace(experiment.model, vocab_size=vocab_size)
+    )
+
+
+def _require_fit(folder: Path, state: State, experiment: Experiment) -> None:
+    """Raises `UserError` where a weight has another shape on this task."""
+    wanted = jax.eval_shape(lambda: init_state(experiment, experiment.seed_numbers))
+    for there, here in (
+        (state.params, wanted.params),
+        (state.features, wanted.features),
+    ):
+        for name in sorted(there.keys() | here.keys()):
+            shapes = [
+                of[name].shape[1:] if name in of else None for of in (there, here)
+            ]
+            if shapes[0] != shapes[1]:
+                raise UserError(
+                    f"{folder}: its weight {name} has the shape {shapes[0]}, and "
+                    f"{shapes[1]} is wanted at {experiment.task.seq_len} tokens of "
+                    f"{experiment.task.name!r}; this model has a length of its own"
+                )

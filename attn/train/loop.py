@@ -23,10 +23,10 @@ from attn.data.build import prepare
 from attn.data.pipeline import Batches, cut_steps
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape, make_mesh
-from attn.records.describe import describe
+from attn.records.describe import describe, with_data
 from attn.records.environment import environment
 from attn.records.folder import RunFolder, written
-from attn.records.result import Layer, Line, Measured, Result, Scores
+from attn.records.result import Layer, Line, Measured, Result, Scores, Tuning
 from attn.records.typed import decode, encode
 from attn.tasks.base import Dataset
 from attn.train.checkpoint.restore import checkpoints_of, restore_state
@@ -58,6 +58,9 @@ class Watcher(Protocol):
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
         """Reports that `step` of `steps` are done, with a line of `metrics.jsonl`."""
 
+    def end(self, result: Result, seconds: float) -> None:
+        """Reports the result of a run that has ended, after these seconds."""
+
 
 def run(
     experiment: Experiment,
@@ -67,6 +70,8 @@ def run(
     stop: StopSignal,
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
+    tuning: Tuning | None = None,
+    data: Dataset | None = None,
 ) -> Result:
     """Trains all seeds of `experiment` together; returns the content of `result.json`.
 
@@ -88,7 +93,8 @@ def run(
         watcher.note("finished before; nothing to do")
         return finished
     with closing(folder):
-        return _run(experiment, folder, mesh, watcher, stop, study)
+        known = describe(experiment, study=study, tuning=tuning)
+        return _run(experiment, folder, mesh, watcher, stop, known, data)
 
 
 def _run(
@@ -97,14 +103,15 @@ def _run(
     mesh: Mesh,
     watcher: Watcher,
     stop: StopSignal,
-    study: str | None,
+    result: Result,
+    data: Dataset | None,
 ) -> Result:
     """Trains, and leaves a result in the folder whether it ends well or fails."""
-    result, training = describe(experiment, study=study), None
+    training = None
     env = environment(dict(mesh.shape))
     try:
-        data = prepare(experiment.task, say=watcher.note)
-        result = describe(experiment, study=study, data=data)
+        data = data or prepare(experiment.task, say=watcher.note)
+        result = with_data(result, experiment, data)
         folder.open(experiment, env)
         with jax.set_mesh(mesh):
             training = Training(experiment, folder, data, mesh, watcher, stop)
@@ -136,7 +143,7 @@ class Training:
     ):
         self.experiment, self.folder, self.data = experiment, folder, data
         self.mesh, self.watcher, self.stop = mesh, watcher, stop
-        self.seeds = tuple(range(experiment.seeds))
+        self.seeds = experiment.seed_numbers
         self.timing = Timing(len(self.seeds))
         self.model = model_def(experiment)
         self.evaluator = Evaluator(experiment, self.model, data, mesh)
@@ -159,6 +166,12 @@ class Training:
         self.watcher.note(f"resumed after step {restored.step}")
         where = self.folder.checkpoints / str(restored.step)
         before = decode(Measured, restored.data, where=where)
+        if before.data_sha256 not in ("", self.data.sha256):
+            raise UserError(
+                f"{self.folder.path} was trained on other data ({before.data_sha256[:12]}"
+                f", now {self.data.sha256[:12]}); restore them, or choose another "
+                "--workdir"
+            )
         self.folder.continue_from(before.history)
         self.timing.continue_from(before.clocks)
         self.temp_bytes, self.layers = before.temp_bytes, dict(before.layers)
@@ -220,7 +233,13 @@ class Training:
 
     def _save(self) -> None:
         history = tuple(self.folder.history)
-        measured = Measured(history, self.timing.clocks, self.temp_bytes, self.layers)
+        measured = Measured(
+            history,
+            self.timing.clocks,
+            self.temp_bytes,
+            self.layers,
+            self.data.sha256,
+        )
         self.checkpoints.save(self.step, vars(self.state), encode(measured))
         self.saved = self.step
 

@@ -1,6 +1,6 @@
 """The training step: one pure function, mapped over replicas and scanned over steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,13 @@ Batch = dict[str, Array]
 Metrics = dict[str, Array]
 
 
-def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.Wrapped:
+def make_train_step(
+    experiment: Experiment, model_def: ModelDef, rates: Sequence[float] = ()
+) -> jax.stages.Wrapped:
     """Makes the jitted C steps of R replicas, on a state and batches [C, R, B, ...].
+
+    With `rates`, the peak learning rate of each replica is its own, in place of the
+    experiment's: every update rule here ends in a product with the rate.
 
     The state is donated. Metrics are [C, R]: `loss` in nats, `grad_norm` before the
     clip, and `finite`, which is 0 where the loss or the gradient was not. Such a step
@@ -33,12 +38,14 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
 
     graded = in_parts(jax.value_and_grad(loss_of), experiment.train.accumulate)
 
-    def one(state: State, batch: Batch) -> tuple[State, Metrics]:
+    def one(state: State, batch: Batch, scale: Array | None) -> tuple[State, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         loss, grads = graded(state.params, state.features, batch, key)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        if scale is not None:
+            updates = jax.tree.map(lambda update: scale * update, updates)
         params = optax.apply_updates(state.params, updates)
 
         def guard(new, old):
@@ -54,8 +61,11 @@ def make_train_step(experiment: Experiment, model_def: ModelDef) -> jax.stages.W
         metrics = {"loss": loss, "grad_norm": norm, "finite": finite}
         return new, metrics
 
+    scales = jnp.asarray(rates) / experiment.train.peak_lr if rates else None
+
     def steps(state: State, batches: Batch) -> tuple[State, Metrics]:
-        return lax.scan(jax.vmap(one), state, batches)
+        over_replicas = jax.vmap(one, in_axes=(0, 0, None if scales is None else 0))
+        return lax.scan(lambda s, b: over_replicas(s, b, scales), state, batches)
 
     return jax.jit(steps, donate_argnums=0)
 

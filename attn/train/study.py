@@ -1,26 +1,33 @@
 """Studies: several runs in turn, each in a folder of its own."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attn.config import Experiment
+from attn.data.build import prepare
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
+from attn.records.result import Tuning
+from attn.tasks import Dataset, Task
 from attn.train.loop import Watcher, run
 from attn.train.signals import Stopped, StopSignal
 
 
 def run_all(
-    experiments: Sequence[Experiment],
-    folders: Sequence[Path],
+    runs: Sequence[tuple[Experiment, Path]],
     *,
     watcher: Watcher,
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
+    tunings: Mapping[str, Tuning] | None = None,
 ) -> list[str]:
     """Runs each experiment in its folder; skips those that are finished.
 
     One that fails says so in its folder, and the others go on.
+
+    Args:
+        tunings: the grid that the learning rate of each experiment comes from, by name.
 
     Returns:
         One line for each failure.
@@ -29,26 +36,53 @@ def run_all(
         UserError: a request, a folder or the data are wrong.
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
+    data = load_data([experiment for experiment, _ in runs], watcher)
     failures = []
     stop = StopSignal()  # handled where there is something to save
-    for experiment, folder in zip(experiments, folders):
+    for experiment, folder in runs:
         stop.check()
         watcher.begin(experiment.name, experiment.train.steps)
+        begin = time.monotonic()
         try:
-            run(
+            result = run(
                 experiment,
                 folder,
+                data=data[experiment.task],
                 watcher=watcher,
                 stop=stop,
                 mesh_shape=mesh_shape,
                 study=study,
+                tuning=(tunings or {}).get(experiment.name),
             )
+            watcher.end(result, time.monotonic() - begin)
         except (Stopped, UserError):
             raise
         except Exception as error:
-            if len(experiments) == 1:
+            if len(runs) == 1:
                 raise
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             watcher.note(f"failed: {reason}")
             failures.append(f"{experiment.name} failed: {reason}")
     return failures
+
+
+def load_data(
+    experiments: Sequence[Experiment], watcher: Watcher
+) -> dict[Task, Dataset]:
+    """Loads the data of all runs before the first begins.
+
+    Raises:
+        UserError: data cannot be had, or have fewer rows than a batch.
+    """
+    data = {}
+    for experiment in experiments:
+        task, batch = experiment.task, experiment.train.batch_size
+        if task not in data:
+            data[task] = prepare(task, say=watcher.note)
+        rows = len(data[task].splits["train"]["tokens"])
+        if batch > rows:
+            raise UserError(
+                f"train.batch_size = {batch} of {experiment.name!r} is above the {rows} "
+                "rows of its train split; make it smaller, or the dataset larger"
+            )
+    return data

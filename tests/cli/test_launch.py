@@ -55,10 +55,12 @@ def test_list_and_show_answer_from_configs_alone(launch):
     items = json.loads(launch("list", "--json").stdout)
     assert {"families", "heads", "recall_softmax"} <= {item["name"] for item in items}
     assert all(item["claim"] for item in items)
-    shown = json.loads(launch("show", "recall_window", "--model.num-heads", 4).stdout)
+    shown = json.loads(
+        launch("show", "recall_window", "--model.num-heads", 4, "--json").stdout
+    )
     assert shown[0]["model"]["num_heads"] == 4
     assert shown[0]["params"] == 53632
-    assert "recall_window" in launch("list").stdout
+    assert "recall_window" in launch("list", "--all").stdout
     assert "compare" in launch("--help").stdout
     assert "--model.num-heads" in launch("run", "recall_window", "--help").stdout
 

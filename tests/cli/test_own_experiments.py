@@ -53,7 +53,7 @@ def run(words, capsys):
 
 def test_a_file_registers_experiments_mechanisms_and_tasks(here, capsys):
     (here / "my_study.py").write_text(STUDY)
-    code, out, _ = run("--experiments my_study.py show mine", capsys)
+    code, out, _ = run("--experiments my_study.py show mine --json", capsys)
     (shown,) = json.loads(out)
     assert code == 0
     assert (shown["task"]["is"], shown["model"]["kernel"]["is"]) == ("short", "sharp")
@@ -63,7 +63,9 @@ def test_a_file_registers_experiments_mechanisms_and_tasks(here, capsys):
 
 def test_a_file_may_be_named_anywhere_on_the_line(here, capsys):
     (here / "my_study.py").write_text(STUDY)
-    code, out, _ = run("show ours --experiments=my_study.py --kernel linear", capsys)
+    code, out, _ = run(
+        "show ours --experiments=my_study.py --kernel linear --json", capsys
+    )
     assert code == 0
     assert [one["model"]["kernel"]["is"] for one in json.loads(out)] == ["linear"] * 2
 
@@ -126,7 +128,7 @@ def test_an_experiment_is_saved_and_shown_again(here, capsys):
         {k: v for k, v in read(here / "e.json").items() if k != "fingerprint"}
     )
     assert (saved.train.optimizer.name, saved.train.optimizer.b1) == ("lion", 0.8)
-    (shown,) = json.loads(run("show e.json --schedule wsd", capsys)[1])
+    (shown,) = json.loads(run("show e.json --schedule wsd --json", capsys)[1])
     assert shown["train"]["optimizer"]["b1"] == 0.8
     assert shown["train"]["schedule"]["is"] == "wsd"
 

@@ -152,4 +152,4 @@ def test_a_study_goes_on_in_its_own_folder_beside_its_report(here):
     (here / "study/heads-2").mkdir()
     (here / "study/heads-2/config.json").write_text("{}")
     paths = folders.run_folders(Path("study"), [one], "heads")
-    assert paths == [Path("study/heads-1")]
+    assert paths == [(one, Path("study/heads-1"))]

@@ -265,7 +265,7 @@ def test_two_kernels_or_tasks_with_equal_fields_differ():
 @pytest.mark.parametrize("task", TASKS.values())
 def test_an_experiment_comes_back_from_json(name, task):
     kernel = naive.SPECS[name]
-    if ("causal" if task.objective.causal else "bidirectional") in kernel.can:
+    if ("causal" if task().objective.causal else "bidirectional") in kernel.can:
         hybrid = (Attention(kernel=kernel, num_heads=4), ShortConv(width=4), MLP())
         model = ModelConfig(block=hybrid, positions="none", conv_width=2)
         experiment = replace(BASE, task=task(), model=model)

@@ -100,7 +100,7 @@ def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
     run = tmp_path / "run"
     watcher = Watch(Console(quiet=True), 12)
-    assert not run_all([experiment_of()], [run], watcher=watcher)
+    assert not run_all([(experiment_of(), run)], watcher=watcher)
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)
     record = json.loads(written[0].read_text())
     assert record["tokens"] == RECALL.seq_len

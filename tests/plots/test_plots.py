@@ -1,13 +1,16 @@
 """Pictures show something, the same bytes every time, and labels that can be read."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from attn.plots.plots import draw, save_all, to_png
+from attn.plots.plots import draw, save_all, to_png, to_svg
 from attn.plots.style import DARK, LIGHT, spread
+from attn.records.collect import load_all
 from attn.records.comparison import group_runs
-from attn.records.run import load_all, read_maps
+from attn.records.run import read_maps
 
 
 @pytest.fixture
@@ -19,12 +22,13 @@ def runs(tmp_path, make_run, soft_maps):
 
 
 def test_every_picture_is_made_and_is_not_blank(runs, tmp_path):
-    saved, _ = save_all(runs, tmp_path / "out")
+    saved, _ = save_all(group_runs(runs), tmp_path / "out")
     names = [path.name.removeprefix("mqar-64-tokens_") for path in saved]
-    assert names == ["curves.png", "speed.png", "memory.png", "maps_softmax.png"]
+    pictures = ("curves", "training", "speed", "memory", "maps_softmax")
+    assert names == [f"{name}.png" for name in pictures]
     for path in saved:
         pixels = imread(path)[..., :3]
-        assert pixels.shape[1] <= 1200
+        assert pixels.shape[1] <= 1650
         assert pixels.std() > 0.05, f"{path.name} is all but blank"
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
@@ -55,11 +59,65 @@ def test_points_stand_where_the_table_says(runs):
     assert {(12.0, 90.0), (9.0, 60.0)} <= {(x, round(y, 6)) for x, y in points}
 
 
-def test_baselines_and_every_run_are_named_on_the_curves(runs):
+def names_on(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_curves_name_every_run_once_and_no_baseline_of_another_split(runs):
     (group,) = group_runs(runs)
-    figure = draw("curves", group, LIGHT)
-    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
-    assert texts == {"softmax", "window", "gated_delta (failed)", "chance", "copy last"}
+    names = names_on(draw("curves", group, LIGHT))
+    assert sorted(names) == ["gated_delta (failed)", "softmax", "window"]
+
+
+def test_axes_fit_the_models_and_far_baselines_are_named_at_the_edge(runs):
+    (group,) = group_runs(runs)
+    figure = draw("speed", group, LIGHT)
+    low, high = figure.axes[0].get_ylim()
+    assert 40 < low < 60
+    assert 90 < high <= 103
+    assert "\u2193 chance 0.4, copy last 11.0" in names_on(figure)
+
+
+def test_a_single_evaluation_is_a_point(tmp_path, make_run):
+    make_run("softmax", points=1)
+    (group,) = group_runs(load_all(tmp_path))
+    (axes,) = draw("curves", group, LIGHT).axes
+    (line,) = axes.lines
+    assert (line.get_marker(), len(line.get_xdata())) == ("o", 1)
+
+
+def test_labels_tell_apart_what_differs_in_more_than_its_mechanism(tmp_path, make_run):
+    for i, (dtype, repeats) in enumerate(
+        (("float32", 1), ("bfloat16", 1), ("float32", 2))
+    ):
+        folder = make_run("softmax", name=f"run{i}")
+        config = json.loads((folder / "config.json").read_text())
+        config["model"] |= {"dtype": dtype, "repeats": repeats}
+        (folder / "config.json").write_text(json.dumps(config))
+    (group,) = group_runs(load_all(tmp_path))
+    labels = [group.label(run) for run in group.runs]
+    assert len({*labels}) == 3
+    assert all("dtype" in label or "layers" in label for label in labels)
+
+
+def test_no_front_is_drawn_through_noise(tmp_path, make_run):
+    make_run("softmax", step_ms=12.0, score=0.90)
+    make_run("window", step_ms=9.0, score=0.89)  # not told apart
+    (group,) = group_runs(load_all(tmp_path))
+    (axes,) = draw("speed", group, LIGHT).axes
+    assert not [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    make_run("linear", step_ms=3.0, score=0.5)
+    (group,) = group_runs(load_all(tmp_path))
+    (axes,) = draw("speed", group, LIGHT).axes
+    (front,) = [a for a in axes.lines if a.get_drawstyle() == "steps-post"]
+    np.testing.assert_allclose(front.get_xdata(), [3, 9])
+
+
+def test_equal_figures_are_equal_svg(runs):
+    (group,) = group_runs(runs)
+    first = to_svg(draw("training", group, LIGHT))
+    assert first == to_svg(draw("training", group, LIGHT))
+    assert first.lstrip().startswith(b"<?xml")
 
 
 def test_the_same_runs_give_the_same_bytes(runs):
@@ -120,5 +178,5 @@ def test_maps_of_a_thousand_tokens_are_drawn(tmp_path, make_run, soft_maps):
     make_run(maps=soft_maps(layers=1, heads=2, tokens=1000))
     runs = load_all(tmp_path)
     assert read_maps(runs[0]).layers["layer_0"].shape == (2, 1000, 1000)
-    saved, _ = save_all(runs, tmp_path / "out")
+    saved, _ = save_all(group_runs(runs), tmp_path / "out")
     assert any("maps_softmax" in path.name for path in saved)

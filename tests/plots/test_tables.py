@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 
 import pytest
@@ -17,10 +18,10 @@ from attn.plots.tables import (
     to_csv,
     to_latex,
     to_markdown,
-    to_rich,
 )
+from attn.plots.terminal import to_rich
 from attn.plots.units import memory, milliseconds, quantity
-from attn.records.run import load_all
+from attn.records.collect import load_all
 
 
 def cells(table, column):
@@ -62,6 +63,39 @@ def test_a_failed_run_is_shown_as_failed(tmp_path, make_run):
         assert "gated_delta" in text
         assert "failed: loss is NaN at step 120" in text
         assert "Traceback" not in text
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(tmp_path, make_run):
+    for kernel in ("softmax", "longformer", "gated_delta"):
+        make_run(kernel)
+    tables = make_tables(load_all(tmp_path))
+    shown = {width: text_at(tables, width) for width in (60, 80, 120, 160)}
+    for width, text in shown.items():
+        assert max(map(len, text.splitlines())) <= width
+        for word in ("mechanism", "gated_delta", "90.0 ± 5.0 (n=3)", "parameters"):
+            assert word in text.replace("not shown here: parameters", "") or width == 60
+    assert "not shown here: exact" in shown[80]
+    assert "not shown" not in shown[160]
+    assert [len(r.cells) for r in tables[0].rows] == [9] * 5, "the table is as it was"
+
+
+def text_at(tables, width):
+    console = Console(width=width, file=io.StringIO(), legacy_windows=False)
+    console.print(to_rich(tables, width=width))
+    return console.file.getvalue()
+
+
+def test_time_has_its_spread_and_one_seed_is_never_bold(tmp_path, make_run):
+    make_run("softmax", seeds=1)
+    folder = make_run("window", seeds=1, score=0.3)
+    path = folder / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for i, line in enumerate(lines):
+        line["step_ms"] = 12.0 + i % 2
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (table,) = make_tables(load_all(tmp_path))
+    assert cells(table, "ms a step")[:2] == ["12.0 ± 0.0", "12.0 ± 0.5"]
+    assert not any(cell.strong for row in table.rows for cell in row.cells)
 
 
 def test_a_diverged_run_says_so_and_is_never_the_best(tmp_path, make_run):
@@ -128,16 +162,12 @@ def test_equal_settings_are_told_apart_by_name(tmp_path, make_run):
     assert cells(table, "mechanism")[:2] == ["softmax [first]", "softmax [second]"]
 
 
-def test_tasks_and_studies_are_never_mixed(tmp_path, make_run):
+def test_tasks_are_never_mixed_and_runs_of_one_task_never_parted(tmp_path, make_run):
     make_run("softmax", study="families")
     make_run("softmax", name="sweep", study="heads")
     make_run("softmax", seq_len=256)
     titles = [table.title for table in make_tables(load_all(tmp_path))]
-    assert titles == [
-        "mqar, 64 tokens, families",
-        "mqar, 64 tokens, heads",
-        "mqar, 256 tokens",
-    ]
+    assert titles == ["mqar, 64 tokens", "mqar, 256 tokens"]
 
 
 def test_provenance_names_seeds_machine_version_and_dirty_commit(tmp_path, make_run):

@@ -14,7 +14,8 @@ from attn import records
 from attn.errors import UserError
 from attn.plots.results import make_tables
 from attn.records import maps
-from attn.records.run import load_all, read_maps
+from attn.records.collect import load_all
+from attn.records.run import read_maps
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 

@@ -11,7 +11,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from attn.records.run import load_all, read_maps
+from attn.records.collect import load_all
+from attn.records.comparison import group_runs
+from attn.records.run import read_maps
 from attn.report import write_report
 from attn.report.html import encode_map, write_page
 
@@ -87,7 +89,9 @@ def page(tmp_path, make_run, soft_maps):
     )
     make_run("window", name=NASTY, claim=f'{NASTY} & "quoted" $x', step_ms=3.0)
     make_run("linear", task=f"copy{NASTY}", status="failed", error=NASTY)
-    return write_page(load_all(tmp_path), tmp_path / "report.html", f"Results {NASTY}")
+    return write_page(
+        group_runs(load_all(tmp_path)), tmp_path / "report.html", f"Results {NASTY}"
+    )
 
 
 def test_the_page_asks_the_network_for_nothing(page):
@@ -120,14 +124,18 @@ def test_the_page_shows_claims_tables_pictures_and_provenance(page):
         "0.10.2",
     ):
         assert part in text
-    assert text.count('<img class="light"') == text.count('<img class="dark"') == 3
+    assert text.count('<img class="light"') == text.count('<img class="dark"') == 5
+    opening = text.index("Best by its mean: softmax")
+    assert opening < text.index("<table")
 
 
 def test_the_report_writes_table_page_and_pictures_where_asked(
     tmp_path, make_run, soft_maps
 ):
     make_run("softmax", maps=soft_maps())
-    report = write_report(tmp_path / "runs", tmp_path / "out")
+    runs = load_all(tmp_path / "runs")
+    report = write_report(runs, tmp_path / "out", "runs", svg=True)
+    assert {path.suffix for path in report.pictures} == {".png", ".svg"}
     assert report.table.read_text() == report.markdown
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {
@@ -135,8 +143,6 @@ def test_the_report_writes_table_page_and_pictures_where_asked(
         "report.html",
         *(path.name for path in report.pictures),
     }
-    beside = write_report(tmp_path / "runs")
-    assert beside.page == tmp_path / "runs" / "report.html"
 
 
 def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
@@ -146,7 +152,7 @@ def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
     make_run("window", maps=soft_maps())
     broken = next(path for path in tmp_path.rglob("maps.npz") if "window" in str(path))
     broken.write_bytes(broken.read_bytes()[:100])
-    report = write_report(tmp_path / "runs", tmp_path / "out")
+    report = write_report(load_all(tmp_path / "runs"), tmp_path / "out", "runs")
     (problem,) = report.problems
     assert str(broken) in problem
     text = report.page.read_text()
@@ -199,15 +205,18 @@ def test_in_a_browser_a_wrong_row_fails_the_selftest(page, tmp_path):
 
 @pytest.mark.slow
 @needs_browser
-def test_in_a_browser_the_reading_is_the_largest_weight_of_the_last_query(
+def test_in_a_browser_the_map_opens_on_the_largest_weight_of_another_token(
     page, tmp_path
 ):
     run = next(run for run in load_all(tmp_path) if run.mechanism == "softmax")
-    last = read_maps(run).layers["layer_0"][0, -1]
-    key = int(last.argmax())
+    maps = np.stack([*read_maps(run).layers.values()]).astype(float)  # [L, N, T, S]
+    far = np.where(np.eye(maps.shape[-1], dtype=bool), 0, np.abs(maps))
+    far[..., 0] = 0
+    layer, head, query, _ = np.unravel_index(far.argmax(), far.shape)
+    row = maps[layer, head, query]
     text = said(browse(page, tmp_path), "reading")
     found = re.match(
-        r"query 23 w22 → key (\d+) \S+: ([\d.]+)", text.replace("&gt;", ">")
+        r"query (\d+) \S+ → key (\d+) \S+: ([\d.]+)", text.replace("&gt;", ">")
     )
-    assert int(found.group(1)) == key
-    assert float(found.group(2)) == pytest.approx(last[key], abs=0.0045)
+    assert (int(found.group(1)), int(found.group(2))) == (query, row.argmax())
+    assert float(found.group(3)) == pytest.approx(row.max(), abs=0.0045)

@@ -8,7 +8,8 @@ import pytest
 from attn.errors import UserError
 from attn.tasks import SPLITS, Dataset, PyDoc
 from attn.tasks.ngrams import _interpolate, compressed_bits, ngram_bits
-from attn.tasks.pydoc import SHARED, groups, running_text, split_texts, without_repeats
+from attn.tasks.pydoc import SHARED, groups, split_texts, without_repeats
+from attn.tasks.windows import rejoined
 
 TASK = PyDoc()
 
@@ -54,8 +55,8 @@ def test_targets_are_the_next_tokens():
 def test_train_windows_begin_every_half_window():
     rows, text = TASK.rows("train"), split_texts()["train"]
     assert rows["tokens"][3].tobytes() == text[384 : 384 + 256]
-    tail = len(text) - len(running_text(rows, every=2))
-    assert running_text(rows, every=2).tobytes() == text[: len(text) - tail]
+    tail = len(text) - len(rejoined(rows, every=2))
+    assert rejoined(rows, every=2).tobytes() == text[: len(text) - tail]
     assert tail < 2 * TASK.seq_len
 
 
@@ -82,7 +83,7 @@ def test_ngram_probabilities_sum_to_one(order):
         prob = np.full((256, 4 - 1), 1 / 256)
         seen = np.array([[*context, x] for x in every])
         for k in range(1, order + 1):
-            prob[:, max(k - 2, 0) :] = _interpolate(train, seen, k, prob)
+            prob[:, max(k - 2, 0) :] = _interpolate(train, seen, k, prob, 8)
         np.testing.assert_allclose(prob[:, -1].sum(), 1, rtol=1e-12)
 
 

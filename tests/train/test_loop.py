@@ -42,6 +42,9 @@ class Watching:
     def note(self, text):
         self.notes.append(text)
 
+    def end(self, result, seconds):
+        pass
+
     def advance(self, step, steps, values):
         self.steps.append(step)
         if step == self.at:

@@ -38,9 +38,9 @@ const labelOf = (run, layer, index) => layer.pool > 1
   ? `${index * layer.pool}-${(index + 1) * layer.pool - 1}`
   : `${index} ${run.labels[index] ?? ""}`.trim();
 
-async function choose(run, layer, head) {
+async function choose(run, layer, head, at) {
   const bytes = await bytesOf(layer);
-  const query = Math.min(shown?.query ?? layer.rows - 1, layer.rows - 1);
+  const query = Math.min(at ?? shown?.query ?? layer.rows - 1, layer.rows - 1);
   shown = { run, layer, head, bytes, query, key: 0 };
   shown.key = ranked(query)[0];
   for (const thumb of $("thumbs").querySelectorAll("button"))
@@ -75,7 +75,21 @@ async function showRun(run) {
   }
   shown = null;
   await Promise.all(run.layers.map(bytesOf));
-  await choose(run, run.layers[0], 0);
+  const { layer, head, query } = telling(run);
+  await choose(run, layer, head, query);
+}
+
+// The largest weight on a key that is neither the query itself nor the first.
+function telling(run) {
+  let best = { layer: run.layers[0], head: 0, query: run.layers[0].rows - 1, size: 0 };
+  for (const layer of run.layers)
+    for (let head = 0; head < layer.heads; head++)
+      for (let query = 0; query < layer.rows; query++)
+        for (let key = 1; key < layer.cols; key++) {
+          const size = Math.abs(weightAt({ layer, head, bytes: layer.bytes }, query, key));
+          if (key !== query && size > best.size) best = { layer, head, query, size };
+        }
+  return best;
 }
 
 function redraw() {
@@ -97,8 +111,10 @@ function redraw() {
 function geometry() {
   const { layer } = shown;
   const room = Math.min(560, document.body.clientWidth - 60);
-  const cell = Math.max(1, Math.floor(room / Math.max(layer.rows, layer.cols)));
-  const margin = cell >= 9 && layer.pool === 1 ? 72 : 4;
+  const most = Math.max(layer.rows, layer.cols);
+  const labelled = layer.pool === 1 && most <= 128; // every token has its label
+  const cell = Math.max(labelled ? 10 : 1, Math.floor(room / most));
+  const margin = labelled ? 72 : 4;
   return { cell, margin };
 }
 

@@ -224,7 +224,7 @@ class Checkpoints:
 
     def _require_same(self, step: int, wanted: dict[str, str]) -> None:
         notes = notes_of(self._manifest(step))
-        differs = difference(notes.get("experiment", {}), self._experiment)
+        differs = difference(notes.get("experiment", {}), self._experiment, extend=True)
         if differs is not None:
             raise UserError(
                 f"checkpoint {step} in {self.directory} is of another experiment: "

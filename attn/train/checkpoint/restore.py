@@ -13,6 +13,7 @@ from attn.parallel.mesh import make_mesh
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of, identity
 from attn.records.run import read_result
+from attn.records.seeds import MORE_SEEDS
 from attn.train.checkpoint.checkpoints import Checkpoints, Restored
 from attn.train.state import init_state, model_def
 
@@ -38,8 +39,7 @@ def restore_state(
         sharding = NamedSharding(mesh, spec)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    seeds = tuple(range(experiment.seeds))
-    fresh = jax.eval_shape(lambda: init_state(experiment, seeds))
+    fresh = jax.eval_shape(lambda: init_state(experiment, experiment.seed_numbers))
     return checkpoints.restore(jax.tree.map(on_mesh, vars(fresh)))
 
 
@@ -54,10 +54,11 @@ def restore_model(folder: Path, seed: int) -> Transformer:
     if config is None:
         raise UserError(f"{folder} is not the folder of a run: it has no config.json")
     experiment = experiment_of(config)
-    if seed not in range(experiment.seeds):
-        raise UserError(
-            f"seed = {seed}; {folder} trained seeds 0 to {experiment.seeds - 1}"
-        )
+    if seed not in experiment.seed_numbers:
+        for more in sorted(folder.glob(MORE_SEEDS)):
+            return restore_model(more, seed)
+        numbers = ", ".join(map(str, experiment.seed_numbers))
+        raise UserError(f"seed = {seed}; {folder} trained the seeds {numbers}")
     mesh = make_mesh()
     with jax.set_mesh(mesh):
         checkpoints = checkpoints_of(experiment, folder)
@@ -68,8 +69,8 @@ def restore_model(folder: Path, seed: int) -> Transformer:
             )
         _require_end(folder, restored)
         params, features = (
-            jax.tree.map(lambda leaf: leaf[seed], restored.state[name])
-            for name in ("params", "features")
+            jax.tree.map(lambda leaf: leaf[seed - experiment.first_seed], state)
+            for state in (restored.state["params"], restored.state["features"])
         )
         return model_def(experiment).merge(params, features)
 

@@ -1,0 +1,102 @@
+"""The command `evaluate`: finished runs on a split, at another length or on other data."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attn.cli.commands import Source
+from attn.cli.console import console
+from attn.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from attn.records.run import Run
+    from attn.tasks import Task
+
+
+def evaluate(words: Sequence[str], registry: Source) -> int:
+    """Evaluates the runs in a folder, with options of their tasks changed."""
+    from attn.cli.folders import folder
+    from attn.cli.options import Evaluating, parse, split_off
+
+    if not words or words[0].startswith("-"):
+        if {"-h", "--help"} & {*words}:
+            parse(Evaluating, words, prog="launch.py evaluate DIR")
+        raise UserError(
+            "evaluate needs the folder of a run, as in `evaluate runs/mine`"
+        )
+    own, rest = split_off(words[1:], ("split",))
+    as_json = "--json" in rest
+    rest = [word for word in rest if word != "--json"]
+    asked = parse(Evaluating, own, prog="launch.py evaluate DIR")
+    directory = folder("directory", words[0])
+    registry()  # a user's file may hold its task
+
+    from attn.records.collect import load_all
+    from attn.tasks import SPLITS
+
+    if asked.split not in SPLITS:
+        raise unknown("split", asked.split, SPLITS)
+    runs = [run for run in load_all(directory) if not run.failed]
+    if not runs:
+        raise UserError(f"{directory} holds no run that has finished")
+    tasks = [_task(run, rest) for run in runs]
+    rows = [_evaluated(run, task, asked.split) for run, task in zip(runs, tasks)]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        console().print(_table(rows))
+    return 0
+
+
+def _task(run: "Run", words: Sequence[str]) -> "Task":
+    """The task of a run, with the options that are given."""
+    from attn.cli.options import override
+
+    changed, where = override(run.experiment, words, "launch.py evaluate DIR")
+    kept = (run.experiment.model, run.experiment.train, run.experiment.seeds)
+    if (changed.model, changed.train, changed.seeds) != kept or any(
+        vars(where).values()
+    ):
+        raise UserError(
+            "evaluate changes the task alone: --task.seq-len, --task, --split"
+        )
+    return changed.task
+
+
+def _evaluated(run: "Run", task: "Task", split: str) -> dict[str, object]:
+    from attn.records.seeds import MORE_SEEDS
+    from attn.train.evaluate import evaluate_run
+
+    folders = [run.directory, *sorted(run.directory.glob(MORE_SEEDS))]
+    parts = [evaluate_run(folder, task, split) for folder in folders]
+    return {
+        "run": run.name,
+        "mechanism": run.mechanism,
+        "task": task.name,
+        "tokens": task.seq_len,
+        "split": split,
+        "metric": run.metric,
+        "scores": [score for part in parts for score in part[run.metric]],
+        "loss": [loss for part in parts for loss in part["loss"]],
+    }
+
+
+def _table(rows: Sequence[dict]):
+    """The scores as a table for the terminal."""
+    from attn.plots.tables import Cell, Column, Row, Table
+    from attn.plots.terminal import to_rich
+    from attn.plots.units import metric_label, metric_text
+    from attn.records.estimates import estimate
+
+    names = ("run", "mechanism", "task", "tokens", "split")
+    columns = (
+        *(Column(name, text=True) for name in names),
+        Column("metric"),
+        Column("score"),
+    )
+    made = []
+    for row in rows:
+        score = metric_text(row["metric"], estimate(row["scores"]))
+        cells = [Cell(str(row[name])) for name in names]
+        made.append(Row((*cells, Cell(metric_label(row["metric"])), Cell(score))))
+    return to_rich([Table("", columns, tuple(made))])

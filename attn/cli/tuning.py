@@ -1,0 +1,119 @@
+"""The command `tune`: a learning rate for each model, then its study at these rates."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attn.cli.commands import Source, choose, take_name
+from attn.cli.console import console
+from attn.cli.training import prepare, train
+from attn.errors import UserError
+
+if TYPE_CHECKING:
+    from attn.config import Experiment
+    from attn.parallel.mesh import MeshShape
+    from attn.records.result import Tuning
+
+FIELD = "train.peak_lr"
+AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""The rates that are tried unless given, as multiples of the experiment's own."""
+KEPT = ".tuning"
+"""The folder of finished grids, in the workdir."""
+
+
+def tune(words: Sequence[str], registry: Source) -> int:
+    """Tunes the peak learning rate of each model, then trains fresh seeds at it."""
+    from attn.cli.folders import check_study
+    from attn.cli.options import Tune, parse, split_off
+
+    name, _ = take_name(words, "tune")
+    own, rest = split_off(words[1:], ("over", "trials"))
+    asked = parse(Tune, own, prog=f"launch.py tune {name}")
+    if asked.trials < 1:
+        raise UserError(f"--trials {asked.trials}: at least one seed for each rate")
+    experiments, where, _ = choose([name, *rest], "tune", registry)
+    grids = {e.name: rates_of(e, asked.over) for e in experiments}
+    study = f"tune-{Path(name).stem}"
+    root, mesh_shape = prepare(experiments, where, study)
+    check_study(root, study, [e.name for e in experiments])
+    tunings = _tune_all(experiments, grids, asked.trials, root, mesh_shape)
+    tuned = [
+        replace(e, train=replace(e.train, peak_lr=tunings[e.name].chosen))
+        for e in experiments
+    ]
+    return train(tuned, root, mesh_shape, where, study, tunings)
+
+
+def _tune_all(
+    experiments: "Sequence[Experiment]",
+    grids: "Mapping[str, tuple[float, ...]]",
+    trials: int,
+    root: Path,
+    mesh_shape: "MeshShape",
+) -> "dict[str, Tuning]":
+    """The grid of each experiment, from the workdir where it is finished."""
+    from attn.cli.progress import Watch
+    from attn.records.files import read_json, write_json
+    from attn.records.result import Tuning
+    from attn.records.typed import decode, encode
+    from attn.train.study import load_data
+    from attn.train.tune import tune
+
+    found = {}
+    with Watch(console(), sum(e.train.steps for e in experiments)) as watch:
+        data = load_data(experiments, watch)
+        for e in experiments:
+            rates = grids[e.name]
+            watch.begin(f"{e.name}, {len(rates)} rates", e.train.steps)
+            path = root / KEPT / f"{_key(e, rates, trials)}.json"
+            if not path.exists():
+                made = tune(
+                    e, rates, data[e.task], seeds=trials, watcher=watch,
+                    mesh_shape=mesh_shape,
+                )  # fmt: skip
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, encode(made))
+            found[e.name] = decode(Tuning, read_json(path), where=path)
+            watch.note(said(found[e.name]))
+    return found
+
+
+def said(tuning: "Tuning") -> str:
+    """The summary of a grid, as in `best rate 0.003 of 5; the largest, try higher ones`."""
+    rates, best = tuning.rates, tuning.chosen
+    edge = {
+        rates[0]: "the lowest, try lower ones",
+        rates[-1]: "the largest, try higher",
+    }
+    more = f"; {edge[best]}" if best in edge else ""
+    return f"best rate {best:g} of {len(rates)}{more}"
+
+
+def _key(experiment: "Experiment", rates: Sequence[float], trials: int) -> str:
+    """A name for a grid, equal for equal grids."""
+    from attn.config import fingerprint
+
+    text = json.dumps([fingerprint(experiment), list(rates), trials])
+    return f"{experiment.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def rates_of(experiment: "Experiment", over: str | None) -> tuple[float, ...]:
+    """The rates to try for an experiment, lowest first."""
+    from attn.config.sweep import parse_axis
+
+    if over is None:
+        return tuple(experiment.train.peak_lr * factor for factor in AROUND)
+    path, rates = parse_axis(experiment, over)
+    if path != FIELD:
+        raise UserError(
+            f"--over {over!r}: tune varies {FIELD}, whose replicas share one program; "
+            f"use sweep for {path}"
+        )
+    for rate in rates:
+        replace(experiment.train, peak_lr=rate)  # which raises for what is no rate
+    if len({*rates}) < 2:
+        raise UserError(f"--over {over!r}: give two different rates or more")
+    return tuple(sorted({*rates}))

@@ -1,0 +1,124 @@
+"""Runs collected from folders, and those of them that are asked for."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from attn.errors import UserError, unknown
+from attn.records.result import Result
+from attn.records.run import Run, read_config, read_run
+from attn.records.seeds import MORE_SEEDS, merged
+
+MOST_FOLDERS = 10_000
+"""The number of folders that are searched for runs."""
+
+
+def load_all(*directories: Path | str) -> list[Run]:
+    """Loads every run folder in directories, at any depth, by family and mechanism.
+
+    Links are followed, hidden folders are not entered, and a run is loaded once. A
+    folder that cannot be read is a failed run whose error is the reason, under the task
+    that its config names where that can still be read.
+
+    Raises `UserError` when there is none.
+    """
+    found: dict[Path, Path] = {}
+    for directory in map(Path, directories):
+        if not directory.is_dir():
+            raise UserError(
+                f"{directory} is not a folder; give the folder of your runs"
+            )
+        folders = list(run_folders_in(directory))
+        if not folders:
+            raise UserError(
+                f"no run in {directory}: no result.json at any depth; "
+                "train one with `launch.py run NAME --workdir DIR`"
+            )
+        found |= {folder.resolve(): folder for folder in folders}
+    return merged(map(_read_or_say_why, sorted(found.values())))
+
+
+def run_folders_in(directory: Path) -> Iterator[Path]:
+    """Yields the folders with a result below a directory, links followed.
+
+    Raises `UserError` for a directory of more than `MOST_FOLDERS` folders.
+    """
+    seen: set[Path] = set()
+    for path, inner, files in os.walk(directory, followlinks=True):
+        real = Path(path).resolve()
+        if real in seen:  # a link to where one has been
+            inner.clear()
+            continue
+        seen.add(real)
+        if len(seen) > MOST_FOLDERS:
+            raise UserError(
+                f"{directory} holds more than {MOST_FOLDERS:,} folders; name the folder "
+                "of your runs"
+            )
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        if "result.json" in files:
+            inner[:] = [name for name in inner if fnmatchcase(name, MORE_SEEDS)]
+            yield Path(path)
+
+
+def _read_or_say_why(folder: Path) -> Run:
+    try:
+        return read_run(folder)
+    except UserError as error:
+        result = Result(status="failed", error=str(error))
+    try:
+        config = read_config(folder)
+    except UserError:
+        names = {"task": {"is": "folders that cannot be read"}, "model": {}}
+        config = {"name": folder.name, **names}
+    return Run(folder, config, {}, result)
+
+
+def pick(
+    runs: Sequence[Run], *, only: Sequence[str] = (), where: Sequence[str] = ()
+) -> list[Run]:
+    """The runs with one of these names and all of these values in their configs.
+
+    Args:
+        only: names, with `*` for any letters.
+        where: fields and values, as in `model.num_heads=8`.
+
+    Raises:
+        UserError: a name or a condition fits no run.
+    """
+    for name in only:
+        if not any(fnmatchcase(run.name, name) for run in runs):
+            raise unknown("run", name, [run.name for run in runs])
+    if only:
+        runs = [r for r in runs if any(fnmatchcase(r.name, name) for name in only)]
+    for condition in where:
+        path, equals, wanted = condition.partition("=")
+        if not equals:
+            raise UserError(
+                f"--where {condition!r}: write a field and a value, as in "
+                "model.num_heads=8"
+            )
+        found = {_value(run.config, path) for run in runs}
+        if wanted not in found:
+            there = ", ".join(sorted(found - {None})) or "no such field"  # pyright: ignore[reportArgumentType, reportCallIssue]
+            raise UserError(f"--where {condition!r} fits no run; there are: {there}")
+        runs = [run for run in runs if _value(run.config, path) == wanted]
+    return list(runs)
+
+
+def _value(config: Mapping[str, Any], path: str) -> str | None:
+    """The value at a dotted path as it is written on the command line."""
+    value: Any = config
+    for name in path.replace("-", "_").split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    if isinstance(value, Mapping):
+        value = value.get("is")
+    return (
+        str(value).lower()
+        if value is None or value is True or value is False
+        else str(value)
+    )

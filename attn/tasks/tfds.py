@@ -1,0 +1,116 @@
+"""Classification of a dataset of TensorFlow Datasets, by its name.
+
+    python launch.py run digits_softmax --task tfds:imdb_reviews
+
+A dataset that is not on disk is downloaded. Texts are read as they are, images and other
+arrays of bytes value by value. Where there is no valid split, it is taken from train.
+"""
+
+import contextlib
+import io
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from attn.errors import UserError, unknown
+from attn.tasks.labelled import Example, Labelled
+from attn.tasks.vocabulary import BYTES
+
+HOST = "storage.googleapis.com"
+"""Where TFDS keeps what it says of its datasets."""
+NAMES = {"train": "train", "validation": "valid", "valid": "valid", "test": "test"}
+"""The names of splits in TensorFlow Datasets, and ours."""
+
+
+@dataclass(frozen=True)
+class Tfds(Labelled):
+    """Tell the label of a text or an image of a TensorFlow dataset."""
+
+    name = "tfds"
+
+    @property
+    def example(self) -> str:
+        return "imdb_reviews"
+
+    def examples_of_data(self) -> Iterator[Example]:
+        sources, names = load(self.data, (self.text_column, self.label_column))
+        ours = {NAMES[split]: source for split, source in sources.items()}
+        for split, source in ours.items():
+            for i, example in enumerate(source):
+                text = self._text(example[self.text_column])
+                own = self._split(split, ours, text)
+                label = int(example[self.label_column])
+                where = f"{self.data} {split} example {i}"
+                yield where, own, text, names[label] if names else str(label)
+
+    def _split(self, split: str, ours: Mapping[str, Any], text: bytes) -> str:
+        """The split of an example; valid, and test, come from train where missing."""
+        if split != "train":
+            return split
+        by_hash = self.split_of(text)
+        return "train" if by_hash in ours else by_hash
+
+    def _text(self, value: Any) -> bytes:
+        if isinstance(value, str | bytes):
+            return value.encode() if isinstance(value, str) else value
+        if value.dtype == np.uint8 and self.vocabulary == BYTES:
+            return value.tobytes()
+        raise UserError(
+            f"{self.data}: {self.text_column} holds {value.dtype} {value.shape}; it must "
+            "be text, or bytes read with --task.vocabulary bytes; choose --task.text-column"
+        )
+
+
+@lru_cache(maxsize=1)
+def load(name: str, columns: tuple[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The splits of a dataset as sources, and the names of its labels (or none).
+
+    Raises:
+        UserError: there is no such dataset, or it cannot be had.
+    """
+    builder = _builder(name)
+    features = builder.info.features
+    for column in columns:
+        if column not in features:
+            error = unknown("feature", column, features)
+            raise UserError(
+                f"tfds:{name}: {error} (--task.text-column, --task.label-column)"
+            )
+    try:
+        if not builder.is_prepared():
+            socket.getaddrinfo(HOST, 443)  # TFDS alone would try for three minutes
+            builder.download_and_prepare()
+        splits = [split for split in builder.info.splits if split in NAMES]
+        sources = {split: builder.as_data_source(split=split) for split in splits}
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"tfds:{name} is not in {builder.data_dir} and cannot be downloaded "
+            f"({type(error).__name__}: {reason}); run this where there is a network, or "
+            "copy that folder here"
+        ) from error
+    if "train" not in sources:
+        raise UserError(f"tfds:{name} has no split train; choose another dataset")
+    return sources, list(getattr(features[columns[1]], "names", None) or [])
+
+
+def _builder(name: str) -> Any:
+    """The builder of a dataset, whatever TFDS prints of a missing TensorFlow."""
+    import tensorflow_datasets as tfds
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            here = os.environ.get("TFDS_DATA_DIR")  # TFDS reads it once, at import
+            return tfds.builder(name, data_dir=here, file_format="array_record")
+        except Exception as error:
+            known = tfds.list_builders(with_community_datasets=False)
+            if name.partition("/")[0].partition(":")[0] not in known:
+                raise unknown("TFDS name", name, known) from error
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"tfds:{name}: {reason}; choose another") from error

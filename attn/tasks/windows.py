@@ -1,0 +1,58 @@
+"""Language modelling by windows: rows from a sequence of tokens, and their baselines."""
+
+import numpy as np
+from jaxtyping import Integer
+
+from attn.tasks.base import Dataset, Rows
+from attn.tasks.ngrams import compressed_bits, ngram_bits
+
+MOST = 2**22
+"""Tokens that baselines are fitted on, from the end of train, and judged by."""
+
+
+def windows(tokens: Integer[np.ndarray, " tokens"], T: int, step: int) -> Rows:
+    """Rows of T tokens with the next ones as targets, one every `step`, as views.
+
+    With `step = T` each token but the first is a target once (and but for a last part
+    shorter than a window).
+    """
+    chosen = np.lib.stride_tricks.sliding_window_view(tokens, T + 1)[::step]
+    return {"tokens": chosen[:, :-1], "targets": chosen[:, 1:]}
+
+
+def rejoined(rows: Rows, every: int = 1) -> Integer[np.ndarray, " tokens"]:
+    """Rejoins windows into one sequence; `every` is 2 for those that overlap by half.
+
+    Of more than `MOST` tokens, the last.
+    """
+    targets = rows["targets"][::every]
+    first = max(0, len(targets) - MOST // targets.shape[1])
+    start = rows["tokens"][first * every, :1]
+    return np.concatenate([start, targets[first:].reshape(-1)])
+
+
+def baselines(data: Dataset, vocab_size: int) -> dict[str, float]:
+    """Computes bits per token on the test split's scored tokens, fitted on train.
+
+    `ngram` is the order, up to 6, that does best on valid; like the model it sees
+    nothing before its window. Of bytes also what general compressors need:
+    `xz_after_train` is what the test text adds to the compressed size of train + test.
+    """
+    train = rejoined(data.splits["train"], every=2)
+    held = {s: _first(data.splits[s]) for s in ("valid", "test")}
+    valid, test = (ngram_bits(train, held[s], vocab_size) for s in ("valid", "test"))
+    bits = {
+        "uniform": float(np.log2(vocab_size)),
+        "unigram": test[1],
+        "ngram": test[min(valid, key=valid.__getitem__)],
+    }
+    if vocab_size == 256:
+        text = rejoined(held["test"]).astype(np.uint8).tobytes()
+        bits |= compressed_bits(train.astype(np.uint8).tobytes(), text)
+    return bits
+
+
+def _first(rows: Rows) -> Rows:
+    """The first rows, of `MOST` tokens at most."""
+    most = max(1, MOST // rows["tokens"].shape[1])
+    return {key: array[:most] for key, array in rows.items()}

@@ -1,0 +1,104 @@
+"""Tuning of the peak learning rate: a grid of rates as replicas of one program."""
+
+import math
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from attn.config import Experiment
+from attn.data.pipeline import Batches, cut_steps
+from attn.parallel.mesh import MeshShape, make_mesh
+from attn.records.result import Tuning
+from attn.tasks.base import Dataset
+from attn.train.evaluate import Evaluator
+from attn.train.loop import CALL_STEPS, Watcher
+from attn.train.state import State, init_state, model_def
+from attn.train.step import make_train_step
+
+FIRST_SEED = 1000
+"""The first seed of tuning; runs count from 0, so theirs are fresh."""
+
+
+class NoRate(RuntimeError):
+    """Every rate of a grid diverged."""
+
+
+def tune(
+    experiment: Experiment,
+    rates: Sequence[float],
+    data: Dataset,
+    *,
+    seeds: int,
+    watcher: Watcher,
+    mesh_shape: MeshShape = MeshShape(),
+) -> Tuning:
+    """Trains the experiment once for each rate and seed, all under one `vmap`.
+
+    All rates have the same seeds, so the same weights at first and the same batches.
+    The best mean on the valid split is chosen, the lower rate of equal ones.
+
+    Raises:
+        NoRate: all of them diverged.
+    """
+    mesh = make_mesh(mesh_shape)
+    replicas = tuple(FIRST_SEED + seed for _ in rates for seed in range(seeds))
+    each = [rate for rate in rates for _ in range(seeds)]
+    with jax.set_mesh(mesh):
+        state, finite = _train(experiment, replicas, each, data, watcher)
+        evaluate = Evaluator(experiment, model_def(experiment), data, mesh)
+        scores = evaluate(state, "valid")[experiment.task.metric.name]
+    valid = np.where(finite, scores, math.nan).reshape(len(rates), seeds)
+    found = Tuning(
+        tuple(rates),
+        tuple(tuple(row) for row in valid.tolist()),
+        experiment.train.peak_lr,
+        math.nan,
+    )
+    return _choose(found, higher=experiment.task.metric.higher_is_better)
+
+
+def _train(
+    experiment: Experiment,
+    replicas: tuple[int, ...],
+    rates: Sequence[float],
+    data: Dataset,
+    watcher: Watcher,
+) -> tuple[State, np.ndarray]:
+    """The states after all steps, and which never met a value that is not finite."""
+    config, step = experiment.train, 0
+    calls = cut_steps(0, config.steps, longest=CALL_STEPS)
+    batches = Batches(
+        data.splits["train"], batch_size=config.batch_size, seeds=replicas, calls=calls
+    )
+    sharding = NamedSharding(jax.sharding.get_mesh(), P(None, None, "data"))
+    train_step = make_train_step(experiment, model_def(experiment), rates)
+    state, finite = init_state(experiment, replicas), np.ones(len(replicas), bool)
+    with batches:
+        for length in calls:
+            begin = time.perf_counter()
+            batch = jax.device_put(next(batches), sharding)
+            state, metrics = train_step(state, batch)
+            values = {name: np.asarray(x) for name, x in metrics.items()}
+            finite &= values["finite"].all(axis=0)
+            step += length
+            pace = 1000 * (time.perf_counter() - begin) / length / len(replicas)
+            loss = [float(x) for x in values["loss"].mean(axis=0)]
+            watcher.advance(step, config.steps, {"train_loss": loss, "step_ms": pace})
+    return state, finite
+
+
+def _choose(found: Tuning, *, higher: bool) -> Tuning:
+    """The grid with its best rate."""
+    known = [rate for rate in found.rates if math.isfinite(found.score(rate))]
+    if not known:
+        raise NoRate(
+            f"all rates diverged: {', '.join(f'{rate:g}' for rate in found.rates)}; "
+            "choose lower ones"
+        )
+    sign = -1 if higher else 1
+    chosen = min(known, key=lambda rate: (sign * found.score(rate), rate))
+    return Tuning(found.rates, found.valid, found.before, chosen)

@@ -1,0 +1,192 @@
+"""What a researcher does in a few words, done as they would type it."""
+
+import csv
+import json
+import shlex
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from own_data import write_csv, write_text
+
+import attn
+import launch
+from attn.parallel.mesh import make_mesh
+
+TINY = (
+    "--model.d-model 16 --model.num-heads 2 --train.steps 20 --train.warmup-steps 2 "
+    "--train.eval-every 10 --train.save-every 10 --train.batch-size 8 --schedule constant "
+    "--task.num-train 64 --task.num-valid 16 --task.num-test 16 --task.vocab-size 32 "
+    "--task.seq-len 32 --seeds 2"
+)
+SMALL = "--train.steps 20 --train.warmup-steps 2 --train.eval-every 10 --seeds 1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here(tmp_path_factory):
+    """A working folder with a tiny experiment in a file, and a run of it."""
+    folder = tmp_path_factory.mktemp("jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ATTN_DATA_DIR", str(folder / "data"))
+        do(f"show recall_softmax {TINY} --save e.json")
+        do("run e.json --workdir first --log tensorboard")
+        yield folder
+
+
+def do(words: str, code: int = 0) -> None:
+    assert launch.main(shlex.split(words)) == code, words
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def table(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_a_saved_experiment_runs_again_to_the_same_numbers(here):
+    do("run e.json --workdir again")
+    assert result(here / "again")["test"] == result(here / "first")["test"]
+
+
+def test_a_tensorboard_log_has_every_number_of_every_line(here):
+    pytest.importorskip("tensorboardX")
+    found = {}
+    for path in (here / "first/tensorboard/recall_softmax").iterdir():
+        for event in events(path.read_bytes()):
+            found |= {(v.tag, event.step): v.simple_value for v in event.summary.value}
+    for line in attn.records.load(here / "first").metrics:
+        assert found["train_loss", line.step] == pytest.approx(np.mean(line.train_loss))
+        assert found["grad_norm/seed_1", line.step] == pytest.approx(line.grad_norm[1])
+        if line.valid:
+            mean = np.mean(line.valid["accuracy"])
+            assert found["valid/accuracy", line.step] == pytest.approx(mean)
+
+
+def events(content: bytes):
+    """The events of a file of TFRecords: length, its sum, an event, its sum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    at = 0
+    while at < len(content):
+        (length,) = struct.unpack("<Q", content[at : at + 8])
+        yield Event.FromString(content[at + 12 : at + 12 + length])
+        at += 16 + length
+
+
+def test_two_workdirs_are_one_table_in_csv_and_latex(here):
+    do("run e.json --workdir windows --kernel window --model.kernel.width 8")
+    do("report first windows --out both --svg")
+    rows = table(here / "both/table.csv")
+    assert [row["mechanism"] for row in rows[:2]] == ["softmax", "window"]
+    assert "\\toprule" in (here / "both/table.tex").read_text()
+    do(
+        "report first windows --only recall_softmax --where model.kernel=window --out one"
+    )
+    rows = table(here / "one/table.csv")
+    assert [row["mechanism"] for row in rows if row["kind"] == "run"] == ["window"]
+
+
+def test_more_steps_and_seeds_go_on_where_a_run_ended(here, capsys):
+    do("run e.json --workdir longer")
+    do("run e.json --workdir longer --train.steps 30")
+    assert "resumed after step 20" in capsys.readouterr().out
+    assert result(here / "longer")["steps"] == 30
+    do("run e.json --workdir longer --train.steps 30 --seeds 3")
+    run = attn.records.load(here / "longer")
+    more = attn.records.load(here / "longer/seeds-2-2")
+    assert (run.score.n, more.score.n) == (2, 1)
+    do("report longer")
+    assert "(n=3)" in (here / "longer/table.md").read_text()
+    do("run e.json --workdir longer --train.steps 30 --seeds 3")
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_a_schedule_that_ends_with_its_steps_is_not_extended(here, capsys):
+    words = "run e.json --schedule linear --workdir falls"
+    do(words)
+    do(f"{words} --train.steps 30", code=2)
+    said = capsys.readouterr().err
+    assert "its schedule, linear, ends with its steps" in said
+    assert "constant, inverse_sqrt" in said
+
+
+def test_a_run_is_evaluated_at_another_length(here, capsys):
+    do("evaluate first --json")
+    (same,) = json.loads(capsys.readouterr().out)
+    assert same["scores"] == result(here / "first")["test"]["accuracy"]
+    do("evaluate first --json --split valid --task.seq-len 48")
+    (longer,) = json.loads(capsys.readouterr().out)
+    assert (longer["tokens"], longer["split"], len(longer["scores"])) == (
+        48,
+        "valid",
+        2,
+    )
+    do("evaluate first --train.steps 5", code=2)
+    assert "changes the task alone" in capsys.readouterr().err
+
+
+def test_rates_are_tuned_and_fresh_seeds_run_at_the_best(here, capsys):
+    do("tune e.json --over train.peak_lr=1e-4,3e-2 --workdir tuned")
+    out = capsys.readouterr().out
+    assert "best rate 0.03 of 2; the largest, try higher" in out
+    run = attn.records.load(here / "tuned/recall_softmax")
+    assert run.config["train"]["peak_lr"] == run.result.tuning.chosen == 0.03
+    assert run.result.tuning.rates == (1e-4, 3e-2)
+    assert run.score.n == 2
+    assert "gain by tuning" in (here / "tuned/table.md").read_text()
+    do("tune e.json --over train.peak_lr=1e-4,3e-2 --workdir tuned")
+    assert "finished before" in capsys.readouterr().out
+    do("tune e.json --over train.steps=1,2", code=2)
+    assert "use sweep for train.steps" in capsys.readouterr().err
+
+
+def test_a_sweep_of_an_experiment_in_a_file(here):
+    do("sweep e.json --over model.repeats=1,2 --seeds 1 --workdir swept")
+    rows = table(here / "swept/table.csv")
+    assert len([row for row in rows if row["kind"] == "run"]) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--optimizer lion --train.peak-lr 1e-3 --model.dtype bfloat16 --seeds 1",
+        "--mesh data=2,heads=2 --model.repeats 3 --task.seq-len 64 --seeds 1",
+    ],
+)
+def test_other_training_precision_depth_length_and_machine(here, tmp_path, words):
+    do(f"run e.json {words} --workdir {tmp_path / 'run'}")
+    assert result(tmp_path / "run")["status"] == "done"
+
+
+def test_own_text_and_own_table(here, capsys):
+    write_text(here / "book.txt", 9_000)
+    write_csv(here / "reviews.csv", columns=("review", "stars"))
+    model = "--model.d-model 16 --model.num-heads 2 --train.batch-size 8"
+    do(
+        f"run text_softmax --task text:book.txt --task.seq-len 32 {model} {SMALL} --workdir book"
+    )
+    assert result(here / "book")["test"]["bits_per_byte"][0] < 8
+    do(
+        "run digits_softmax --task csv:reviews.csv --task.text-column review "
+        f"--task.label-column stars --task.seq-len 32 {model} {SMALL} --workdir reviews"
+    )
+    assert result(here / "reviews")["baselines"]["bag_of_tokens"] > 0.8
+    assert "text book.txt, 32 tokens" in (here / "book/table.md").read_text()
+    do("run text_softmax --task csv:reviews.csv", code=2)
+    assert "unknown column 'text'" in capsys.readouterr().err
+
+
+def test_the_maps_of_a_sentence_in_a_notebook(here):
+    run = attn.records.load("book")
+    with jax.set_mesh(make_mesh()):
+        model = attn.records.restore("book")
+        sentence = jnp.asarray([list(b"the mouse is")])
+        maps = model.maps(sentence)
+    layer = next(iter(maps.values()))  # [B, N, T, T]
+    np.testing.assert_allclose(np.asarray(layer).sum(-1), 1, atol=1e-5)
+    assert run.experiment.task.label(116) == "t"

@@ -1,0 +1,45 @@
+"""Findings say what the numbers say, and no more."""
+
+from attn.records.collect import load_all
+from attn.records.comparison import group_runs
+from attn.report.finding import findings
+
+
+def said(tmp_path) -> str:
+    (group,) = group_runs(load_all(tmp_path))
+    return " ".join(findings(group))
+
+
+def test_the_best_what_is_alike_and_what_is_behind(tmp_path, make_run):
+    make_run("softmax", score=0.90, spread=0.01)
+    make_run("window", score=0.89, spread=0.01)
+    make_run("linear", score=0.40, spread=0.01)
+    text = said(tmp_path)
+    assert "Best by its mean: softmax 90.0" in text
+    assert "Not told apart from it: window 89.0" in text
+    assert "by more than the intervals: linear 40.0" in text
+    assert "All are better than copy last, the best predictor without a model" in text
+
+
+def test_less_is_better_where_it_is(tmp_path, make_run):
+    knobs = {"task": "pydoc", "metric": "bits_per_byte", "spread": 0.001}
+    make_run("softmax", score=2.6, **knobs)
+    make_run("window", score=2.9, **knobs)
+    text = said(tmp_path)
+    assert "Best by its mean: softmax 2.600" in text
+    assert "Not better than gzip" in text
+    assert "window 2.900" in text.partition("Not better")[2]
+
+
+def test_one_seed_orders_nothing(tmp_path, make_run):
+    make_run("softmax", score=0.9, seeds=1)
+    make_run("window", score=0.2, seeds=1)
+    text = said(tmp_path)
+    assert "order nothing" in text
+    assert "Best" not in text
+
+
+def test_failures_are_named(tmp_path, make_run):
+    make_run("softmax")
+    make_run("window", status="failed", error="NaN")
+    assert said(tmp_path).startswith("Failed: window. softmax 90.0")

@@ -1,0 +1,239 @@
+"""Tasks on a user's own data: known by content, split without leaks, refused in a line."""
+
+import gzip
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from own_data import examples, write_csv, write_text
+
+from attn.data.build import prepare
+from attn.errors import UserError
+from attn.tasks import SPLITS, Csv, Text, Tfds
+from attn.tasks.text import split_end
+from attn.tasks.windows import MOST, rejoined
+
+
+def refused(task) -> str:
+    with pytest.raises(UserError) as error:
+        prepare(task.resolved())
+    return str(error.value)
+
+
+@pytest.mark.parametrize("vocabulary", ["bytes", "characters"])
+def test_a_text_comes_back_whole_from_its_windows(tmp_path, vocabulary):
+    path = write_text(tmp_path / "a.txt")
+    task = Text(data=str(path), vocabulary=vocabulary, seq_len=16).resolved()
+    data = prepare(task, tmp_path / "cache")
+    whole = path.read_bytes() if vocabulary == "bytes" else path.read_text("utf-8")
+    ids = [task.label(i) for i in range(task.vocab_size)]
+    if vocabulary == "bytes":
+        letters = [chr(byte) if byte < 128 else f"{byte:02x}" for byte in whole]
+    else:
+        letters = list(whole)
+    ends = split_end(np.arange(len(letters)), task.held_out)
+    for split in SPLITS:
+        rows = data.splits[split]
+        tokens = rejoined(rows, every=2 if split == "train" else 1)
+        assert rows["tokens"].base is not None, "a view of the mapped file"
+        first = ends[split][0]
+        assert [ids[t] for t in tokens] == letters[first : first + len(tokens)]
+        assert len(ends[split]) - len(tokens) < 2 * task.seq_len
+
+
+def test_a_tokenizer_makes_pieces(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    path = write_text(tmp_path / "a.txt")
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.train([str(path)], tokenizers.trainers.BpeTrainer(vocab_size=60))
+    made.save(str(tmp_path / "tokenizer.json"))
+    words = str(tmp_path / "tokenizer.json")
+    task = Text(data=str(path), vocabulary=words, seq_len=16).resolved()
+    rows = prepare(task, tmp_path / "cache").splits["train"]
+    assert task.vocab_size == made.get_vocab_size()
+    assert rows["tokens"].max() < task.vocab_size
+    assert len(rejoined(rows, every=2)) < 0.6 * path.stat().st_size
+    assert task.metric.name == "bits_per_token"
+    made.train([str(path)], tokenizers.trainers.BpeTrainer(vocab_size=50))
+    made.save(words)
+    with pytest.raises(UserError, match="or its vocabulary has changed"):
+        task.resolved()
+
+
+def test_the_cache_is_of_the_content_and_never_stale(tmp_path):
+    path, cache = write_text(tmp_path / "a.txt"), tmp_path / "cache"
+    task = Text(data=str(path), seq_len=16)
+    first = prepare(task.resolved(), cache)
+    copied = tmp_path / "copy.txt"
+    copied.write_bytes(path.read_bytes())
+    again = prepare(replace(task, data=str(copied)).resolved(), cache)
+    assert again.sha256 == first.sha256
+    assert len(list((cache / "text").iterdir())) == 1
+    known = task.resolved()
+    path.write_text(path.read_text() + "!")
+    assert prepare(task.resolved(), cache).sha256 != first.sha256
+    with pytest.raises(UserError, match=r"has changed.*--task.sha256 ''"):
+        known.resolved()
+    other = replace(known, held_out=0.2, seq_len=8)
+    assert prepare(other, cache).splits["test"]["tokens"].shape[1] == 8, "cut anew"
+
+
+def test_an_unresolved_task_is_not_built(tmp_path):
+    task = Text(data=str(write_text(tmp_path / "a.txt")))
+    with pytest.raises(UserError, match=r"use task\.resolved"):
+        prepare(task, tmp_path / "cache")
+
+
+def test_a_folder_is_split_by_its_folders_or_by_its_end(tmp_path):
+    for seed, split in enumerate(SPLITS):
+        (tmp_path / "a" / split).mkdir(parents=True)
+        write_text(tmp_path / "a" / split / "x.txt", 900, seed)
+        (tmp_path / "a" / split / ".hidden").write_text("no")
+    parted = Text(data=str(tmp_path / "a"), seq_len=16).resolved()
+    for split in SPLITS:
+        rows = parted.rows(split)
+        tokens = rejoined(rows, every=2 if split == "train" else 1)
+        whole = (tmp_path / "a" / split / "x.txt").read_bytes()
+        assert bytes(tokens.astype(np.uint8)) == whole[: len(tokens)]
+    (tmp_path / "a" / "test").rename(tmp_path / "a" / "rest")
+    as_one = Text(data=str(tmp_path / "a"), seq_len=16).resolved()
+    assert list(as_one.streams()) == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("content", "knobs", "words"),
+    [
+        (b"", {}, "is empty"),
+        (b"caf\xe9" * 200, {"vocabulary": "characters"}, "is not UTF-8 (byte 3: 0xe9)"),
+        (b"short", {}, "lower --task.seq-len"),
+        (b"abc" * 999, {"vocabulary": "/no/tokenizer.json"}, "no such file"),
+        (gzip.compress(b"a" * 99), {"vocabulary": "characters"}, "is not UTF-8"),
+    ],
+)
+def test_a_bad_text_is_refused_in_one_line(
+    tmp_path, monkeypatch, content, knobs, words
+):
+    monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "cache"))
+    (tmp_path / "a.txt").write_bytes(content)
+    said = refused(Text(data=str(tmp_path / "a.txt"), **knobs))
+    assert words in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"seq_len": 7}, "must be even"),
+        ({"held_out": 0.0}, "must be above 0"),
+        ({"held_out": 0.5}, "at most 0.4"),
+        ({"vocabulary": "words"}, "must be bytes, characters or the path"),
+    ],
+)
+def test_bad_knobs_are_refused_before_anything_is_read(knobs, words):
+    with pytest.raises(UserError, match=words):
+        Text(data="nowhere", **knobs)
+
+
+def test_equal_texts_go_into_one_split(tmp_path):
+    rows = [*examples(400), *examples(400)]
+    path = write_csv(tmp_path / "a.csv", rows=rows)
+    task = Csv(data=str(path), seq_len=64, held_out=0.2).resolved()
+    assert task.labels == ("bad", "good")
+    texts = {
+        split: {bytes(row[:n]) for row, n in zip(got["tokens"], got["lengths"])}
+        for split in SPLITS
+        for got in [task.rows(split)]
+    }
+    assert all(texts.values())
+    assert not texts["train"] & texts["test"]
+    assert not texts["train"] & texts["valid"]
+    other = replace(task, data_seed=1)
+    assert texts["test"] != {bytes(r[:n]) for r, n in zip(*map(other.rows("test").get, ("tokens", "lengths")))}  # fmt: skip
+
+
+def test_a_column_may_say_the_split_and_numbers_are_in_order(tmp_path):
+    rows = [(f"text {i}", str(i % 11), SPLITS[i % 3]) for i in range(66)]
+    path = write_csv(tmp_path / "a.tsv", columns=("review", "stars", "part"), rows=[])
+    lines = ["\t".join(row) for row in rows]
+    path.write_text("\n".join(["review\tstars\tpart", *lines]))
+    task = Csv(
+        data=str(path), text_column="review", label_column="stars", split_column="part"
+    ).resolved()
+    assert task.labels == tuple(map(str, range(11))), "2 before 10"
+    assert [len(task.rows(split)["tokens"]) for split in SPLITS] == [22, 22, 22]
+    assert bytes(task.rows("train")["tokens"][0][:6]) == b"text 0"
+    assert task.baselines(prepare(task, tmp_path / "cache"))["chance"] == 1 / 11
+
+
+@pytest.mark.parametrize(
+    ("content", "knobs", "words"),
+    [
+        ("", {}, "is empty"),
+        ("text,label\n", {}, "has no examples"),
+        ("text,label\na,1\nb,1\n", {}, "only the label '1'"),
+        ("texts,label\na,1\n", {}, "did you mean 'texts'? (--task.text-column)"),
+        ("text,label\na,1\nb\n", {}, "line 3 has not as many fields"),
+        ("text,label\n,1\n", {}, "line 2 has no text"),
+        ('text,label\n"a,1\n', {}, "is no CSV"),
+        ("text,label,s\na,1,dev\n", {"split_column": "s"}, "unknown split 'dev'"),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line(tmp_path, content, knobs, words):
+    (tmp_path / "a.csv").write_text(content)
+    said = refused(Csv(data=str(tmp_path / "a.csv"), **knobs))
+    assert words in said
+    assert "\n" not in said
+
+
+def test_a_tfds_dataset_is_read_from_disk(own_tasks, tmp_path):
+    task = own_tasks["tfds"]
+    assert task.labels == ("bad", "good")
+    data = prepare(task, tmp_path)
+    counts = [len(data.splits[split]["tokens"]) for split in SPLITS]
+    assert counts[2] == 60
+    assert sum(counts) == 300
+    assert counts[1] > 5
+    assert task.baselines(data)["bag_of_tokens"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"data": "leters"}, "unknown TFDS name 'leters'"),
+        ({"data": "letters", "text_column": "txt"}, "did you mean 'text'?"),
+        ({"data": ""}, "has no data; name them, as in --task tfds:imdb_reviews"),
+    ],
+)
+def test_a_bad_tfds_name_is_refused_in_one_line(own_tasks, knobs, words):
+    said = refused(Tfds(**knobs))
+    assert words in said
+    assert "\n" not in said
+
+
+def test_a_dataset_that_cannot_be_downloaded_is_one_line(own_tasks, monkeypatch):
+    import socket
+
+    def no_network(*_):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    said = refused(Tfds(data="imdb_reviews"))
+    assert "cannot be downloaded" in said
+    assert "\n" not in said
+
+
+def test_baselines_of_a_long_text_use_its_end(tmp_path):
+    rows = {"targets": np.zeros((MOST // 8 + 5, 8), np.uint8)}
+    rows["tokens"] = rows["targets"]
+    assert len(rejoined(rows)) == MOST + 1
+
+
+def test_the_resolved_task_is_plain_data(own_tasks):
+    from attn.config import Experiment
+    from attn.config.codec import from_json, to_json
+
+    for name, task in own_tasks.items():
+        experiment = Experiment(name, "None.", task)
+        assert from_json(json.loads(json.dumps(to_json(experiment)))) == experiment
