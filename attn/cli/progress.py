@@ -86,6 +86,16 @@ class Watch:
             self._last = now
             self._print(f"{self._name}: {detail}")
 
+    def within(self, step: int, steps: int) -> None:
+        """Reports that `step` of `steps` are done, where there are no values yet."""
+        self._done = self._before + self._work * step / steps
+        now = time.monotonic()
+        detail = f"step {step}/{steps}, {self._left(now)}"
+        self._draw(step, steps, detail)
+        if not self._rich and now - self._last > QUIET_SECONDS:
+            self._last = now
+            self._print(f"{self._name}: {detail}")
+
     def end(self, result: Result, seconds: float) -> None:
         """Leaves the line of a run that has ended: its score and its time."""
         scores = (result.test or {}).get(result.metric)

@@ -4,6 +4,7 @@ A run that exceeds them could not have succeeded; one that does not may still fa
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,24 @@ def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
         _check_time(experiment, rate)
 
 
+def check_disk(experiments: Sequence[Experiment], root: Path) -> None:
+    """Raises `UserError` where not even one checkpoint of each run has space."""
+    here = next(path for path in (root, *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(here).free
+    need = sum(3 * _param_bytes(experiment) for experiment in experiments)
+    if need > free:
+        raise UserError(
+            f"{here} has {_gib(free)} free, and the checkpoints of {len(experiments)} "
+            f"run{'s' * (len(experiments) > 1)} need {_gib(need)}; make room, or choose "
+            "another --workdir"
+        )
+
+
+def _param_bytes(experiment: Experiment) -> int:
+    """The bytes of the parameters of all seeds."""
+    return 4 * experiment.seeds * cost.count_params(experiment)
+
+
 def has_accelerator() -> bool:
     """Whether jax could find an accelerator, found out without starting it."""
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
@@ -51,7 +70,7 @@ def needed_bytes(experiment: Experiment) -> dict[str, int]:
     """Lower bounds on the bytes that a run holds at once, of all seeds, by purpose."""
     model, task = experiment.model, experiment.task
     rows = experiment.seeds * experiment.train.batch_size
-    params = 4 * experiment.seeds * cost.count_params(experiment)
+    params = _param_bytes(experiment)
     stream = 2 if model.dtype == "bfloat16" else 4
     layers = len(model.one_block) * model.repeats
     splits = ("num_train", "num_valid", "num_test")

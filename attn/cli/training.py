@@ -87,17 +87,17 @@ def prepare(
     """
     from attn.cli import loggers
     from attn.cli.folders import workdir
-    from attn.cli.sizes import check_size
-    from attn.parallel.mesh import MeshShape, use_cpu_devices
+    from attn.cli.sizes import check_disk, check_size
+    from attn.parallel.mesh import MeshShape
 
     mesh_shape = MeshShape.parse(where.mesh)
     check_size(experiments, mesh_shape)
     root = workdir(where.workdir, study or experiments[0].name)
+    check_disk(experiments, root)
     for experiment in experiments:
         experiment.task.check()
         experiment.check_mesh(mesh_shape)
     loggers.check(where.log)
-    use_cpu_devices(mesh_shape.size)
     return root, mesh_shape
 
 
@@ -122,6 +122,10 @@ def train(
     from attn.cli.folders import run_folders
 
     runs = run_folders(root, experiments, study)
+
+    from attn.parallel.mesh import use_cpu_devices
+
+    use_cpu_devices(mesh_shape.size)
 
     from attn.cli.progress import Watch
     from attn.cli.reporting import print_finished, write_report

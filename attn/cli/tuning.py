@@ -28,6 +28,7 @@ def tune(words: Sequence[str], registry: Source) -> int:
     """Tunes the peak learning rate of each model, then trains fresh seeds at it."""
     from attn.cli.folders import check_study
     from attn.cli.options import Tune, parse, split_off
+    from attn.parallel.mesh import use_cpu_devices
 
     name, _ = take_name(words, "tune")
     own, rest = split_off(words[1:], ("over", "trials"))
@@ -39,6 +40,7 @@ def tune(words: Sequence[str], registry: Source) -> int:
     study = f"tune-{Path(name).stem}"
     root, mesh_shape = prepare(experiments, where, study)
     check_study(root, study, [e.name for e in experiments])
+    use_cpu_devices(mesh_shape.size)
     tunings = _tune_all(experiments, grids, asked.trials, root, mesh_shape)
     tuned = [
         replace(e, train=replace(e.train, peak_lr=tunings[e.name].chosen))

@@ -43,6 +43,8 @@ class Attention(Layer):
     """Base of the rotary frequencies."""
     impl: str | None = None
     """One of the kernel's implementations or backends, or `auto`."""
+    attention_dropout: float | None = None
+    """Share of the keys that a query is not shown in a training step."""
 
     def __post_init__(self):
         require_positive(self, "num_heads", "num_kv_heads", "head_dim", "rope_base")
@@ -67,6 +69,11 @@ class Attention(Layer):
             "positions": self.positions or model.head_positions,
             "rope_base": self.rope_base or model.rope_base,
             "impl": self.impl or model.attention_impl,
+            "attention_dropout": (
+                model.attention_dropout
+                if self.attention_dropout is None
+                else self.attention_dropout
+            ),
         }
         layer = replace(self, **given)
         layer.check_heads()
@@ -114,7 +121,24 @@ class Attention(Layer):
             raise kernel.unable(
                 "relative_bias", f"asked for {self.positions!r} positions"
             )
+        if self.attention_dropout:
+            self.check_dropout()
         self.check_rotary()
+
+    def check_dropout(self) -> None:
+        """Raises `UserError` where keys cannot be hidden by a bias of the scores."""
+        share, kernel = self.attention_dropout, self.mechanism
+        if "bias" not in kernel.can:
+            raise kernel.unable("bias", f"asked for attention_dropout = {share}")
+        taken = {
+            f"positions = {self.positions!r}": self.positions in ("alibi", "t5"),
+            "a soft-cap": getattr(kernel, "softcap", None) is not None,
+        }
+        for what in (what for what, is_so in taken.items() if is_so):
+            raise UserError(
+                f"attention_dropout = {share} hides keys by a bias of the scores, which "
+                f"{what} does not leave free; leave out one of them"
+            )
 
     def check_rotary(self) -> None:
         """Raises `UserError` where rotary positions have no channel pairs to rotate."""

@@ -41,6 +41,23 @@ def from_json(values: Any) -> Experiment:
         raise UserError(f"the experiment {error}") from None
 
 
+LATER = ("first_seed", "attention_dropout")
+"""Fields that are no part of the hash while unused: older runs are without them."""
+
+
+def _without_unused(values: Any) -> Any:
+    """JSON values without fields of `LATER` that are 0 or None."""
+    if isinstance(values, list):
+        return [_without_unused(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: _without_unused(value)
+        for name, value in values.items()
+        if value or name not in LATER
+    }
+
+
 def fingerprint(experiment: Experiment) -> str:
     """A hash of an experiment in twelve hex digits, equal for equal experiments.
 
@@ -48,7 +65,5 @@ def fingerprint(experiment: Experiment) -> str:
     """
     values = to_json(experiment)
     del values["claim"], values["train"]["save_every"]
-    if not experiment.first_seed:  # runs of before it was a field have the same hash
-        del values["first_seed"]
-    text = json.dumps(values, sort_keys=True)
+    text = json.dumps(_without_unused(values), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -21,6 +21,7 @@ READ_BY_LAYERS = (
     "rope_base",
     "d_ff",
     "conv_width",
+    "attention_dropout",
 )
 """Fields that only layers read."""
 LAYERS: dict[str, type[Layer]] = {
@@ -83,13 +84,19 @@ class ModelConfig:
     """Dtype of activations; parameters, softmax and loss are float32."""
     dropout: float = 0.0
     """Share of each residual update that is dropped in training."""
+    attention_dropout: float = 0.0
+    """Share of the keys that each query of an `attention` layer is not shown in a
+    training step; what it sees still has weights that sum to 1 (DropKey, Li et al. 2023,
+    section 3.2). The mechanism must take a bias."""
 
     def __post_init__(self):
         sizes = "vocab_size max_len d_model repeats num_heads num_kv_heads head_dim"
         require_positive(self, *sizes.split())
         require_positive(self, "kv_rank", "rope_dim", "rope_base", "d_ff", "conv_width")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"ModelConfig.dropout = {self.dropout}; from 0 to below 1")
+        for name in ("dropout", "attention_dropout"):
+            share = getattr(self, name)
+            if not 0 <= share < 1:
+                raise UserError(f"ModelConfig.{name} = {share}; from 0 to below 1")
         for name, names in (("positions", Positions), ("dtype", Dtype)):
             if getattr(self, name) not in get_args(names):
                 raise unknown(

@@ -34,6 +34,18 @@ def cut_steps(
     return tuple(lengths)
 
 
+def calls_from(
+    step: int, stop: int, *, longest: int, every: Sequence[int] = ()
+) -> list[range]:
+    """The steps of each call from `step` on; the first may have begun before it.
+
+    Calls are cut from step 0, whatever `step` is.
+    """
+    ends = [*accumulate(cut_steps(0, stop, longest=longest, every=every), initial=0)]
+    calls = map(range, ends, ends[1:])
+    return [call for call in calls if call.stop > step]
+
+
 class BatchSource:
     """A Grain source whose item i is the batches of call i, for all replicas.
 

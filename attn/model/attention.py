@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -100,10 +101,17 @@ class Attention(nnx.Module):
         info: TokenInfo,
         memory: Any = None,
         cache: Any = None,
+        *,
+        key: Array | None = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Attends from every token to those that the mask and `info` show."""
+        """Attends from every token to those that the mask and `info` show.
+
+        Args:
+            key: hides keys, as `attention_dropout` says.
+        """
         require_self_attention(memory, cache)
-        return self.read_out(self.attend(*self.project(x, info), info)), cache
+        heads = self.project(x, info)
+        return self.read_out(self.attend(*heads, info, key=key)), cache
 
     def options(self, info: TokenInfo) -> dict[str, Any]:
         """The options of a call in which queries and keys are the same tokens."""
@@ -125,17 +133,27 @@ class Attention(nnx.Module):
         v: Float[Array, "B T K Hv"],
         info: TokenInfo,
         scale: float | None = None,
+        key: Array | None = None,
     ) -> Float[Array, "B T N Hv"]:
         """Runs the kernel on these heads, under the layer's mask."""
+        options = self.options(info)
+        if key is not None and self.spec.attention_dropout:
+            options["bias"] = self.hidden_keys(key, q.shape[0], q.shape[1])
         return attend(
             self.kernel,
             q,
             k,
             v,
-            **self.options(info),
+            **options,
             scale=scale,
             impl=self.spec.impl or "auto",
         )
+
+    def hidden_keys(self, key: Array, B: int, T: int) -> Float[Array, "B N T T"]:
+        """A bias that hides each key from each query of each head by chance."""
+        shape = B, self.spec.sizes[0], T, T
+        hidden = jax.random.bernoulli(key, self.spec.attention_dropout, shape)
+        return lay(jnp.where(hidden, -jnp.inf, 0.0), "B N T T")
 
     def read_out(self, out: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
         """Concatenates and projects heads; norms each first where the kernel does."""

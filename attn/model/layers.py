@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from attn import config
 from attn.kernels import TokenInfo
-from attn.model.attention import require_self_attention
+from attn.model.attention import Attention, require_self_attention
 from attn.model.weights import VECTOR, weight
 from attn.parallel.rules import lay, layout
 
@@ -87,6 +87,9 @@ class Residual(nnx.Module):
         self.norm = nnx.RMSNorm(model.d_model, rngs=rngs)
         self.layer = layer
         self.dropout = model.dropout
+        self.attention_dropout = isinstance(layer, Attention) and bool(
+            layer.spec.attention_dropout
+        )
 
     def __call__(
         self,
@@ -98,7 +101,11 @@ class Residual(nnx.Module):
         key: Array | None = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Adds the layer's update; `key` turns dropout on."""
-        update, cache = self.layer(self.norm(x).astype(x.dtype), info, memory, cache)  # pyright: ignore
+        own = {}
+        if key is not None and self.attention_dropout:
+            own = {"key": jax.random.fold_in(key, 1)}
+        x_normed = self.norm(x).astype(x.dtype)
+        update, cache = self.layer(x_normed, info, memory, cache, **own)  # pyright: ignore
         if key is not None and self.dropout:
             keep = jax.random.bernoulli(key, 1 - self.dropout, x.shape)
             update = jnp.where(lay(keep, "B T D"), update / (1 - self.dropout), 0)

@@ -66,7 +66,8 @@ def use_cpu_devices(count: int) -> None:
     """
     import jax
 
-    if count > max(1, jax.config.read("jax_num_cpu_devices")):
+    there = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]
+    if count > max(1, there):
         jax.config.update("jax_num_cpu_devices", count)
         # Several programs in flight over more devices than cores can wait for each
         # other for ever.

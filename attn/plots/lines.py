@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from attn.plots.frame import draw_baselines, limits, scored
 from attn.plots.style import (
@@ -120,9 +120,15 @@ def draw_training(group: Group, theme: Theme) -> Figure | None:
                 steps, values = zip(*means)
                 _line(axes, steps, values, colour, linewidth=1.1)
                 ends.append((means[-1][1], group.label(run), colour))
-        axes.set(ylabel=name, yscale="log" if field == "grad_norm" else "linear")
+        axes.set_ylabel(name)
+        axes.margins(x=0)
         if field == "train_loss":
             end_labels(axes, ends, theme)
+        else:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
     panels[-1].set_xlabel("training step")
     return figure
 

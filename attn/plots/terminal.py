@@ -33,20 +33,37 @@ def _rich(table: Table, width: int | None) -> RichTable:
         caption=Text(note) if note else None,
         title_justify="left",
     )
-    for column, least in zip(table.columns, _widths(table)):
+    for column, letters in zip(table.columns, _fitted(table, width)):
         side = "left" if column.text else "right"
-        name = Text(column.name)
-        drawn.add_column(name, justify=side, overflow="fold", min_width=least)
+        drawn.add_column(
+            Text(column.name), justify=side, overflow="fold", width=letters
+        )
     for row in table.rows:
         texts = [Text(c.text, style="bold" if c.strong else "") for c in row.cells]
         drawn.add_row(*texts, style=STYLES[row.kind])
     return drawn
 
 
+def _fitted(table: Table, width: int | None) -> Sequence[int | None]:
+    """The width of each column: what its cells need, then heads in one line."""
+    if width is None:
+        return [None] * len(table.columns)
+    widths = _widths(table)
+    for i, column in enumerate(table.columns):
+        room = max(0, width - _total(widths))
+        widths[i] += min(room, max(0, len(column.name) - widths[i]))
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    """The letters of a line: borders and two spaces beside each cell."""
+    return 1 + sum(width + 3 for width in widths)
+
+
 def _narrowed(table: Table, width: int | None) -> tuple[Table, list[str]]:
     """The table without its least columns, so that every cell fits in one line."""
     left_out: list[str] = []
-    while width is not None and 1 + sum(w + 3 for w in _widths(table)) > width:
+    while width is not None and _total(_widths(table)) > width:
         optional = [column for column in table.columns if column.spare]
         if not optional:
             break

@@ -96,6 +96,7 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "causal": _modelled("causal", False),
     "dtype": _modelled("dtype"),
     "dropout": _modelled("dropout", 0.0),
+    "attention dropout": _modelled("attention_dropout", 0.0),
     "steps": _trained("steps"),
     "batch": _trained("batch_size"),
     "peak lr": _trained("peak_lr"),

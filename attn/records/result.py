@@ -99,6 +99,8 @@ class Measured:
     layers: Mapping[str, Layer] = field(default_factory=dict)
     data_sha256: str = ""
     """The hash of the data that the run is of."""
+    partial: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    """The metrics of each step of a call that was stopped within, one number a seed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,15 @@
 """The training loop, from start to end: data, steps, validation, result.
 
 The loop dispatches a call of several steps, and reads the metrics of the previous call
-while it runs. Checkpoints, signals and values that are not finite are handled between
-calls. The ends of calls follow from the config alone, so an interrupted run continues
-with the calls, and to the bits, of one that was not.
+while it runs. Checkpoints and values that are not finite are handled between calls. The
+ends of calls follow from the config alone. A call of a slow model is done in slices of
+about a second by one program, after any of which a signal is obeyed, and its metrics so
+far are saved: an interrupted run continues to the bits of one that was not.
 """
 
+import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -17,25 +17,21 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from attn.attention.choose import recording
 from attn.config import Experiment
-from attn.data.build import prepare
-from attn.data.pipeline import Batches, cut_steps
+from attn.data.pipeline import Batches, calls_from
 from attn.errors import UserError
-from attn.parallel.mesh import MeshShape, make_mesh
-from attn.records.describe import describe, with_data
-from attn.records.environment import environment
 from attn.records.folder import RunFolder, written
-from attn.records.result import Layer, Line, Measured, Result, Scores, Tuning
+from attn.records.result import Line, Measured, Result, Scores
 from attn.records.typed import decode, encode
 from attn.tasks.base import Dataset
 from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.evaluate import Evaluator
 from attn.train.maps import make_maps
-from attn.train.signals import Stopped, StopSignal
+from attn.train.programs import Programs
+from attn.train.signals import StopSignal
 from attn.train.state import State, init_state, model_def
-from attn.train.step import Metrics, make_train_step
-from attn.train.timing import Timing
+from attn.train.step import METRICS, Metrics
+from attn.train.timing import Pace, Timing
 
 CALL_STEPS = 25
 """The maximum number of steps dispatched to the device at once."""
@@ -58,75 +54,11 @@ class Watcher(Protocol):
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
         """Reports that `step` of `steps` are done, with a line of `metrics.jsonl`."""
 
+    def within(self, step: int, steps: int) -> None:
+        """Reports that `step` of `steps` are done, within a call that goes on."""
+
     def end(self, result: Result, seconds: float) -> None:
         """Reports the result of a run that has ended, after these seconds."""
-
-
-def run(
-    experiment: Experiment,
-    workdir: Path,
-    *,
-    watcher: Watcher,
-    stop: StopSignal,
-    mesh_shape: MeshShape = MeshShape(),
-    study: str | None = None,
-    tuning: Tuning | None = None,
-    data: Dataset | None = None,
-) -> Result:
-    """Trains all seeds of `experiment` together; returns the content of `result.json`.
-
-    A run that has ended is not repeated; one that was interrupted goes on from its
-    newest good checkpoint, to the same bits.
-
-    Raises:
-        UserError: the request or the machine does not allow it; nothing was trained.
-        Stopped: a signal came; the state is saved.
-        Diverged: a step was not finite; the result says "failed", as it does after any
-            other error.
-    """
-    experiment.check_mesh(mesh_shape)
-    mesh = make_mesh(mesh_shape)
-    writes = jax.process_index() == 0
-    folder = RunFolder(workdir, writes=writes, say=watcher.note)
-    finished = folder.finished(experiment)
-    if finished is not None:
-        watcher.note("finished before; nothing to do")
-        return finished
-    with closing(folder):
-        known = describe(experiment, study=study, tuning=tuning)
-        return _run(experiment, folder, mesh, watcher, stop, known, data)
-
-
-def _run(
-    experiment: Experiment,
-    folder: RunFolder,
-    mesh: Mesh,
-    watcher: Watcher,
-    stop: StopSignal,
-    result: Result,
-    data: Dataset | None,
-) -> Result:
-    """Trains, and leaves a result in the folder whether it ends well or fails."""
-    training = None
-    env = environment(dict(mesh.shape))
-    try:
-        data = data or prepare(experiment.task, say=watcher.note)
-        result = with_data(result, experiment, data)
-        folder.open(experiment, env)
-        with jax.set_mesh(mesh):
-            training = Training(experiment, folder, data, mesh, watcher, stop)
-            with closing(training):
-                training.go()
-            return folder.finish(training.end(result))
-    except (Stopped, UserError):
-        raise
-    except Exception as error:
-        kind = "" if isinstance(error, Diverged) else f"{type(error).__name__}: "
-        reason = f"{kind}{error}".splitlines()[0]
-        measured = result if training is None else training.describe(result)
-        folder.open(experiment, env)  # not open yet if the data failed
-        folder.finish(replace(measured, error=reason))
-        raise
 
 
 class Training:
@@ -147,10 +79,9 @@ class Training:
         self.timing = Timing(len(self.seeds))
         self.model = model_def(experiment)
         self.evaluator = Evaluator(experiment, self.model, data, mesh)
-        self.train_step = make_train_step(experiment, self.model)
-        self.compiled: dict[int, jax.stages.Compiled] = {}
-        self.temp_bytes: int | None = None
-        self.layers: dict[str, Layer] = {}
+        self.programs = Programs(experiment, self.model, stop, self.timing)
+        self.pace = Pace()
+        self.partial: Mapping[str, Any] = {}
         self.checkpoints = checkpoints_of(experiment, folder.path)
         self.state, self.step = self._start()
         self.saved = self.step
@@ -174,34 +105,37 @@ class Training:
             )
         self.folder.continue_from(before.history)
         self.timing.continue_from(before.clocks)
-        self.temp_bytes, self.layers = before.temp_bytes, dict(before.layers)
+        self.programs.continue_from(before.temp_bytes, before.layers)
+        self.partial = before.partial
         return State(**restored.state), restored.step
 
     def go(self) -> None:
         """Trains to the last step, or until a signal or a value that is not finite."""
-        config = self.experiment.train
-        # Not at `save_every`: how often a run is saved must not change its bits.
-        every = (config.eval_every,)
-        calls = cut_steps(self.step, config.steps, longest=CALL_STEPS, every=every)
+        calls = self._calls()
         batches = Batches(
             self.data.splits["train"],
-            batch_size=config.batch_size,
+            batch_size=self.experiment.train.batch_size,
             seeds=self.seeds,
-            calls=calls,
-            start_step=self.step,
+            calls=[len(call) for call in calls],
+            start_step=calls[0].start if calls else self.step,
         )
         with self.stop, batches:
             unread = None
-            for length in calls:
-                if self.stop.requested or length not in self.compiled:
+            for call in calls:
+                compiling = not self.programs.has(len(call))
+                if self.stop.requested or compiling or self._is_sliced(call):
                     # A signal ends a compilation at once, so all before it is saved.
-                    self._settle(unread)
+                    self._settle(unread, save=compiling)
                     unread = None
                     self.stop.check()
-                metrics = self._call(batches, length)
+                begun = self.step
+                metrics = self._call(batches, call)
                 if unread is not None:
                     self._read(*unread)
-                unread = (self.step, length, metrics)
+                if self.step < call.stop:
+                    self._save(metrics, self.step - call.start)
+                    self.stop.check()
+                unread = (call, self.step - begun, metrics)
                 # Checked once: a later signal waits for the next call.
                 stopping = bool(self.stop.requested)
                 saving = stopping or self._is_save_due()
@@ -214,6 +148,16 @@ class Training:
                     self.stop.check()
         self.stop.check()
 
+    def _calls(self) -> list[range]:
+        """The calls from here on; of the first, steps may have been done before."""
+        config = self.experiment.train
+        # Not at `save_every`: how often a run is saved must not change its bits.
+        cuts = {"longest": CALL_STEPS, "every": (config.eval_every,)}
+        calls = calls_from(self.step, config.steps, **cuts)
+        if calls and not self.partial:  # a run of fewer steps ended within this call
+            calls[0] = range(self.step, calls[0].stop)
+        return calls
+
     def _is_eval_due(self, step: int) -> bool:
         config = self.experiment.train
         return step % config.eval_every == 0 or step == config.steps
@@ -224,51 +168,75 @@ class Training:
         passed = self.step // config.save_every > self.saved // config.save_every
         return passed or self.step == config.steps
 
-    def _settle(self, unread: tuple[int, int, Metrics] | None) -> None:
+    def _settle(self, unread: tuple[range, int, Metrics] | None, *, save: bool) -> None:
         """Reads what has not been read, and saves what has not been saved."""
         if unread is not None:
             self._read(*unread)
-        if self.step > self.saved:
+        if self.step > self.saved and (save or self.stop.requested):
             self._save()
 
-    def _save(self) -> None:
-        history = tuple(self.folder.history)
+    def _save(self, metrics: Metrics | None = None, done: int = 0) -> None:
+        """Saves a checkpoint, with the metrics of the steps done in a call."""
         measured = Measured(
-            history,
+            tuple(self.folder.history),
             self.timing.clocks,
-            self.temp_bytes,
-            self.layers,
+            self.programs.temp_bytes,
+            self.programs.layers,
             self.data.sha256,
+            {} if metrics is None else {n: _rows(x, done) for n, x in metrics.items()},
         )
         self.checkpoints.save(self.step, vars(self.state), encode(measured))
         self.saved = self.step
 
-    def _call(self, batches: Batches, length: int) -> Metrics:
-        """Dispatches `length` steps without waiting for them."""
-        with self.timing.host(length):
+    def _call(self, batches: Batches, call: range) -> Metrics:
+        """Dispatches the steps of a call; a slow one in slices, each waited for.
+
+        A signal ends it after a slice.
+        """
+        with self.timing.host(len(call)):
             sharding = NamedSharding(self.mesh, P(None, None, "data"))
             batch = jax.device_put(next(batches), sharding)
-            if length in self.compiled:
-                return self._start_steps(batch, length)
-        with self.stop.at_once(), self.timing.compiling(), recording() as choices:
-            compiled = self.train_step.lower(self.state, batch).compile()
-        self.compiled[length] = compiled
-        self.layers |= {c.scope: Layer(c.kernel, c.implementation) for c in choices}
-        memory = compiled.memory_analysis()
-        if memory is not None:
-            self.temp_bytes = max(self.temp_bytes or 0, memory.temp_size_in_bytes)
-        return self._start_steps(batch, length)
-
-    def _start_steps(self, batch: dict[str, jax.Array], length: int) -> Metrics:
-        self.state, metrics = self.compiled[length](self.state, batch)
-        self.step += length
+            metrics = self._begun(len(call))
+        program = self.programs.get(self.state, batch, metrics)
+        while self.step < call.stop:
+            begin, at = time.perf_counter(), self.step - call.start
+            count = min(self.pace.steps, len(call) - at)
+            self.state, metrics = program(
+                self.state, batch, metrics, np.int32(at), np.int32(at + count)
+            )
+            self.step += count
+            if self.step < call.stop:
+                jax.block_until_ready(metrics)
+                self.pace.took(time.perf_counter() - begin, count)
+                self.watcher.within(self.step, self.experiment.train.steps)
+                if self.stop.requested:
+                    break
         return metrics
 
-    def _read(self, step: int, length: int, metrics: Metrics) -> None:
-        """Waits for a call, raises for values that are not finite, writes its line."""
+    def _is_sliced(self, call: range) -> bool:
+        return self.pace.steps < len(call)
+
+    def _begun(self, length: int) -> Metrics:
+        """The metrics of a call before it goes on: those of its steps before."""
+        arrays = {}
+        for name, dtype in METRICS.items():
+            array = np.zeros((length, len(self.seeds)), dtype)
+            rows = self.partial.get(name, ())
+            array[: len(rows)] = rows if rows else array[:0]
+            arrays[name] = jax.device_put(array, NamedSharding(self.mesh, P()))
+        self.partial = {}
+        return arrays
+
+    def _read(self, call: range, done: int, metrics: Metrics) -> None:
+        """Waits for a call, raises for values that are not finite, writes its line.
+
+        `done` of its steps were done by this process.
+        """
         values = {name: np.asarray(x) for name, x in metrics.items()}
-        self.timing.finished(length)
-        self._refuse_non_finite(step - length, values)
+        step = call.stop
+        self.timing.finished(done)
+        self.pace.took(self.timing.last_step_ms * len(self.seeds) / 1e3, 1)
+        self._refuse_non_finite(call.start, values)
         looks = self._is_eval_due(step)
         line = Line(
             step=step,
@@ -299,8 +267,13 @@ class Training:
 
     def describe(self, result: Result) -> Result:
         """A result with what has been measured so far."""
-        measured = {"temp_bytes": self.temp_bytes, "layers": self.layers}
-        return replace(result, steps=self.step, **measured, **self.timing.summary())
+        return replace(
+            result,
+            steps=self.step,
+            temp_bytes=self.programs.temp_bytes,
+            layers=self.programs.layers,
+            **self.timing.summary(),
+        )
 
     def end(self, result: Result) -> Result:
         """The result of a run after its last step; saves its maps."""
@@ -313,3 +286,8 @@ class Training:
     def close(self) -> None:
         """Waits for the last checkpoint."""
         self.checkpoints.close()
+
+
+def _rows(metric: jax.Array, count: int) -> tuple[tuple[float, ...], ...]:
+    """The first rows of a metric, as numbers that come back to the bit."""
+    return tuple(tuple(map(float, row)) for row in np.asarray(metric)[:count])

@@ -10,7 +10,8 @@ from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
 from attn.records.result import Tuning
 from attn.tasks import Dataset, Task
-from attn.train.loop import Watcher, run
+from attn.train.loop import Watcher
+from attn.train.run import run
 from attn.train.signals import Stopped, StopSignal
 
 

@@ -7,6 +7,27 @@ from statistics import median
 
 from attn.records.result import Clocks
 
+SLICE_SECONDS = 1.0
+"""The time after which progress is shown and a signal obeyed."""
+
+
+class Pace:
+    """The number of steps that take about a second, by the last that were timed."""
+
+    def __init__(self):
+        self._seconds: float | None = None
+
+    def took(self, seconds: float, steps: int) -> None:
+        """Takes notice of the time of some steps."""
+        self._seconds = seconds / steps
+
+    @property
+    def steps(self) -> int:
+        """The steps of the next slice; 1 until any was timed."""
+        if self._seconds is None:
+            return 1
+        return max(1, int(SLICE_SECONDS / max(self._seconds, 1e-9)))
+
 
 class Timing:
     """The clocks of one run.
@@ -39,7 +60,7 @@ class Timing:
 
     @contextmanager
     def host(self, steps: int) -> Iterator[None]:
-        """Times the Python part of a call inside `with`: fetch, dispatch, return."""
+        """Times the Python part of a call inside `with`: its batches, to the device."""
         start = time.perf_counter()
         yield
         end = time.perf_counter()

@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,9 +72,32 @@ SWEEPS = {
     "--over model.d_ff=32,64": "d_ff = 32 is read by no layer of",
     "--over name=a,b": "name is no field to sweep",
     "--over claim=a,b": "claim is no field to sweep",
+    "--over num_heads=1,2": "did you mean model.num_heads?",
     "--over model.num_heads=1,2,1": "has 1 twice",
     "--over train.peak_lr=0.1,1e-1": "has 0.1 twice",
     "--over seeds=1 --over seeds=2": "names seeds twice",
+}
+OTHERS = {
+    "report": "report needs the folder of your runs",
+    "report repository": "would write into a repository (.git is there); give --out",
+    "report single study": "report of 2 folders needs --out",
+    "run recall_softmax --task pydocs": "did you mean 'pydoc'",
+    "run recall_softmax --task mqar:x": "mqar takes no data",
+    "run text_softmax --task text:none.txt": "none.txt: there is no such file or folder",
+    "run text_softmax --task text": "has no data; name them",
+    "run text_softmax --task csv:file": "file is empty; its first line must name columns",
+    "run text_softmax --task text:file": "file is empty; name a file",
+    "tune recall_softmax --over train.steps=1,2": "use sweep for train.steps",
+    "tune recall_softmax --over train.peak_lr=0.1": "two different rates",
+    "tune recall_softmax --over train.peak_lr=-1,1": "peak_lr = -1.0",
+    "tune recall_softmax --trials 0": "at least one seed for each rate",
+    "tune families --workdir foreign": "holds 'notes.txt' and no run of 'tune-families'",
+    "evaluate": "evaluate needs the folder of a run",
+    "evaluate nothing": "nothing is not a folder",
+    "run recall_softmax --log tensorbord": "tensorbord",
+    "show recall_softmax --log wandb": "does not use --log",
+    "run damaged.json": "damaged.json holds no JSON object",
+    "run none.json": "there is no such file",
 }
 SIZES = {
     "--model.d-model 1000000": "GiB optimizer state",
@@ -85,7 +109,7 @@ SIZES = {
     "--train.steps 1" + "0" * 400: "years: train.steps = 1e+300",
     "--mesh data=4096": "divides the CPU into 4,096 devices",
 }
-WRONG = NAMES | VALUES | FOLDERS
+WRONG = NAMES | VALUES | FOLDERS | OTHERS
 WRONG |= {f"sweep recall_linear {words}": said for words, said in SWEEPS.items()}
 WRONG |= {f"run recall_linear {words}": said for words, said in SIZES.items()}
 WRONG |= {"sweep families --over model.num_heads=1": "is a study"}
@@ -97,6 +121,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     (tmp_path / "file").touch()
+    (tmp_path / "damaged.json").write_text("{")
+    (tmp_path / "repository/.git").mkdir(parents=True)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "nowhere").symlink_to("gone")
     for name in ("foreign", "[/red]foreign"):
@@ -136,6 +162,16 @@ def test_memory_and_speed_of_an_accelerator_are_its_own(monkeypatch):
         sizes.check_size([large], MeshShape())
     monkeypatch.setattr(sizes, "has_accelerator", lambda: True)
     sizes.check_size([large], MeshShape())
+
+
+def test_a_full_disk_is_found_before_anything_is_written(here, capsys, monkeypatch):
+    free = SimpleNamespace(free=2**20)
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: free)
+    assert launch.main(["run", "recall_softmax", "--seeds", "9"]) == 2
+    assert (
+        "has 0.0 GiB free, and the checkpoints of 1 run need" in capsys.readouterr().err
+    )
+    assert not (here / "runs").exists()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/b"])

@@ -25,6 +25,7 @@ from attn.kernels import (
     Linformer,
     Longformer,
     Performer,
+    Softmax,
     WindowAttention,
 )
 from attn.masks import FULL, Causal
@@ -49,6 +50,8 @@ BAD_MODELS = [
     ("dropout", -0.1),
     ("dropout", 1.0),
     ("dropout", NAN),
+    ("attention_dropout", -0.1),
+    ("attention_dropout", 1.0),
     ("attention_impl", "cuda"),
 ]
 BAD_TRAINS = [
@@ -127,6 +130,29 @@ def test_an_implementation_that_a_layer_of_the_pattern_lacks_is_refused():
 def test_a_size_that_no_layer_reads_is_refused(field, value, layers):
     with pytest.raises(UserError, match=f"ModelConfig.{field} = {value} is read by no"):
         ModelConfig(**{field: value}, **layers).require_read(field)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"kernel": Linear()}, "'linear' cannot do 'bias'"),
+        ({"positions": "alibi"}, "positions = 'alibi' does not leave free"),
+        ({"kernel": Softmax(softcap=30.0)}, "a soft-cap does not leave free"),
+    ],
+)
+def test_attention_dropout_needs_a_bias_that_nobody_has_taken(model, words):
+    ModelConfig(**model)
+    with pytest.raises(UserError, match=words):
+        ModelConfig(attention_dropout=0.1, **model)
+
+
+def test_a_field_that_is_not_used_leaves_older_hashes_alone():
+    model = ModelConfig(attention_dropout=0.1)
+    hashes = {fingerprint(replace(BASE, model=model)), fingerprint(BASE)}
+    assert len(hashes | {fingerprint(replace(BASE, first_seed=1))}) == 3
+    values = to_json(BASE)
+    del values["model"]["attention_dropout"], values["first_seed"]
+    assert fingerprint(from_json(values)) == fingerprint(BASE)
 
 
 def test_a_size_that_equals_its_default_is_read():

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from attn.data.pipeline import Batches, BatchSource, cut_steps, eval_batches
+from attn.data.pipeline import Batches, BatchSource, calls_from, cut_steps, eval_batches
 from attn.errors import UserError
 
 ROWS = {
@@ -91,6 +91,15 @@ def test_steps_are_cut_at_every_mark_and_at_the_longest():
     assert cut_steps(0, 10, longest=4) == (4, 4, 2)
     assert cut_steps(3, 12, longest=100, every=(5, 4)) == (1, 1, 3, 2, 2)
     assert cut_steps(7, 7, longest=4) == ()
+
+
+def test_calls_are_cut_from_the_start_wherever_one_goes_on():
+    cuts = {"longest": 4, "every": (5,)}
+    whole = calls_from(0, 12, **cuts)
+    assert whole == [range(4), range(4, 5), range(5, 9), range(9, 10), range(10, 12)]
+    for step in range(12):
+        assert calls_from(step, 12, **cuts) == [c for c in whole if c.stop > step]
+    assert calls_from(12, 12, **cuts) == []
 
 
 def test_evaluation_sees_every_row_once_in_order_and_padding_weighs_nothing():

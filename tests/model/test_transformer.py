@@ -26,7 +26,7 @@ from attn.kernels import KERNELS, Linear, Performer, Softmax, TokenInfo
 from attn.objectives.base import score
 from attn.parallel.mesh import make_mesh
 from attn.tasks import PyDoc
-from attn.train.state import build, model_def
+from attn.train.state import build, model_def, new_model
 
 BLOCKS = ("short_conv", "attention", "mlp")
 MESH = make_mesh()
@@ -186,8 +186,9 @@ def test_bfloat16_stays_near_float32(name):
         assert gaps.max() < 0.05 * size
 
 
-def test_dropout_follows_its_key_and_is_off_without_one():
-    experiment = experiment_of(dropout=0.5)
+@pytest.mark.parametrize("where", ["dropout", "attention_dropout"])
+def test_dropout_follows_its_key_and_is_off_without_one(where):
+    experiment = experiment_of(**{where: 0.5})
     batch = random_batch(RECALL, (4,))
     first, again, other = (
         logits_of(experiment, batch, jax.random.key(seed)) for seed in (0, 0, 1)
@@ -196,6 +197,31 @@ def test_dropout_follows_its_key_and_is_off_without_one():
     assert largest_gap(first, other) > 0.1
     still = logits_of(experiment_of(), batch, jax.random.key(0))
     np.testing.assert_array_equal(logits_of(experiment, batch), still)
+
+
+def test_attention_dropout_hides_its_share_of_keys_from_each_query():
+    experiment = experiment_of(attention_dropout=0.25, num_heads=2)
+    with jax.set_mesh(MESH):
+        layer = next(
+            block.layer
+            for block in new_model(experiment, 0).layers
+            if hasattr(block.layer, "hidden_keys")
+        )
+        bias = np.asarray(layer.hidden_keys(jax.random.key(1), 8, 32))
+        x = jax.random.normal(jax.random.key(2), (8, 32, 16))
+        x = place(x, MESH, P("data"))
+        heads = layer.project(x, TokenInfo())
+        hidden = layer.attend(*heads, TokenInfo(), key=jax.random.key(1))
+        seen = layer.attend(*heads, TokenInfo())
+        values = np.asarray(heads[2])
+    assert bias.shape == (8, 2, 32, 32)
+    assert abs(np.isinf(bias).mean() - 0.25) < 0.02
+    alone = np.isinf(bias[:, :, 1, 0]) & ~np.isinf(bias[:, :, 1, 1])  # [B, N]
+    assert alone.any(), "query 1 of some head sees itself alone"
+    np.testing.assert_allclose(
+        np.asarray(hidden)[:, 1][alone], values[:, 1][alone], atol=1e-6
+    )
+    assert largest_gap(hidden, seen) > 0.1
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from attn.data.build import prepare
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.records.result import Layer, Mechanism
 from attn.records.run import read_metrics, read_result
-from attn.train import loop
-from attn.train.loop import Diverged, run
+from attn.train import loop, timing
+from attn.train.loop import Diverged
+from attn.train.run import run
 from attn.train.signals import Stopped, StopSignal
 from attn.train.timing import Timing
 
@@ -34,7 +35,8 @@ class Watching:
     """Keeps what it hears; `at` a step it does something."""
 
     def __init__(self, at=None, then=None):
-        self.notes, self.steps, self.at, self.then = [], [], at, then
+        self.notes, self.steps, self.slices = [], [], []
+        self.at, self.then = at, then
 
     def begin(self, name, steps):
         pass
@@ -44,6 +46,11 @@ class Watching:
 
     def end(self, result, seconds):
         pass
+
+    def within(self, step, steps):
+        self.slices.append(step)
+        if step == self.at:
+            self.then()
 
     def advance(self, step, steps, values):
         self.steps.append(step)
@@ -169,6 +176,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     assert_same_bits(state, whole[2])
     assert lines_of(tmp_path / "run") == lines_of(whole[0])
     assert result.test == whole[1].test
+
+
+# Of calls of 3 steps, each step is a slice of its own.
+@pytest.mark.parametrize("at", [1, 5, 8])
+def test_a_slow_call_is_stopped_within_and_goes_on_to_the_same_bits(
+    whole, tmp_path, monkeypatch, at
+):
+    monkeypatch.setattr(timing, "SLICE_SECONDS", 0.0)
+    watcher = Watching(at, terminate)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        train(tmp_path / "run", watcher)
+    assert watcher.slices == [step for step in range(1, at + 1) if step % 3]
+    kept = (tmp_path / "run/checkpoints").glob("[0-9]*")
+    assert max(int(path.name) for path in kept) == at
+    _, state = train(tmp_path / "run")
+    assert_same_bits(state, whole[2])
+    assert lines_of(tmp_path / "run") == lines_of(whole[0])
 
 
 def test_a_signal_before_another_program_is_compiled_loses_no_step(tmp_path):

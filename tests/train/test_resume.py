@@ -79,7 +79,7 @@ def test_a_folder_gives_back_the_model_that_scored_what_the_result_says(whole, s
 
 
 def test_weights_that_are_not_there_are_not_guessed(ended, cut):
-    with pytest.raises(UserError, match=r"seed = 2; .* trained seeds 0 to 1"):
+    with pytest.raises(UserError, match=r"seed = 2; .* trained the seeds 0, 1"):
         records.restore(ended, seed=2)
     shutil.rmtree(ended / "checkpoints" / "12")
     with pytest.raises(
