@@ -123,16 +123,32 @@ def end_labels(
       axes: with its limits set.
       ends: (y in data units, text, colour) of each line.
     """
+    _side_labels(
+        axes,
+        [((1, y), text, colour) for y, text, colour in ends],
+        theme,
+        "axes fraction",
+    )
+
+
+def _side_labels(
+    axes: Axes,
+    points: Sequence[tuple[tuple[float | int, float], str, object]],
+    theme: Theme,
+    x_coords: str,
+) -> None:
+    """Writes each name right of the frame, with a leader to its (x, y)."""
     low, high = axes.get_ylim()
     inches = axes.bbox.height / DPI
     gap = (high - low) * 0.14 / inches
-    wanted = [min(max(y, low), high) for y, _, _ in ends]
-    for y, at, (_, text, colour) in zip(wanted, spread(wanted, gap, low, high), ends):
+    wanted = [min(max(y, low), high) for (_, y), _, _ in points]
+    placed = spread(wanted, gap, low, high)
+    for y, at, ((x, _), text, colour) in zip(wanted, placed, points):
         axes.annotate(
             text,
-            (1, y),
+            (x, y),
             (1.03, at),
-            xycoords=("axes fraction", "data"),
+            xycoords=(x_coords, "data"),
             textcoords=("axes fraction", "data"),
             color=colour,
             fontsize=7.5,
@@ -174,7 +190,7 @@ def label_points(
     Earlier points choose first. A label that had to go far gets a thin line to its
     point, and one for which there is no space goes right of the frame.
     """
-    without: list[tuple[float, str, object]] = []
+    without: list[tuple[tuple[float | int, float], str, object]] = []
     figure.draw_without_rendering()
     pixels = [axes.transData.transform(point[:2]) for point in points]
     taken = [Bbox.from_extents(x - 9, y - 9, x + 9, y + 9) for x, y in pixels]
@@ -202,10 +218,10 @@ def label_points(
                 break
             label.remove()
         else:
-            without.append((y, text, colour))
+            without.append(((x, y), text, colour))
             continue
         taken.append(box)
-    end_labels(axes, without, theme)
+    _side_labels(axes, without, theme, "data")
 
 
 def halo(theme: Theme) -> list[withStroke]:

@@ -14,6 +14,7 @@ from own_data import write_csv, write_text
 import attn
 import launch
 from attn.parallel.mesh import make_mesh
+from attn.plots import heat, plots
 
 TINY = (
     "--model.d-model 16 --model.num-heads 2 --train.steps 20 --train.warmup-steps 2 "
@@ -31,6 +32,9 @@ def here(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("ATTN_DATA_DIR", str(folder / "data"))
+        # Pictures have tests of their own, and take longer than these runs.
+        patch.setattr(plots, "PICTURES", {"tuning": plots.PICTURES["tuning"]})
+        patch.setattr(heat, "MOST", 1)
         do(f"show recall_softmax {TINY} --save e.json")
         do("run e.json --workdir first --log tensorboard")
         yield folder
@@ -155,7 +159,7 @@ def test_a_sweep_of_an_experiment_in_a_file(here):
     "words",
     [
         "--optimizer lion --train.peak-lr 1e-3 --model.dtype bfloat16 --seeds 1",
-        "--mesh data=2,heads=2 --model.repeats 3 --task.seq-len 64 --seeds 1",
+        "--mesh data=2,heads=2 --model.repeats 2 --task.seq-len 48 --seeds 1",
     ],
 )
 def test_other_training_precision_depth_length_and_machine(here, tmp_path, words):

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from run_folders import softmax_maps, write_run
 
 from attn.records.collect import load_all
 from attn.records.comparison import group_runs
@@ -80,18 +82,26 @@ class Tags(HTMLParser):
         ]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a page with nasty names, and of its runs."""
+    here = tmp_path_factory.mktemp("page")
+    maps = softmax_maps(np.random.default_rng(7))
+    labels = ["</script><b>"] + [f"w{i}" for i in range(23)]
+    write_run(here / "runs", "softmax", maps=maps, labels=labels)
+    claim = f'{NASTY} & "quoted" $x'
+    write_run(here / "runs", "window", name=NASTY, claim=claim, step_ms=3.0)
+    failed = {"status": "failed", "error": NASTY}
+    write_run(here / "runs", "linear", task=f"copy{NASTY}", **failed)
+    groups = group_runs(load_all(here))
+    write_page(groups, here / "report.html", f"Results {NASTY}")
+    return here
+
+
 @pytest.fixture
-def page(tmp_path, make_run, soft_maps):
-    make_run(
-        "softmax",
-        maps=soft_maps(),
-        labels=["</script><b>"] + [f"w{i}" for i in range(23)],
-    )
-    make_run("window", name=NASTY, claim=f'{NASTY} & "quoted" $x', step_ms=3.0)
-    make_run("linear", task=f"copy{NASTY}", status="failed", error=NASTY)
-    return write_page(
-        group_runs(load_all(tmp_path)), tmp_path / "report.html", f"Results {NASTY}"
-    )
+def page(written, tmp_path):
+    """A copy of the page that a test may change."""
+    return Path(shutil.copy(written / "report.html", tmp_path))
 
 
 def test_the_page_asks_the_network_for_nothing(page):
@@ -206,9 +216,9 @@ def test_in_a_browser_a_wrong_row_fails_the_selftest(page, tmp_path):
 @pytest.mark.slow
 @needs_browser
 def test_in_a_browser_the_map_opens_on_the_largest_weight_of_another_token(
-    page, tmp_path
+    page, written, tmp_path
 ):
-    run = next(run for run in load_all(tmp_path) if run.mechanism == "softmax")
+    run = next(run for run in load_all(written) if run.mechanism == "softmax")
     maps = np.stack([*read_maps(run).layers.values()]).astype(float)  # [L, N, T, S]
     far = np.where(np.eye(maps.shape[-1], dtype=bool), 0, np.abs(maps))
     far[..., 0] = 0
