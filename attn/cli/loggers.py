@@ -85,16 +85,19 @@ class Wandb:
             import wandb  # pyright: ignore[reportMissingImports]
 
             self.close()
-            self._folder.mkdir(exist_ok=True)
             mode: Any = os.environ.get("WANDB_MODE", "offline")
             self._name = run
             self._run = wandb.init(
-                project="attn", name=run, dir=self._folder, mode=mode
+                project="attn",
+                name=run,
+                dir=self._folder.parent,  # it makes a folder wandb there
+                mode=mode,
+                settings=wandb.Settings(silent=True),
             )
         if self._run is not None:
             self._run.log(dict(numbers), step=step)
 
     def close(self) -> None:
         if self._run is not None:
-            self._run.finish(quiet=True)
+            self._run.finish()
             self._run = None

@@ -90,7 +90,7 @@ class Watch:
         """Reports that `step` of `steps` are done, where there are no values yet."""
         self._done = self._before + self._work * step / steps
         now = time.monotonic()
-        detail = f"step {step}/{steps}, {self._left(now)}"
+        detail = f"step {step}/{steps}"
         self._draw(step, steps, detail)
         if not self._rich and now - self._last > QUIET_SECONDS:
             self._last = now
