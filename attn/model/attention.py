@@ -152,7 +152,8 @@ class Attention(nnx.Module):
     def hidden_keys(self, key: Array, B: int, T: int) -> Float[Array, "B N T T"]:
         """A bias that hides each key from each query of each head by chance."""
         shape = B, self.spec.sizes[0], T, T
-        hidden = jax.random.bernoulli(key, self.spec.attention_dropout, shape)
+        share = self.spec.attention_dropout or 0.0
+        hidden = jax.random.bernoulli(key, share, shape)
         return lay(jnp.where(hidden, -jnp.inf, 0.0), "B N T T")
 
     def read_out(self, out: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
