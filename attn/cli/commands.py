@@ -151,10 +151,18 @@ def choose(
         prog = "launch.py compare [--all]"
     alone = isinstance(item, Experiment)
     chosen = [override(e, rest, prog) for e in ([item] if alone else item.experiments)]
-    experiments = [experiment for experiment, _ in chosen]
+    experiments = resolve([experiment for experiment, _ in chosen])
     if not alone:
         _check_equal_sizes(name, item.experiments, experiments)
     return experiments, chosen[0][1], None if alone else name
+
+
+def resolve(experiments: "Sequence[Experiment]") -> "list[Experiment]":
+    """The experiments with what only their data say; each is read once."""
+    from dataclasses import replace
+
+    tasks = {task: task.resolved() for task in {e.task for e in experiments}}
+    return [replace(e, task=tasks[e.task]) for e in experiments]
 
 
 def named(name: str, registry: Source) -> Any:

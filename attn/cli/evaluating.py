@@ -60,7 +60,7 @@ def _task(run: "Run", words: Sequence[str]) -> "Task":
         raise UserError(
             "evaluate changes the task alone: --task.seq-len, --task, --split"
         )
-    return changed.task
+    return changed.task.resolved()
 
 
 def _evaluated(run: "Run", task: "Task", split: str) -> dict[str, object]:

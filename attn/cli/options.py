@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -158,16 +157,9 @@ def override(
         if getattr(chosen.model, field.name) != getattr(now.model, field.name):
             chosen.model.require_read(field.name)
     changed = {name: getattr(chosen, name) for name in same}
-    changed["task"] = resolved(chosen.task)
     return replace(experiment, **changed), Where(
         chosen.workdir, chosen.mesh, chosen.log
     )
-
-
-@lru_cache
-def resolved(task: Task) -> Task:
-    """The task with what only its data say, which are read once for a whole study."""
-    return task.resolved()
 
 
 def _take(words: list[str], option: str) -> tuple[list[str], str | None]:

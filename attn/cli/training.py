@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source, choose, named, take_name
+from attn.cli.commands import Source, choose, named, resolve, take_name
 from attn.cli.console import console
 from attn.errors import EXIT_FAILED, UserError
 
@@ -33,7 +33,7 @@ def compare(words: Sequence[str], registry: Source) -> int:
 
 def sweep(words: Sequence[str], registry: Source) -> int:
     """Varies one experiment along some of its fields, at equal cost."""
-    from attn.cli.options import Sweep, parse, resolved
+    from attn.cli.options import Sweep, parse
     from attn.config import Experiment
     from attn.config.sweep import sweep as points
 
@@ -47,10 +47,7 @@ def sweep(words: Sequence[str], registry: Source) -> int:
     grid = _grid(base, asked.over)
     varied = "-".join(path.rpartition(".")[2] for path in grid)
     study = f"sweep-{Path(name).stem}-{varied}"
-    swept = [
-        replace(point, task=resolved(point.task))
-        for point in points(base, grid, by=asked.match)
-    ]
+    swept = resolve(points(base, grid, by=asked.match))
     return _train(swept, asked, study=study)
 
 

@@ -1,5 +1,6 @@
 """The command `tune`: a learning rate for each model, then its study at these rates."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,9 @@ def tune(words: Sequence[str], registry: Source) -> int:
     asked = parse(Tune, own, prog=f"launch.py tune {name}")
     if asked.trials < 1:
         raise UserError(f"--trials {asked.trials}: at least one seed for each rate")
+    if {"-h", "--help"} & {*rest}:
+        with contextlib.suppress(SystemExit):  # the options of its own, then of a run
+            parse(Tune, ["--help"], prog=f"launch.py tune {name}")
     experiments, where, _ = choose([name, *rest], "tune", registry)
     grids = {e.name: rates_of(e, asked.over) for e in experiments}
     study = f"tune-{Path(name).stem}"
@@ -64,19 +68,24 @@ def _tune_all(
     from attn.train.study import load_data
     from attn.train.tune import tune
 
-    found = {}
+    found, kept = {}, root / KEPT
     with Watch(console(), sum(e.train.steps for e in experiments)) as watch:
         data = load_data(experiments, watch)
+        try:
+            kept.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {root}: {error.strerror}; choose another --workdir"
+            ) from None
         for e in experiments:
             rates = grids[e.name]
             watch.begin(f"{e.name}, {len(rates)} rates", e.train.steps)
-            path = root / KEPT / f"{_key(e, rates, trials)}.json"
+            path = kept / f"{_key(e, rates, trials)}.json"
             if not path.exists():
                 made = tune(
                     e, rates, data[e.task], seeds=trials, watcher=watch,
                     mesh_shape=mesh_shape,
                 )  # fmt: skip
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, encode(made))
             found[e.name] = decode(Tuning, read_json(path), where=path)
             watch.note(said(found[e.name]))

@@ -86,8 +86,8 @@ class ModelConfig:
     """Share of each residual update that is dropped in training."""
     attention_dropout: float = 0.0
     """Share of the keys that each query of an `attention` layer is not shown in a
-    training step; what it sees still has weights that sum to 1 (DropKey, Li et al. 2023,
-    section 3.2). The mechanism must take a bias."""
+    training step; what it sees still has weights that sum to 1 (DropKey, Li et al.
+    2023). The mechanism must take a bias."""
 
     def __post_init__(self):
         sizes = "vocab_size max_len d_model repeats num_heads num_kv_heads head_dim"

@@ -27,7 +27,7 @@ class Global(Mask):
     num_tokens: int
 
     def __post_init__(self):
-        whole(self, num_tokens=1)
+        whole(self, {"num_tokens": 1})
 
     def predicate(self, q, k):
         return (q < self.num_tokens) | (k < self.num_tokens)
@@ -53,7 +53,7 @@ class Prefix(Mask):
     length: int
 
     def __post_init__(self):
-        whole(self, length=1)
+        whole(self, {"length": 1})
 
     def predicate(self, q, k):
         return k < self.length
@@ -76,7 +76,7 @@ class Chunk(Mask):
     size: int
 
     def __post_init__(self):
-        whole(self, size=1)
+        whole(self, {"size": 1})
 
     def predicate(self, q, k):
         return q // self.size == k // self.size
@@ -105,7 +105,7 @@ class Earlier(Mask):
     k_block: int
 
     def __post_init__(self):
-        whole(self, q_block=1, k_block=1)
+        whole(self, {"q_block": 1, "k_block": 1})
 
     def predicate(self, q, k):
         return k // self.k_block < q // self.q_block
@@ -132,7 +132,7 @@ class Fixed(Mask):
     columns: int = 1
 
     def __post_init__(self):
-        whole(self, stride=1, columns=1)
+        whole(self, {"stride": 1, "columns": 1})
         if self.columns > self.stride:
             raise UserError(
                 f"Fixed(columns={self.columns}): it must be at most stride = {self.stride}"

@@ -55,7 +55,7 @@ class Blocks(BlockSparse):
     block: int
 
     def __post_init__(self):
-        whole(self, block=1)
+        whole(self, {"block": 1})
         layout = np.array(self.layout, dtype=bool)
         if layout.ndim != 2 or layout.size == 0:
             raise UserError(
@@ -131,8 +131,8 @@ class BigBird(BlockSparse):
     seed: int = 0
 
     def __post_init__(self):
-        whole(self, length=1, block=1, num_window=1)
-        whole(self, num_global=0, num_random=0, seed=0)
+        whole(self, {"length": 1, "block": 1, "num_window": 1})
+        whole(self, {"num_global": 0, "num_random": 0, "seed": 0})
         if self.num_window % 2 == 0:
             raise UserError(
                 f"BigBird(num_window={self.num_window}): it must be odd, "

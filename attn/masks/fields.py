@@ -1,5 +1,6 @@
 """The fields of patterns: their validation and their notation."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from operator import index
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from attn.errors import UserError
 
 
-def whole(mask: Any, **least: int | None) -> None:
+def whole(mask: Any, least: Mapping[str, int | None]) -> None:
     """Raises `UserError` unless each field is an integer not below its minimum."""
     for name, low in least.items():
         value = getattr(mask, name)

@@ -41,7 +41,7 @@ class Causal(Diagonal):
     offset: int = 0
 
     def __post_init__(self):
-        whole(self, offset=None)
+        whole(self, {"offset": None})
 
     def predicate(self, q, k):
         return k - q <= self.offset
@@ -65,7 +65,7 @@ class Window(Diagonal):
     right: int
 
     def __post_init__(self):
-        whole(self, left=0, right=0)
+        whole(self, {"left": 0, "right": 0})
 
     def predicate(self, q, k):
         return (k - q >= -self.left) & (k - q <= self.right)
@@ -91,7 +91,7 @@ class Dilated(Diagonal):
     dilation: int
 
     def __post_init__(self):
-        whole(self, left=0, right=0, dilation=1)
+        whole(self, {"left": 0, "right": 0, "dilation": 1})
 
     def predicate(self, q, k):
         # A remainder for each query and each key is cheaper than one for each pair.
@@ -125,7 +125,7 @@ class Strided(Diagonal):
     stride: int
 
     def __post_init__(self):
-        whole(self, stride=1)
+        whole(self, {"stride": 1})
 
     def predicate(self, q, k):
         return q % self.stride == k % self.stride

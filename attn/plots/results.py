@@ -167,7 +167,8 @@ def _made_by(runs: Sequence[Run]) -> str:
     """The provenance in one line: seeds, machine, versions, commit and data."""
     hashes = [run.result.dataset and run.result.dataset.sha256 for run in runs]
     data = [f"data {every(h and h[:12] for h in hashes)}"] if any(hashes) else []
-    seeds = f"{every(run.config.get('seeds') for run in runs)} seeds"
+    count = every(run.config.get("seeds") for run in runs)
+    seeds = f"{count} seed{'' if count == '1' else 's'}"
     return provenance([run.environment for run in runs], before=[seeds], after=data)
 
 

@@ -47,7 +47,7 @@ def difference(
         if name in NO_PART:
             continue
         said = f"{name} is {_show(old)} there and {_show(new)} here"
-        if not (extend and name == "train.steps" and new > old):
+        if not (extend and name == "train.steps" and _is_more(new, old)):
             return said
         schedule = here["train"]["schedule"]["is"]
         if not SCHEDULES[schedule].extends:
@@ -69,6 +69,10 @@ def _differences(there: Any, here: Any, name: str) -> Iterator[tuple[str, Any, A
             )
     elif there != here:
         yield name, there, here
+
+
+def _is_more(new: Any, old: Any) -> bool:
+    return isinstance(new, int) and isinstance(old, int) and new > old
 
 
 def _show(value: Any) -> str:

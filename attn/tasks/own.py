@@ -113,7 +113,7 @@ class OwnData(Task):
         digest = hashlib.sha256()
         for part in self.content():
             digest.update(part)
-        if Path(self.vocabulary).is_file():
+        if self.vocabulary not in NAMES:
             digest.update(Path(self.vocabulary).read_bytes())
         return digest.hexdigest()
 

@@ -14,6 +14,7 @@ from attn.config import Experiment
 from attn.data.build import prepare
 from attn.data.pipeline import eval_batches
 from attn.errors import UserError
+from attn.objectives import BITS_PER_BYTE
 from attn.parallel.mesh import make_mesh
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of
@@ -67,10 +68,17 @@ def evaluate_run(folder: Path, task: Task, split: str) -> dict[str, list[float]]
 
 def _on(experiment: Experiment, task: Task) -> Experiment:
     """The experiment on another task, with the vocabulary of its own."""
-    if task.objective != experiment.task.objective:
+    before = experiment.task
+    bytes_both = task.metric == before.metric == BITS_PER_BYTE
+    alike = task.name == before.name or bytes_both
+    known = ("vocabulary", "characters", "num_pieces", "labels", "num_classes")
+    if not bytes_both:
+        alike &= all(getattr(task, n, None) == getattr(before, n, None) for n in known)
+    if not alike or task.objective != before.objective:
         raise UserError(
-            f"{experiment.name} is scored on {experiment.task.name!r}, and "
-            f"{task.name!r} asks for something else"
+            f"{experiment.name} was trained on {before.name!r}, whose tokens or classes "
+            f"mean something else on this {task.name!r}; choose data of the same "
+            "vocabulary and labels"
         )
     vocab_size = experiment.resolved_model.vocab_size
     return replace(

@@ -58,7 +58,10 @@ def tune(
         experiment.train.peak_lr,
         math.nan,
     )
-    return _choose(found, higher=experiment.task.metric.higher_is_better)
+    try:
+        return _choose(found, higher=experiment.task.metric.higher_is_better)
+    except NoRate as error:
+        raise NoRate(f"{experiment.name}: {error}") from None
 
 
 def _train(

@@ -180,6 +180,17 @@ def test_own_text_and_own_table(here, capsys):
     assert "unknown column 'text'" in capsys.readouterr().err
 
 
+def test_tokens_that_mean_something_else_are_not_evaluated(here, capsys):
+    write_text(here / "other.txt", 9_000, seed=1)
+    do("evaluate book --task text:other.txt --task.seq-len 32 --json")
+    assert len(json.loads(capsys.readouterr().out)[0]["scores"]) == 1
+    do("evaluate book --task text:other.txt --task.vocabulary characters", code=2)
+    assert "mean something else" in capsys.readouterr().err
+    write_csv(here / "labels.csv", rows=[(f"text {i}", "yn"[i % 2]) for i in range(99)])
+    do("evaluate reviews --task csv:labels.csv --task.seq-len 32", code=2)
+    assert "mean something else" in capsys.readouterr().err
+
+
 def test_the_maps_of_a_sentence_in_a_notebook(here):
     run = attn.records.load("book")
     with jax.set_mesh(make_mesh()):

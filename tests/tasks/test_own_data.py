@@ -198,6 +198,22 @@ def test_a_tfds_dataset_is_read_from_disk(own_tasks, tmp_path):
     assert task.baselines(data)["bag_of_tokens"] > 0.8
 
 
+def test_images_of_a_tfds_dataset_are_read_value_by_value(own_tasks, tmp_path):
+    task = Tfds(data="letters", text_column="pixels", seq_len=8).resolved()
+    rows = prepare(task, tmp_path).splits["test"]
+    assert set(rows["lengths"]) == {4}
+    expected = np.where(rows["targets"] == task.labels.index("good"), 200, 3)
+    np.testing.assert_array_equal(rows["tokens"][:, :4], np.repeat(expected, 4, axis=1))
+
+
+def test_a_file_with_the_name_of_a_vocabulary_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = Text(data=str(write_text(tmp_path / "a.txt")))
+    before = task.resolved()
+    (tmp_path / "bytes").write_text("other")
+    assert task.resolved() == before
+
+
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
