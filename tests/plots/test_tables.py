@@ -77,7 +77,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(tmp_path, make_run
         drawn = "\n".join(rows)
         for word in ("mechanism", "gated_delta", "90.0 ± 5.0 (n=3)"):
             assert word in drawn
-        assert ("parameters" in drawn) == (width > 60)
+        assert ("train" in drawn) == (width > 60)
     assert "not shown here: exact" in shown[80]
     assert "not shown" not in shown[160]
     assert [len(r.cells) for r in tables[0].rows] == [9] * 5, "the table is as it was"
