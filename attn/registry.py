@@ -7,12 +7,13 @@ A user's file registers its own beside those of the laboratory:
 
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from attn.config import Experiment
+from attn.config.tuning import Tunings
 from attn.errors import UserError, unknown
 from attn.kernels import KERNELS, Kernel
 from attn.tasks import TASKS, Task
@@ -31,6 +32,8 @@ class Study:
     experiments: tuple[Experiment, ...]
     minutes: int | float
     """The expected minutes on two CPU cores."""
+    tunings: Tunings = field(default_factory=dict)
+    """The grids that the learning rates of experiments come from."""
 
 
 _REGISTRY: dict[str, Experiment | Study] = {}
@@ -74,6 +77,22 @@ def get(name: str) -> Experiment | Study:
 def everything() -> tuple[Experiment | Study, ...]:
     """All items, in order of registration."""
     return tuple(_REGISTRY.values())
+
+
+def tunings() -> Tunings:
+    """The grids of all studies, by the names of their experiments."""
+    studies = [item for item in everything() if isinstance(item, Study)]
+    return {name: grid for one in studies for name, grid in one.tunings.items()}
+
+
+def tunings_of(experiments: Sequence[Experiment]) -> Tunings:
+    """The grids of those that are as registered, but for their seeds."""
+    known, grids = _REGISTRY, tunings()
+
+    def same(e: Experiment) -> bool:
+        return e == replace(known[e.name], seeds=e.seeds, first_seed=e.first_seed)
+
+    return {e.name: grids[e.name] for e in experiments if e.name in grids and same(e)}
 
 
 def load(files: Sequence[str] = ()) -> None:

@@ -1,9 +1,13 @@
-"""The mechanisms that studies compare, and their substitution at equal parameters."""
+"""The mechanisms that studies compare, at equal parameters and each at its own rate."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from attn.config import Experiment
 from attn.config.match import match
+from attn.config.tuning import Tuning, tuned
+from attn.config.typed import decode
 from attn.kernels import (
     Kernel,
     Linear,
@@ -13,6 +17,10 @@ from attn.kernels import (
     Softmax,
     WindowAttention,
 )
+from attn.registry import Study
+
+TUNINGS = Path(__file__).parent / "tunings"
+"""The grids of rates of each study, as `launch.py tune` wrote them."""
 
 
 def line_up(
@@ -43,3 +51,11 @@ def under(base: Experiment, mechanisms: tuple[Kernel, ...]) -> tuple[Experiment,
         return match(replace(base, name=name, model=model), base, by)
 
     return tuple(map(one, mechanisms))
+
+
+def at_own_rates(study: Study) -> Study:
+    """Makes each experiment of a study at the rate that `launch.py tune` found for it."""
+    grids = json.loads((TUNINGS / f"{study.name}.json").read_text())
+    tunings = {name: decode(Tuning, grid) for name, grid in grids.items()}
+    experiments = tuned(study.experiments, tunings)
+    return replace(study, experiments=experiments, tunings=tunings)

@@ -1,6 +1,8 @@
 """What is registered is sound: named once, fairly sized, and traceable."""
 
 from dataclasses import replace
+from math import isfinite
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,11 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from tiny import exhaustive
 
-import experiments  # noqa: F401
+import attn
+import experiments
 from attn import registry
 from attn.config import Experiment, cost
+from attn.config.tuning import Tuning, at_rate, tuned, untuned
 from attn.errors import UserError
 from attn.kernels import Softmax
 from attn.parallel.mesh import MeshShape, make_mesh
@@ -20,6 +24,8 @@ from attn.train.step import make_train_step
 ITEMS = registry.everything()
 EXPERIMENTS = [item for item in ITEMS if isinstance(item, Experiment)]
 STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
+RESULTS = Path(experiments.__file__).parent / "results"
+COMMITTED = sorted(path.parent for path in RESULTS.glob("*/*/config.json"))
 
 
 TRACED = [
@@ -58,14 +64,50 @@ def test_every_experiment_traces_its_train_step(experiment):
 @pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.name)
 def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
     tasks = {experiment.task for experiment in study.experiments}
+    at_one_rate = untuned(study.experiments, study.tunings)
     for task in tasks:
-        group = [e for e in study.experiments if e.task == task]
+        group = [e for e in at_one_rate if e.task == task]
         params = [cost.count_params(e) for e in group]
         assert max(params) <= 1.01 * min(params)
         assert len({(e.train, e.seeds) for e in group}) == 1
         # What looks ahead only where it may, and what never does, read the same sequence.
         same = {"kernel": Softmax(), "d_ff": 1, "num_heads": 1, "causal": False}
         assert len({replace(e.model, **same) for e in group}) == 1
+
+
+@pytest.mark.parametrize(
+    "study", [s for s in STUDIES if s.tunings], ids=lambda s: s.name
+)
+def test_a_tuned_study_takes_the_best_rate_of_a_grid_for_each_experiment(study):
+    assert [*study.tunings] == sorted(e.name for e in study.experiments)
+    for e in study.experiments:
+        grid = study.tunings[e.name]
+        sign = 1 if e.task.metric.higher_is_better else -1
+        best = max(sign * grid.score(r) for r in grid.rates if isfinite(grid.score(r)))
+        assert sign * grid.score(grid.chosen) == best
+        assert e.train.peak_lr == grid.chosen
+        assert grid.before in grid.rates
+
+
+def test_a_grid_goes_with_the_experiment_as_registered(own_registry):
+    base = replace(EXPERIMENTS[0], name="mine")
+    grid = Tuning((1e-4, 1e-3), ((0.1,), (0.2,)), before=1e-4, chosen=1e-3)
+    mine = tuned([base], {"mine": grid})
+    registry.register(registry.Study("own", "None.", mine, 1, {"mine": grid}))
+    assert mine[0].train.peak_lr == 1e-3
+    assert registry.tunings_of([replace(mine[0], seeds=5)]) == {"mine": grid}
+    longer = replace(mine[0], train=replace(mine[0].train, steps=70))
+    assert registry.tunings_of([longer]) == {}
+    assert untuned([longer], registry.tunings())[0].train.peak_lr == 1e-4
+    other = at_rate(longer, 5e-3)
+    assert untuned([other], registry.tunings()) == (other,)
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda f: f"{f.parent.name}/{f.name}")
+def test_committed_results_are_of_what_is_registered(folder):
+    run = attn.records.load(folder)
+    assert run.experiment == registry.get(folder.name)
+    assert run.result.tuning == registry.tunings().get(folder.name)
 
 
 def test_the_families_study_holds_three_families_two_tasks_and_three_seeds():

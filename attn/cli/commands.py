@@ -1,6 +1,7 @@
 """Commands that train nothing: list, show, report, inspect, bench."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,7 @@ from attn.errors import UserError
 if TYPE_CHECKING:
     from attn.cli.options import Where
     from attn.config import Experiment
+    from attn.config.tuning import Tunings
 
 
 EQUAL = 1.01
@@ -26,6 +28,14 @@ class Registry(Protocol):
 
     def everything(self) -> Sequence[Any]:
         """All experiments and studies, in order."""
+        ...
+
+    def tunings(self) -> "Tunings":
+        """The grids of learning rates of all studies, by experiment."""
+        ...
+
+    def tunings_of(self, experiments: "Sequence[Experiment]") -> "Tunings":
+        """The grids of those experiments that are as registered."""
         ...
 
 
@@ -67,35 +77,34 @@ def _list_named(words: Sequence[str], registry: Source) -> int:
 
 def show(words: Sequence[str], registry: Source) -> int:
     """Prints the resolved config and its costs; compiles nothing."""
-    from attn.cli.door import take_all
     from attn.cli.listing import as_text, details
+    from attn.cli.options import Showing, parse, print_help_of, split_off
 
-    words, files = take_all(words, "--save")
-    as_json = "--json" in words
-    words = [word for word in words if word != "--json"]
-    chosen, where, _ = choose(words, "show", registry)
+    own, rest = split_off(words, ("save",), flags=("json",))
+    asked = parse(Showing, own, prog="launch.py show NAME")
+    print_help_of(Showing, rest[1:], prog="launch.py show NAME")
+    chosen, where, _ = choose(rest, "show", registry)
     _refuse_unused(where, "show", "workdir", "mesh", "log")
-    if files:
-        return _save(chosen, files)
+    if asked.save is not None:
+        return _save(chosen, asked.save)
     shown = [details(experiment) for experiment in chosen]
-    if as_json:
+    if asked.json:
         print(json.dumps(shown, indent=2))
     else:
         print("\n\n".join("\n".join(as_text(one)) for one in shown))
     return 0
 
 
-def _save(experiments: "Sequence[Experiment]", files: Sequence[str]) -> int:
+def _save(experiments: "Sequence[Experiment]", file: str) -> int:
     """Writes one experiment to a file that `run` takes in place of a name."""
     from attn.cli.folders import folder
     from attn.records.identity import identity
 
-    if len(experiments) != 1 or len(files) != 1:
+    if len(experiments) != 1:
         raise UserError(
-            f"--save takes one experiment to one file; here are {len(experiments)} and "
-            f"{len(files)}"
+            f"--save takes one experiment, and here are {len(experiments)}; name one"
         )
-    path = folder("--save", files[0], file=True)
+    path = folder("--save", file, file=True)
     if path.suffix != ".json":
         raise UserError(f"--save {path}: name it .json, which is how `run` knows it")
     try:
@@ -154,6 +163,7 @@ def choose(
     experiments = resolve([experiment for experiment, _ in chosen])
     if not alone:
         _check_equal_sizes(name, item.experiments, experiments)
+        _warn_alike(name, experiments)
     return experiments, chosen[0][1], None if alone else name
 
 
@@ -213,6 +223,22 @@ def _check_equal_sizes(
                 f"{study!r} compares models of equal size, and these words give them "
                 f"{least:,} to {most:,} parameters on {task.name}; override one of its "
                 "experiments, or sweep it with --match params"
+            )
+
+
+def _warn_alike(study: str, experiments: "Sequence[Experiment]") -> None:
+    """Says so where overrides make members of a study the same experiment."""
+    from dataclasses import replace
+
+    known: dict[Experiment, list[str]] = {}
+    for e in experiments:
+        known.setdefault(replace(e, name="_", claim="_"), []).append(e.name)
+    for names in known.values():
+        if len(names) > 1:
+            print(
+                f"{study!r}: these words make {', '.join(names)} the same experiment; "
+                "run one of them alone",
+                file=sys.stderr,
             )
 
 

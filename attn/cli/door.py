@@ -1,6 +1,7 @@
 """The door: a command word, and what does it; the same for `launch.py` and `attn`."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -86,7 +87,7 @@ def _command(words, load, benchmarks) -> int:
     command = getattr(import_module(f"attn.cli.{room}"), function)
     if words[0] == "bench":
         return command(words[1:], benchmarks)
-    return command(words[1:], lambda: load(files))
+    return command(words[1:], cache(lambda: load(files)))
 
 
 def take_all(words: Sequence[str], option: str) -> tuple[list[str], list[str]]:

@@ -24,9 +24,7 @@ def evaluate(words: Sequence[str], registry: Source) -> int:
         raise UserError(
             "evaluate needs the folder of a run, as in `evaluate runs/mine`"
         )
-    own, rest = split_off(words[1:], ("split",))
-    as_json = "--json" in rest
-    rest = [word for word in rest if word != "--json"]
+    own, rest = split_off(words[1:], ("split",), flags=("json",))
     asked = parse(Evaluating, own, prog="launch.py evaluate DIR")
     directory = folder("directory", words[0])
     registry()  # a user's file may hold its task
@@ -41,7 +39,7 @@ def evaluate(words: Sequence[str], registry: Source) -> int:
         raise UserError(f"{directory} holds no run that has finished")
     tasks = [_task(run, rest) for run in runs]
     rows = [_evaluated(run, task, asked.split) for run, task in zip(runs, tasks)]
-    if as_json:
+    if asked.json:
         print(json.dumps(rows, indent=2))
     else:
         console().print(_table(rows))

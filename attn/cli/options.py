@@ -77,6 +77,16 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Showing:
+    """Prints a config with everything resolved, and its costs; compiles nothing."""
+
+    json: bool = False
+    """Print a JSON array, not a table."""
+    save: str | None = None
+    """File to write one experiment to, NAME.json, which `run` takes in place of a name."""
+
+
+@dataclass(frozen=True)
 class Reporting:
     """Makes tables, plots and one offline page from run folders."""
 
@@ -173,14 +183,22 @@ def _take(words: list[str], option: str) -> tuple[list[str], str | None]:
 
 
 def split_off(
-    words: Sequence[str], options: Sequence[str]
+    words: Sequence[str], options: Sequence[str], flags: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Splits options with their values off a command line; they come first."""
-    rest, own = list(words), []
+    """Splits options with their values, and flags, off a command line; they come first."""
+    own = [f"--{flag}" for flag in flags if f"--{flag}" in words]
+    rest = [word for word in words if word not in own]
     for option in options:
         while (taken := _take(rest, option))[1] is not None:
             rest, own = taken[0], [*own, f"--{option}", taken[1]]
     return own, rest
+
+
+def print_help_of(what: type, words: Sequence[str], *, prog: str) -> None:
+    """Prints the options of a command's own where help is asked for; more may follow."""
+    if {"-h", "--help"} & {*words}:
+        with contextlib.suppress(SystemExit):
+            parse(what, ["--help"], prog=prog)
 
 
 def parse(

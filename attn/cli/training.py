@@ -1,7 +1,7 @@
 """Commands that train: run, compare, sweep."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ from attn.errors import EXIT_FAILED, UserError
 if TYPE_CHECKING:
     from attn.cli.options import Where
     from attn.config import Experiment
+    from attn.config.tuning import Tunings
     from attn.parallel.mesh import MeshShape
-    from attn.records.result import Tuning
 
 
 def run(words: Sequence[str], registry: Source) -> int:
     """Trains an experiment or a study; continues one, or reports what is finished."""
     experiments, where, study = choose(words, "run", registry)
-    return _train(experiments, where, study)
+    return _train(experiments, where, study, registry().tunings_of(experiments))
 
 
 def compare(words: Sequence[str], registry: Source) -> int:
@@ -28,7 +28,7 @@ def compare(words: Sequence[str], registry: Source) -> int:
     named = "mechanisms" if "--all" in words else "families"
     rest = [word for word in words if word != "--all"]
     experiments, where, study = choose([named, *rest], "compare", registry)
-    return _train(experiments, where, study)
+    return _train(experiments, where, study, registry().tunings_of(experiments))
 
 
 def sweep(words: Sequence[str], registry: Source) -> int:
@@ -99,11 +99,14 @@ def prepare(
 
 
 def _train(
-    experiments: "Sequence[Experiment]", where: "Where", study: str | None
+    experiments: "Sequence[Experiment]",
+    where: "Where",
+    study: str | None,
+    tunings: "Tunings | None" = None,
 ) -> int:
     """Trains each experiment in its folder, prints the table and writes the report."""
     root, mesh_shape = prepare(experiments, where, study)
-    return train(experiments, root, mesh_shape, where, study)
+    return train(experiments, root, mesh_shape, where, study, tunings)
 
 
 def train(
@@ -112,7 +115,7 @@ def train(
     mesh_shape: "MeshShape",
     where: "Where",
     study: str | None,
-    tunings: "Mapping[str, Tuning] | None" = None,
+    tunings: "Tunings | None" = None,
 ) -> int:
     """Trains what `prepare` has checked; a study that stops has its table so far."""
     from attn.cli import loggers

@@ -1,6 +1,5 @@
 """The command `tune`: a learning rate for each model, then its study at these rates."""
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,48 +8,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source, choose, take_name
-from attn.cli.console import console
+from attn.cli.console import console, print_paths
 from attn.cli.training import prepare, train
 from attn.errors import UserError
 
 if TYPE_CHECKING:
     from attn.config import Experiment
+    from attn.config.tuning import Tuning
     from attn.parallel.mesh import MeshShape
-    from attn.records.result import Tuning
 
 FIELD = "train.peak_lr"
 AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The rates that are tried unless given, as multiples of the experiment's own."""
 KEPT = ".tuning"
 """The folder of finished grids, in the workdir."""
+FOUND = "tuning.json"
+"""The file of all grids of a study, in the workdir."""
 
 
 def tune(words: Sequence[str], registry: Source) -> int:
     """Tunes the peak learning rate of each model, then trains fresh seeds at it."""
     from attn.cli.folders import check_study
-    from attn.cli.options import Tune, parse, split_off
+    from attn.cli.options import Tune, parse, print_help_of, split_off
+    from attn.config.tuning import tuned, untuned
     from attn.parallel.mesh import use_cpu_devices
+    from attn.records.files import write_json
+    from attn.records.typed import encode
 
     name, _ = take_name(words, "tune")
     own, rest = split_off(words[1:], ("over", "trials"))
     asked = parse(Tune, own, prog=f"launch.py tune {name}")
     if asked.trials < 1:
         raise UserError(f"--trials {asked.trials}: at least one seed for each rate")
-    if {"-h", "--help"} & {*rest}:
-        with contextlib.suppress(SystemExit):  # the options of its own, then of a run
-            parse(Tune, ["--help"], prog=f"launch.py tune {name}")
-    experiments, where, _ = choose([name, *rest], "tune", registry)
+    print_help_of(Tune, rest, prog=f"launch.py tune {name}")
+    chosen, where, _ = choose([name, *rest], "tune", registry)
+    experiments = untuned(chosen, registry().tunings())
     grids = {e.name: rates_of(e, asked.over) for e in experiments}
     study = f"tune-{Path(name).stem}"
     root, mesh_shape = prepare(experiments, where, study)
     check_study(root, study, [e.name for e in experiments])
     use_cpu_devices(mesh_shape.size)
     tunings = _tune_all(experiments, grids, asked.trials, root, mesh_shape)
-    tuned = [
-        replace(e, train=replace(e.train, peak_lr=tunings[e.name].chosen))
-        for e in experiments
-    ]
-    return train(tuned, root, mesh_shape, where, study, tunings)
+    code = train(tuned(experiments, tunings), root, mesh_shape, where, study, tunings)
+    write_json(root / FOUND, encode(tunings))
+    print_paths(console(), root / FOUND)
+    return code
 
 
 def _tune_all(
@@ -62,8 +64,8 @@ def _tune_all(
 ) -> "dict[str, Tuning]":
     """The grid of each experiment, from the workdir where it is finished."""
     from attn.cli.progress import Watch
+    from attn.config.tuning import Tuning
     from attn.records.files import read_json, write_json
-    from attn.records.result import Tuning
     from attn.records.typed import decode, encode
     from attn.train.study import load_data
     from attn.train.tune import tune

@@ -19,6 +19,7 @@ from attn.plots.units import (
 from attn.records.comparison import Group, group_runs
 from attn.records.environment import every, provenance
 from attn.records.estimates import Estimate
+from attn.records.knobs import RATE
 from attn.records.run import Run
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -71,6 +72,7 @@ COSTS: Mapping[Column, Callable[[Run], Cell]] = {
 }
 
 
+LEARNING_RATE = Column(RATE)
 GAIN = Column("gain by tuning")
 
 
@@ -82,17 +84,17 @@ def make_tables(runs: Sequence[Run]) -> list[Table]:
 def make_table(group: Group) -> Table:
     """Makes the table of one task: runs by family, then baselines, best first."""
     costs = [column for column in COSTS if _is_shown(column, group)]
-    tuned = any(run.result.tuning for run in group.runs)
+    tuned = group.is_tuned
     columns = (
         *(Column("mechanism", text=True), Column("family", text=True, spare=6)),
         *map(Column, group.varying),
-        *([GAIN] if tuned else []),
+        *([LEARNING_RATE, GAIN] if tuned else []),
         Column(metric_label(group.metric), raw=group.metric),
         *costs,
     )
     rows = (
         *_run_rows(group, costs, tuned=tuned),
-        *_baseline_rows(group, len(group.varying) + tuned, len(costs)),
+        *_baseline_rows(group, len(group.varying) + 2 * tuned, len(costs)),
     )
     return Table(group.title, columns, rows, note=_made_by(group.runs))
 
@@ -101,6 +103,11 @@ def _is_shown(cost: Column, group: Group) -> bool:
     """Whether a cost column is shown: decoding state only where a run has it."""
     known = any(COSTS[cost](run).value is not None for run in group.runs)
     return known or cost.name != "decoding state"
+
+
+def _rate(run: Run) -> Cell:
+    rate = run.config["train"]["peak_lr"]
+    return Cell(f"{rate:g}", rate)
 
 
 def _gain(run: Run) -> Cell:
@@ -120,7 +127,7 @@ def _run_rows(group: Group, costs: Sequence[Column], *, tuned: bool) -> list[Row
     for run in group.runs:
         cells = [Cell(group.labels[run.directory]), Cell(run.family, family=run.family)]
         cells += [_knob_cell(value) for value in group.knobs(run)]
-        cells += [_gain(run)] if tuned else []
+        cells += [_rate(run), _gain(run)] if tuned else []
         cells += [_score_cell(run, strong=run.directory in best)]
         cells += [COSTS[column](run) for column in costs]
         rows.append(Row(tuple(cells), "failed" if run.failed else "run"))

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from attn.records.knobs import KNOBS
+from attn.records.knobs import KNOBS, RATE
 from attn.records.run import Run
 
 
@@ -53,12 +53,21 @@ class Group:
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """The names of the knobs in which these runs differ."""
+        """The names of the knobs in which these runs differ.
+
+        Where any is tuned its rate is a result, and has a column of its own.
+        """
         return tuple(
             name
             for name, read in KNOBS.items()
             if len({_key(read(run)) for run in self.runs}) > 1
+            and not (name == RATE and self.is_tuned)
         )
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether a grid of rates was tried for any of these runs."""
+        return any(run.result.tuning for run in self.runs)
 
     def knobs(self, run: Run) -> tuple[Any, ...]:
         """The values of `varying` for one run."""

@@ -77,6 +77,8 @@ def _spec(name: str, default: str) -> Callable[[Run], Any]:
 heads_of = _size("num_heads", lambda model: None)
 _kv_heads = _size("num_kv_heads", lambda model: model.get("num_heads"))
 
+RATE = "peak lr"
+
 TRAINING = OPTIMIZERS | SCHEDULES
 
 KNOBS: Mapping[str, Callable[[Run], Any]] = {
@@ -99,7 +101,7 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "attention dropout": _modelled("attention_dropout", 0.0),
     "steps": _trained("steps"),
     "batch": _trained("batch_size"),
-    "peak lr": _trained("peak_lr"),
+    RATE: _trained("peak_lr"),
     "warm-up": _trained("warmup_steps"),
     "weight decay": _trained("weight_decay"),
     "clip norm": _trained("clip_norm"),

@@ -1,9 +1,10 @@
 """Measurements of a run as typed data: result, metrics, checkpoint notes."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from attn.config.tuning import Tuning
 
 Scores = Mapping[str, tuple[float, ...]]
 """Each metric by name, one number a seed; NaN where a seed diverged."""
@@ -43,25 +44,6 @@ class Data:
 
     builder: str
     sha256: str
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """A grid of peak learning rates, of which the best on the valid split was taken."""
-
-    rates: tuple[float, ...]
-    valid: tuple[tuple[float, ...], ...]
-    """The metric of each rate, one number a seed; NaN where it diverged."""
-    before: float
-    """The rate of the experiment as it was."""
-    chosen: float
-
-    def score(self, rate: float) -> float:
-        """The mean of a rate's seeds; NaN where one diverged, or it is not in the grid."""
-        if rate not in self.rates:
-            return math.nan
-        values = self.valid[self.rates.index(rate)]
-        return math.fsum(values) / len(values)
 
 
 @dataclass(frozen=True)

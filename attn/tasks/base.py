@@ -111,24 +111,24 @@ class Task:
 
 @dataclass(frozen=True)
 class Streamed(Task):
-    """The base of tasks whose rows are cut from sequences too long for memory."""
+    """The base of tasks whose data may be larger than memory: streams, kept on disk."""
 
-    def streams(self) -> Mapping[str, Iterator[np.ndarray]]:
-        """Sequences of tokens by name, each in parts; they are kept on disk."""
+    def parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields all data in parts of one dimension, each with its stream's name."""
         raise NotImplementedError
 
     def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
-        """The rows of each split, as views of the sequences."""
+        """The rows of each split, as views of the streams."""
         raise NotImplementedError
 
     def rows(self, split: str) -> Rows:
-        """Makes the rows of one split from sequences in memory."""
+        """Makes the rows of one split from streams in memory."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
-        whole = {
-            name: np.concatenate([np.zeros(0, np.uint8), *parts])
-            for name, parts in self.streams().items()
-        }
+        found: dict[str, list[np.ndarray]] = {}
+        for name, part in self.parts():
+            found.setdefault(name, []).append(part)
+        whole = {name: np.concatenate(parts) for name, parts in found.items()}
         return self.cut(whole)[split]
 
 

@@ -1,27 +1,36 @@
 """Classification of a user's own examples: the base of CSV files and TFDS names."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
-from attn.errors import UserError, require_positive, unknown
+from attn.errors import UserError, require_positive
 from attn.objectives import Classify
-from attn.tasks.base import SPLITS, Dataset, Rows, require_seed, small_dtype
+from attn.tasks.base import (
+    SPLITS,
+    Dataset,
+    Rows,
+    Streamed,
+    require_seed,
+    small_dtype,
+)
 from attn.tasks.own import OwnData
 
+CHUNK_ROWS = 2**12
+"""Rows that baselines hold in memory at once."""
 Example = tuple[str, str, bytes, str]
 """Where an example is from, its split (or ""), its text and its label."""
 
 
 @dataclass(frozen=True)
-class Labelled(OwnData):
+class Labelled(OwnData, Streamed):
     """The base of tasks that tell the label of a text."""
 
     objective = Classify()
     padded = True
+    version = "1.1.0"
 
     text_column: str = "text"
     """The column, or feature, of texts."""
@@ -69,51 +78,59 @@ class Labelled(OwnData):
             )
         return replace(super().resolved(), labels=tuple(labels))  # pyright: ignore[reportCallIssue]
 
-    def rows(self, split: str) -> Rows:
-        """Makes tokens [n, T], cut at T and padded with 0; targets [n, 1]; lengths [n]."""
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
-        kept = _tokens_of(self).get(split, [])
-        if not kept:
-            raise UserError(
-                f"{self.data} has no examples in the {split} split; give more, or raise "
-                "--task.held-out"
-            )
-        tokens = np.zeros((len(kept), self.seq_len), small_dtype(self.vocab_size))
-        for row, (ids, _) in zip(tokens, kept):
-            row[: len(ids)] = ids
+    def parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields each example: its tokens, cut at T and padded with 0, target, length."""
+        target = {label: i for i, label in enumerate(self.labels)}
+        for where, split, text, label in self.examples_of_data():
+            tokens = self.words.encode(text, where)[: self.seq_len]
+            if not len(tokens):
+                raise UserError(f"{where} has no text; remove it, or fill it")
+            row = np.zeros(self.seq_len, small_dtype(self.vocab_size))
+            row[: len(tokens)] = tokens
+            split = split or self.split_of(text)
+            yield f"{split}.tokens", row
+            yield f"{split}.targets", np.array([target[label]], np.int32)
+            yield f"{split}.lengths", np.array([len(tokens)], np.int32)
+
+    def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
+        """The rows of each split: tokens [n, T], targets [n, 1], lengths [n]."""
+        for split in SPLITS:
+            if f"{split}.tokens" not in streams:
+                raise UserError(
+                    f"{self.data} has no examples in the {split} split; give more, or "
+                    "raise --task.held-out"
+                )
         return {
-            "tokens": tokens,
-            "targets": np.array([[target] for _, target in kept], np.int32),
-            "lengths": np.array([len(ids) for ids, _ in kept], np.int32),
+            split: {
+                "tokens": streams[f"{split}.tokens"].reshape(-1, self.seq_len),
+                "targets": streams[f"{split}.targets"].reshape(-1, 1),
+                "lengths": streams[f"{split}.lengths"],
+            }
+            for split in SPLITS
         }
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes test accuracies; `bag_of_tokens` is multinomial naive Bayes."""
         train, test = data.splits["train"], data.splits["test"]
         target, truth = train["targets"][:, 0], test["targets"][:, 0]
+        prior = np.bincount(target, minlength=self.num_classes)
+        logs = np.log(prior + 1.0)[:, None], self._log_counts(train)
+        likeliest = [_likeliest(*logs, part) for part in _chunks(test)]
         return {
             "chance": 1 / self.num_classes,
-            "majority": float(np.mean(truth == np.bincount(target).argmax())),
-            "bag_of_tokens": float(
-                np.mean(truth == self._naive_bayes(train, target, test))
-            ),
+            "majority": float(np.mean(truth == prior.argmax())),
+            "bag_of_tokens": float(np.mean(truth == np.concatenate(likeliest))),
         }
 
-    def _naive_bayes(self, train: Rows, target: np.ndarray, test: Rows) -> np.ndarray:
-        """The likeliest class of each test row, by counts of tokens (one added)."""
-        counts = np.ones((self.num_classes, self.vocab_size))
-        for c in range(self.num_classes):
-            chosen = {key: array[target == c] for key, array in train.items()}
-            counts[c] += np.bincount(_real(chosen), minlength=self.vocab_size)
-        logs = np.log(counts / counts.sum(axis=1, keepdims=True))
-        prior = np.bincount(target, minlength=self.num_classes) + 1.0
-        seen = np.arange(self.seq_len) < test["lengths"][:, None]
-        scores = [
-            np.log(prior[c]) + (logs[c][test["tokens"]] * seen).sum(axis=1)
-            for c in range(self.num_classes)
-        ]
-        return np.argmax(scores, axis=0)
+    def _log_counts(self, train: Rows) -> np.ndarray:
+        """The logarithm of each token's share in each class, one of each added."""
+        shape = self.num_classes, self.vocab_size
+        counts = np.ones(np.prod(shape))
+        for part in _chunks(train):
+            pairs = part["targets"] * self.vocab_size + part["tokens"]  # class, token
+            counts += np.bincount(pairs[_seen(part)], minlength=len(counts))
+        counts = counts.reshape(shape)
+        return np.log(counts / counts.sum(axis=1, keepdims=True))
 
     def split_of(self, text: bytes) -> str:
         """The split that a text goes into by its hash, which repeats go into too."""
@@ -124,24 +141,23 @@ class Labelled(OwnData):
         return "valid" if at < 2 * self.held_out else "train"
 
 
-@lru_cache(maxsize=1)
-def _tokens_of(task: Labelled) -> dict[str, list[tuple[np.ndarray, int]]]:
-    """The tokens, cut at T, and the target of each example, by split."""
-    target = {label: i for i, label in enumerate(task.labels)}
-    found: dict[str, list[tuple[np.ndarray, int]]] = {}
-    for where, split, text, label in task.examples_of_data():
-        tokens = task.words.encode(text, where)[: task.seq_len]
-        if not len(tokens):
-            raise UserError(f"{where} has no text; remove it, or fill it")
-        split = split or task.split_of(text)
-        found.setdefault(split, []).append((tokens, target[label]))
-    return found
+def _chunks(rows: Rows) -> Iterator[Rows]:
+    """Yields some rows at a time, as arrays in memory."""
+    for start in range(0, len(rows["tokens"]), CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
+        yield {key: np.asarray(array[part]) for key, array in rows.items()}
 
 
-def _real(rows: Rows) -> np.ndarray:
-    """All tokens that are no padding, in one array."""
-    seen = np.arange(rows["tokens"].shape[1]) < rows["lengths"][:, None]
-    return rows["tokens"][seen]
+def _seen(rows: Rows) -> np.ndarray:
+    """A mask of the tokens that are no padding."""
+    return np.arange(rows["tokens"].shape[1]) < rows["lengths"][:, None]
+
+
+def _likeliest(prior: np.ndarray, logs: np.ndarray, rows: Rows) -> np.ndarray:
+    """The likeliest class of each row, where tokens are drawn alone (naive Bayes)."""
+    seen, tokens = _seen(rows), rows["tokens"]
+    scores = prior + np.stack([(own[tokens] * seen).sum(axis=1) for own in logs])
+    return np.argmax(scores, axis=0)
 
 
 def _order(label: str) -> tuple[bool, float, str]:

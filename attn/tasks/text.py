@@ -28,6 +28,7 @@ class Text(OwnData, Streamed):
     """Predict each next byte, character or piece of your own text."""
 
     name = "text"
+    version = "1.1.0"
 
     def __post_init__(self):
         super().__post_init__()
@@ -53,15 +54,11 @@ class Text(OwnData, Streamed):
             for path in paths:
                 yield from (part for _, part in read_parts(path))
 
-    def streams(self) -> Mapping[str, Iterator[np.ndarray]]:
-        return {
-            name: (
-                self.words.encode(part, origin)
-                for path in paths
-                for origin, part in read_parts(path)
-            )
-            for name, paths in self._files().items()
-        }
+    def parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, paths in self._files().items():
+            for path in paths:
+                for origin, part in read_parts(path):
+                    yield name, self.words.encode(part, origin)
 
     def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
         T = self.seq_len

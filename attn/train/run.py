@@ -8,13 +8,14 @@ import jax
 from jax.sharding import Mesh
 
 from attn.config import Experiment
+from attn.config.tuning import Tuning
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.records.describe import describe, with_data
 from attn.records.environment import environment
 from attn.records.folder import RunFolder
-from attn.records.result import Result, Tuning
+from attn.records.result import Result
 from attn.tasks.base import Dataset
 from attn.train.loop import Diverged, Training, Watcher
 from attn.train.signals import Stopped, StopSignal

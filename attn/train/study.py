@@ -1,14 +1,14 @@
 """Studies: several runs in turn, each in a folder of its own."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from attn.config import Experiment
+from attn.config.tuning import Tunings
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
-from attn.records.result import Tuning
 from attn.tasks import Dataset, Task
 from attn.train.loop import Watcher
 from attn.train.run import run
@@ -21,7 +21,7 @@ def run_all(
     watcher: Watcher,
     mesh_shape: MeshShape = MeshShape(),
     study: str | None = None,
-    tunings: Mapping[str, Tuning] | None = None,
+    tunings: Tunings | None = None,
 ) -> list[str]:
     """Runs each experiment in its folder; skips those that are finished.
 

@@ -10,9 +10,9 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
+from attn.config.tuning import Tuning
 from attn.data.pipeline import Batches, cut_steps
 from attn.parallel.mesh import MeshShape, make_mesh
-from attn.records.result import Tuning
 from attn.tasks.base import Dataset
 from attn.train.evaluate import Evaluator
 from attn.train.loop import CALL_STEPS, Watcher

@@ -82,6 +82,37 @@ def events(content: bytes):
         at += 16 + length
 
 
+def test_a_wandb_log_has_the_numbers_offline(here, monkeypatch):
+    pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    do("run e.json --workdir logged --log wandb")
+    (path,) = (here / "logged/wandb").glob("offline-run-*/*.wandb")
+    found = {}
+    for record in map(Record.FromString, wandb_records(path.read_bytes())):
+        items = {item.key or item.nested_key[0]: item.value_json for item in record.history.item}  # fmt: skip
+        if "_step" in items:
+            found[int(items["_step"])] = items
+    for line in attn.records.load(here / "logged").metrics:
+        said = float(found[line.step]["train_loss"])
+        assert said == pytest.approx(np.mean(line.train_loss))
+
+
+def wandb_records(content: bytes):
+    """The records of a file in LevelDB's log format: blocks of 32 KiB, cut anywhere."""
+    at, data = 7, b""
+    while at + 7 <= len(content):
+        if 32_768 - at % 32_768 < 7:
+            at += 32_768 - at % 32_768
+            continue
+        length, kind = struct.unpack("<HB", content[at + 4 : at + 7])
+        data, at = data + content[at + 7 : at + 7 + length], at + 7 + length
+        if kind in (1, 4):
+            yield data
+            data = b""
+
+
 def test_two_workdirs_are_one_table_in_csv_and_latex(here):
     do("run e.json --workdir windows --kernel window --model.kernel.width 8")
     do("report first windows --out both --svg")
@@ -143,6 +174,8 @@ def test_rates_are_tuned_and_fresh_seeds_run_at_the_best(here, capsys):
     assert run.result.tuning.rates == (1e-4, 3e-2)
     assert run.score.n == 2
     assert "gain by tuning" in (here / "tuned/table.md").read_text()
+    grids = json.loads((here / "tuned/tuning.json").read_text())
+    assert grids["recall_softmax"]["chosen"] == 0.03
     do("tune e.json --over train.peak_lr=1e-4,3e-2 --workdir tuned")
     assert "finished before" in capsys.readouterr().out
     do("tune e.json --over train.steps=1,2", code=2)
@@ -200,3 +233,32 @@ def test_the_maps_of_a_sentence_in_a_notebook(here):
     layer = next(iter(maps.values()))  # [B, N, T, T]
     np.testing.assert_allclose(np.asarray(layer).sum(-1), 1, atol=1e-5)
     assert run.experiment.task.label(116) == "t"
+
+
+OWN = """
+from dataclasses import dataclass, replace
+
+from attn.kernels import Softmax
+from attn.registry import get, register
+
+
+@dataclass(frozen=True)
+class Sharp(Softmax):
+    # Softmax attention at four times the scale.
+
+    name = "sharp"
+
+
+base = get("recall_softmax")
+model = replace(base.model, kernel=Sharp())
+register(Sharp, replace(base, name="mine", claim="Sharp recalls.", model=model))
+"""
+
+
+def test_an_own_mechanism_from_an_own_file_on_a_mesh(here, own_registry):
+    (here / "my_study.py").write_text(OWN)
+    do(f"--experiments my_study.py run mine {TINY} --mesh data=2,heads=2 --workdir own")
+    run = attn.records.load(here / "own")
+    assert run.mechanism == "sharp"
+    assert run.environment["mesh"] == {"data": 2, "heads": 2}
+    assert run.score.n == 2

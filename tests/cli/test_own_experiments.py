@@ -63,10 +63,11 @@ def test_a_file_registers_experiments_mechanisms_and_tasks(here, capsys):
 
 def test_a_file_may_be_named_anywhere_on_the_line(here, capsys):
     (here / "my_study.py").write_text(STUDY)
-    code, out, _ = run(
+    code, out, err = run(
         "show ours --experiments=my_study.py --kernel linear --json", capsys
     )
     assert code == 0
+    assert "'ours': these words make mine, other the same experiment" in err
     assert [one["model"]["kernel"]["is"] for one in json.loads(out)] == ["linear"] * 2
 
 

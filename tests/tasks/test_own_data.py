@@ -11,6 +11,7 @@ from own_data import examples, write_csv, write_text
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.tasks import SPLITS, Csv, Text, Tfds
+from attn.tasks.labelled import CHUNK_ROWS
 from attn.tasks.text import split_end
 from attn.tasks.windows import MOST, rejoined
 
@@ -99,7 +100,7 @@ def test_a_folder_is_split_by_its_folders_or_by_its_end(tmp_path):
         assert bytes(tokens.astype(np.uint8)) == whole[: len(tokens)]
     (tmp_path / "a" / "test").rename(tmp_path / "a" / "rest")
     as_one = Text(data=str(tmp_path / "a"), seq_len=16).resolved()
-    assert list(as_one.streams()) == ["all"]
+    assert {name for name, _ in as_one.parts()} == {"all"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,36 @@ def test_equal_texts_go_into_one_split(tmp_path):
     assert not texts["train"] & texts["valid"]
     other = replace(task, data_seed=1)
     assert texts["test"] != {bytes(r[:n]) for r, n in zip(*map(other.rows("test").get, ("tokens", "lengths")))}  # fmt: skip
+
+
+def test_rows_of_a_table_are_views_of_mapped_files(tmp_path):
+    path = write_csv(tmp_path / "a.csv", rows=examples(400))
+    task = Csv(data=str(path), seq_len=8).resolved()
+    data = prepare(task, tmp_path / "cache")
+    for split, rows in data.splits.items():
+        for key, array in task.rows(split).items():
+            np.testing.assert_array_equal(rows[key], array)
+        assert isinstance(rows["tokens"].base, np.memmap)
+
+
+def test_naive_bayes_in_parts_is_naive_bayes(tmp_path):
+    many = examples(CHUNK_ROWS + 900)
+    task = Csv(data=str(write_csv(tmp_path / "a.csv", rows=many)), seq_len=4).resolved()
+    data = prepare(task, tmp_path / "cache")
+    train, test = data.splits["train"], data.splits["test"]
+    logs = []
+    for c in range(2):
+        own = np.flatnonzero(train["targets"][:, 0] == c)
+        texts = [train["tokens"][i, : train["lengths"][i]] for i in own]
+        counts = np.bincount(np.concatenate(texts), minlength=256) + 1.0
+        logs.append(np.log(counts / counts.sum()))
+    prior = np.log(np.bincount(train["targets"][:, 0]) + 1.0)
+    likeliest = [
+        np.argmax([prior[c] + sum(logs[c][t] for t in row[:n]) for c in range(2)])
+        for row, n in zip(test["tokens"], test["lengths"])
+    ]
+    score = np.mean(likeliest == test["targets"][:, 0])
+    assert task.baselines(data)["bag_of_tokens"] == score
 
 
 def test_a_column_may_say_the_split_and_numbers_are_in_order(tmp_path):
