@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -14,6 +15,7 @@ from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.match import Match
 from attn.config.optimizers import OPTIMIZERS
 from attn.config.schedules import SCHEDULES
+from attn.config.sweep import BY_NAME as NAMED
 from attn.config.sweep import set_field
 from attn.errors import UserError
 from attn.kernels import KERNELS
@@ -162,6 +164,8 @@ def override(
             raise UserError(f"--{option} is given twice; give it once")
     same = ("model", "task", "train", "seeds")
     now = Overrides(**{name: getattr(experiment, name) for name in same})
+    for path in BY_NAME.values():
+        _check_knobs(words, path, attrgetter(path)(experiment))
     chosen = parse(Overrides, words, prog=prog, default=now)
     for field in fields(ModelConfig):
         if getattr(chosen.model, field.name) != getattr(now.model, field.name):
@@ -170,6 +174,27 @@ def override(
     return replace(experiment, **changed), Where(
         chosen.workdir, chosen.mesh, chosen.log
     )
+
+
+def _check_knobs(words: Sequence[str], path: str, config: Any) -> None:
+    """Raises `UserError` for an option of what was chosen by name that it has not."""
+    known = [field.name for field in fields(config) if field.init]
+    start = f"--{path.replace('_', '-')}."
+    for word in words:
+        if not word.replace("_", "-").startswith(start):
+            continue
+        name = word.partition("=")[0][len(start) :].replace("-", "_")
+        if name in known:
+            continue
+        kind = path.rpartition(".")[2]
+        others = [
+            other
+            for other, spec in NAMED[kind].items()
+            if name in (field.name for field in fields(spec))
+        ]
+        have = f"it has {', '.join(known)}" if known else "it has none"
+        more = f"; {', '.join(others)} have it: choose by --{kind}" if others else ""
+        raise UserError(f"{kind} {config.name} has no option {name!r}; {have}{more}")
 
 
 def _take(words: list[str], option: str) -> tuple[list[str], str | None]:
@@ -188,6 +213,9 @@ def split_off(
     """Splits options with their values, and flags, off a command line; they come first."""
     own = [f"--{flag}" for flag in flags if f"--{flag}" in words]
     rest = [word for word in words if word not in own]
+    for option in options:
+        if rest[-1:] == [f"--{option}"]:  # without its value, which the parser tells
+            own.append(rest.pop())
     for option in options:
         while (taken := _take(rest, option))[1] is not None:
             rest, own = taken[0], [*own, f"--{option}", taken[1]]
@@ -228,6 +256,10 @@ def parse(
         raise UserError(_one_line(said.getvalue())) from None
 
 
+NO_NUMBER = r"(?:invalid literal for int\(\) with base 10|could not convert string to float): (.+)"
+"""Python's words for a text that is not an int or a float."""
+
+
 def _one_line(box: str) -> str:
     """The first part of tyro's boxed error, with the nearest option if it names one.
 
@@ -238,8 +270,10 @@ def _one_line(box: str) -> str:
         re.sub("[\u2500-\u257f]|-{8,}", "", row).strip() for row in box.splitlines()
     ]
     parts = "\n".join(rows[1:]).strip().split("\n\n")
-    message = re.sub(r"^Error parsing \w+:\s(?=\w+\.\w+ )", "", parts[0])
+    message = " ".join(parts[0].split())
+    message = re.sub(r"^Error parsing (\w+: )?", "", message)
+    message = re.sub(NO_NUMBER, r"\1 is no number that fits", message)
     near = re.search(r"^--\S+", "\n".join(parts[1:]), re.MULTILINE)
     if near and "nrecognized" in message:
-        message += f"; did you mean {near[0]}?"
-    return " ".join(message.split())
+        message += f"; did you mean {near[0].rstrip(',')}?"
+    return message

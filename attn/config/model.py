@@ -115,8 +115,7 @@ class ModelConfig:
             raise UserError("ModelConfig.pattern is empty; it needs a layer")
         for name in self.pattern:
             if name not in SHORTHAND and name not in KERNELS:
-                names = [*SHORTHAND, *KERNELS]
-                raise unknown("layer in ModelConfig.pattern", name, names)
+                raise _unknown_layer(name)
         own = [one for one in self._unresolved if isinstance(one, Attention)]
         if self.kernel != Softmax() and all(one.kernel is not None for one in own):
             raise UserError(
@@ -214,3 +213,17 @@ SHORTHAND: dict[str, type[Layer]] = {
     name: layer for name, layer in LAYERS.items() if layer is not LatentAttention
 }
 """Layers by the names that `ModelConfig.pattern` may hold beside those of kernels."""
+OTHER_NAMES = {
+    "mlp": ("ffn", "ff", "feedforward", "feed_forward", "dense", "swiglu"),
+    "attention": ("attn", "mha", "self_attention", "multi_head"),
+    "short_conv": ("conv", "convolution", "conv1d"),
+}
+"""What others call these layers; they are offered and not taken."""
+
+
+def _unknown_layer(name: str) -> UserError:
+    what = "layer in ModelConfig.pattern"
+    for ours, theirs in OTHER_NAMES.items():
+        if name.lower().replace("-", "_") in theirs:
+            return UserError(f"unknown {what} {name!r}; did you mean {ours!r}?")
+    return unknown(what, name, [*SHORTHAND, *KERNELS])

@@ -96,6 +96,15 @@ OTHERS = {
     "evaluate nothing": "nothing is not a folder",
     "run recall_softmax --log tensorbord": "tensorbord",
     "show recall_softmax --log wandb": "does not use --log",
+    "show recall_softmax --save": "--save",
+    "run recall_softmax --model.pattern attention ffn": "did you mean 'mlp'?",
+    "run recall_softmax --model.num-heads four": "'four' is no number that fits",
+    "run recall_softmax --train.peak-lr fast": "'fast' is no number that fits",
+    "run recall_linear --model.kernel.width 4": "kernel linear has no option 'width'; it "
+    "has none; window, dilated, longformer, streaming, nsa have it: choose by --kernel",
+    "run recall_window --model.kernel.widht=4": "has no option 'widht'; it has softcap, sinks, width",
+    "run recall_softmax --train.optimizer.b3 1": "optimizer adamw has no option 'b3'; it "
+    "has b1",
     "run damaged.json": "damaged.json holds no JSON object",
     "run none.json": "there is no such file",
 }
