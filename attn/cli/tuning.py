@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 FIELD = "train.peak_lr"
 AROUND = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The rates that are tried unless given, as multiples of the experiment's own."""
+EXTENSIONS = 2
+"""How often such a grid is extended where its best rate lies at an end."""
 KEPT = ".tuning"
 """The folder of finished grids, in the workdir."""
 FOUND = "tuning.json"
@@ -48,7 +51,8 @@ def tune(words: Sequence[str], registry: Source) -> int:
     root, mesh_shape = prepare(experiments, where, study)
     check_study(root, study, [e.name for e in experiments])
     use_cpu_devices(mesh_shape.size)
-    tunings = _tune_all(experiments, grids, asked.trials, root, mesh_shape)
+    extensions = EXTENSIONS if asked.over is None else 0
+    tunings = _tune_all(experiments, grids, asked.trials, extensions, root, mesh_shape)
     code = train(tuned(experiments, tunings), root, mesh_shape, where, study, tunings)
     write_json(root / FOUND, encode(tunings))
     print_paths(console(), root / FOUND)
@@ -59,6 +63,7 @@ def _tune_all(
     experiments: "Sequence[Experiment]",
     grids: "Mapping[str, tuple[float, ...]]",
     trials: int,
+    extensions: int,
     root: Path,
     mesh_shape: "MeshShape",
 ) -> "dict[str, Tuning]":
@@ -68,30 +73,45 @@ def _tune_all(
     from attn.records.files import read_json, write_json
     from attn.records.typed import decode, encode
     from attn.train.study import load_data
-    from attn.train.tune import tune
+    from attn.train.tune import NoRate, search, train_grid
 
-    found, kept = {}, root / KEPT
+    kept = root / KEPT
+
+    def grid(e: "Experiment", rates: Sequence[float]) -> "Tuning":
+        path = kept / f"{_key(e, rates, trials)}.json"
+        if not path.exists():
+            made = train_grid(
+                e, rates, data[e.task], seeds=trials, watcher=watch,
+                mesh_shape=mesh_shape,
+            )  # fmt: skip
+            write_json(path, encode(made))
+        return decode(Tuning, read_json(path), where=path)
+
+    found = {}
     with Watch(console(), sum(e.train.steps for e in experiments)) as watch:
         data = load_data(experiments, watch)
-        try:
-            kept.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {root}: {error.strerror}; choose another --workdir"
-            ) from None
+        _make_folder(kept)
         for e in experiments:
-            rates = grids[e.name]
-            watch.begin(f"{e.name}, {len(rates)} rates", e.train.steps)
-            path = kept / f"{_key(e, rates, trials)}.json"
-            if not path.exists():
-                made = tune(
-                    e, rates, data[e.task], seeds=trials, watcher=watch,
-                    mesh_shape=mesh_shape,
+            higher = e.task.metric.higher_is_better
+            watch.begin(f"{e.name}, tuning", e.train.steps)
+            try:
+                found[e.name] = search(
+                    partial(grid, e), grids[e.name], higher=higher,
+                    extensions=extensions,
                 )  # fmt: skip
-                write_json(path, encode(made))
-            found[e.name] = decode(Tuning, read_json(path), where=path)
+            except NoRate as error:
+                raise NoRate(f"{e.name}: {error}") from None
             watch.note(said(found[e.name]))
     return found
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path.parent}: {error.strerror}; choose another --workdir"
+        ) from None
 
 
 def said(tuning: "Tuning") -> str:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -27,7 +28,47 @@ class NoRate(RuntimeError):
     """Every rate of a grid diverged."""
 
 
-def tune(
+def search(
+    grid: Callable[[Sequence[float]], Tuning],
+    rates: Sequence[float],
+    *,
+    higher: bool,
+    extensions: int = 0,
+) -> Tuning:
+    """Tries rates, and others beyond while the best lies at an end; chooses the best.
+
+    The best has the best mean on the valid split, and is the lower of equal ones.
+
+    Args:
+        grid: trains at some rates, as `train_grid` does.
+        higher: whether more of the metric is better.
+        extensions: how often two more rates are tried beyond an end.
+
+    Raises:
+        NoRate: all of them diverged.
+    """
+    found = grid(rates)
+    for _ in range(extensions):
+        further = beyond(found, higher=higher)
+        if not further:
+            break
+        found = _merged(found, grid(further))
+    return choose(found, higher=higher)
+
+
+def beyond(found: Tuning, *, higher: bool) -> tuple[float, ...]:
+    """Two more rates beyond the end at which the best lies; none where it is within."""
+    low, high = found.rates[0], found.rates[-1]
+    try:
+        best = choose(found, higher=higher).chosen
+    except NoRate:
+        best = low
+    if best == low:
+        return low / 4, low / 2
+    return (2 * high, 4 * high) if best == high else ()
+
+
+def train_grid(
     experiment: Experiment,
     rates: Sequence[float],
     data: Dataset,
@@ -39,10 +80,7 @@ def tune(
     """Trains the experiment once for each rate and seed, all under one `vmap`.
 
     All rates have the same seeds, so the same weights at first and the same batches.
-    The best mean on the valid split is chosen, the lower rate of equal ones.
-
-    Raises:
-        NoRate: all of them diverged.
+    None of them is chosen yet.
     """
     mesh = make_mesh(mesh_shape)
     replicas = tuple(FIRST_SEED + seed for _ in rates for seed in range(seeds))
@@ -52,16 +90,8 @@ def tune(
         evaluate = Evaluator(experiment, model_def(experiment), data, mesh)
         scores = evaluate(state, "valid")[experiment.task.metric.name]
     valid = np.where(finite, scores, math.nan).reshape(len(rates), seeds)
-    found = Tuning(
-        tuple(rates),
-        tuple(tuple(row) for row in valid.tolist()),
-        experiment.train.peak_lr,
-        math.nan,
-    )
-    try:
-        return _choose(found, higher=experiment.task.metric.higher_is_better)
-    except NoRate as error:
-        raise NoRate(f"{experiment.name}: {error}") from None
+    rows = tuple(tuple(row) for row in valid.tolist())
+    return Tuning(tuple(rates), rows, experiment.train.peak_lr, math.nan)
 
 
 def _train(
@@ -94,8 +124,19 @@ def _train(
     return state, finite
 
 
-def _choose(found: Tuning, *, higher: bool) -> Tuning:
-    """The grid with its best rate."""
+def _merged(one: Tuning, other: Tuning) -> Tuning:
+    """One grid of both, by rate."""
+    rows = sorted(zip(one.rates + other.rates, one.valid + other.valid))
+    rates, valid = zip(*rows)
+    return replace(one, rates=rates, valid=valid)
+
+
+def choose(found: Tuning, *, higher: bool) -> Tuning:
+    """The grid with its best rate.
+
+    Raises:
+        NoRate: all of them diverged.
+    """
     known = [rate for rate in found.rates if math.isfinite(found.score(rate))]
     if not known:
         raise NoRate(
@@ -104,4 +145,4 @@ def _choose(found: Tuning, *, higher: bool) -> Tuning:
         )
     sign = -1 if higher else 1
     chosen = min(known, key=lambda rate: (sign * found.score(rate), rate))
-    return Tuning(found.rates, found.valid, found.before, chosen)
+    return replace(found, chosen=chosen)

@@ -10,8 +10,7 @@ from tiny import RECALL, TRAIN, experiment_of
 
 from attn.data.build import prepare
 from attn.records.result import Tuning
-from attn.train import tune as module
-from attn.train.tune import FIRST_SEED, NoRate, tune
+from attn.train.tune import FIRST_SEED, NoRate, beyond, choose, search, train_grid
 
 RATES = (1e-3, 1e-2, 1e30)
 EXPERIMENT = experiment_of(train=replace(TRAIN, peak_lr=2e-3))
@@ -24,7 +23,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grid(data):
-    return tune(EXPERIMENT, RATES, data, seeds=2, watcher=Watching())
+    found = train_grid(EXPERIMENT, RATES, data, seeds=2, watcher=Watching())
+    return choose(found, higher=True)
 
 
 def test_every_rate_scores_as_a_run_of_its_own(grid, data, tmp_path, monkeypatch):
@@ -48,13 +48,46 @@ def test_a_rate_that_diverges_is_left_out_and_says_so(grid):
     assert math.isnan(grid.score(5.0)), "not in the grid"
 
 
-def test_no_rate_left_is_an_error_in_one_line(data):
+def test_no_rate_left_is_an_error_in_one_line():
     with pytest.raises(NoRate, match=r"all rates diverged: 1e\+30, 1e\+31"):
-        tune(EXPERIMENT, (1e30, 1e31), data, seeds=1, watcher=Watching())
+        search(table({1e30: math.nan, 1e31: math.nan}), (1e30, 1e31), higher=True)
 
 
 @pytest.mark.parametrize(("higher", "chosen"), [(True, 0.1), (False, 0.2)])
 def test_the_best_mean_is_chosen_and_the_lower_of_equal_ones(higher, chosen):
     valid = ((0.9, 0.7), (0.1, 0.3), (0.8, 0.8), (math.nan, 1.0))
     found = Tuning((0.1, 0.2, 0.3, 0.4), valid, 0.3, math.nan)
-    assert module._choose(found, higher=higher).chosen == chosen
+    assert choose(found, higher=higher).chosen == chosen
+
+
+def table(scores):
+    """A grid that is looked up; other rates diverge."""
+
+    def grid(rates):
+        valid = tuple((float(scores.get(rate, math.nan)),) for rate in rates)
+        return Tuning(tuple(rates), valid, 1.0, math.nan)
+
+    return grid
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen", "tried"),
+    [
+        ({1.0: 1, 2.0: 2, 4.0: 1}, 2.0, (1, 2, 4)),
+        ({1.0: 1, 2.0: 2, 4.0: 3, 8.0: 4, 16.0: 3}, 8.0, (1, 2, 4, 8, 16)),
+        ({1.0: 1, 2.0: 2, 4.0: 3}, 4.0, (1, 2, 4, 8, 16)),
+        ({0.0625: 9, 0.125: 8, 0.25: 7, 0.5: 6, 1.0: 5}, 0.0625, (0.0625, 0.125, 0.25, 0.5, 1, 2, 4)),
+        ({0.5: 1}, 0.5, (0.25, 0.5, 1, 2, 4)),
+    ],
+)  # fmt: skip
+def test_a_grid_whose_best_lies_at_an_end_is_extended(scores, chosen, tried):
+    found = search(table(scores), (1.0, 2.0, 4.0), higher=True, extensions=2)
+    assert found.chosen == chosen
+    assert found.rates == tried
+    assert all(found.score(rate) == scores[rate] for rate in scores if rate in tried)
+
+
+def test_a_grid_whose_best_lies_within_is_not_extended():
+    found = table({1.0: 1, 2.0: 2, 4.0: 1})((1.0, 2.0, 4.0))
+    assert beyond(found, higher=True) == ()
+    assert beyond(found, higher=False) == (0.25, 0.5)
