@@ -6,7 +6,7 @@ A user's file registers its own beside those of the laboratory:
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -36,10 +36,50 @@ class Study:
     """The grids that the learning rates of experiments come from."""
 
 
+@dataclass(frozen=True)
+class Reproduction:
+    """What stands here beside the numbers of one column of a published table."""
+
+    paper: str
+    table: str
+    column: str
+    rows: Mapping[str, Experiment | Callable[[], float]]
+    """By row: an experiment to train, or a function that computes the number."""
+    differs: str = ""
+    """The settings that differ; only the order of rows is then compared."""
+    higher_is_better: bool = True
+    """Whether more of the published number is better."""
+    scale: float = 1.0
+    """The factor from our metric to the published unit."""
+    minutes: int | float = 0
+    """The expected minutes of its experiments on two CPU cores."""
+    note: str = ""
+    """A sentence that must stand below its numbers."""
+
+    @property
+    def name(self) -> str:
+        """The place of the column."""
+        return f"{self.paper}/{self.table}/{self.column}"
+
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """The experiments among the rows."""
+        return tuple(e for e in self.rows.values() if isinstance(e, Experiment))
+
+    @property
+    def ours_higher_is_better(self) -> bool:
+        """Whether more of our metric is better."""
+        return self.experiments[0].task.metric.higher_is_better
+
+
 _REGISTRY: dict[str, Experiment | Study] = {}
+_REPRODUCTIONS: dict[str, Reproduction] = {}
+_PAPERS: list[Path] = []
 
 
-def register(*items: Experiment | Study | type[Kernel] | type[Task]) -> None:
+def register(
+    *items: Experiment | Study | Reproduction | type[Kernel] | type[Task],
+) -> None:
     """Registers items by name; a study brings its experiments.
 
     A mechanism or a task is registered as its class.
@@ -51,6 +91,9 @@ def register(*items: Experiment | Study | type[Kernel] | type[Task]) -> None:
         if isinstance(item, type):
             known = KERNELS if issubclass(item, Kernel) else TASKS
             _put(known, item, "mechanisms" if known is KERNELS else "tasks")
+            continue
+        if isinstance(item, Reproduction):
+            _put(_REPRODUCTIONS, item, "reproductions")
             continue
         _put(_REGISTRY, item, "experiments")
         if isinstance(item, Study):
@@ -77,6 +120,21 @@ def get(name: str) -> Experiment | Study:
 def everything() -> tuple[Experiment | Study, ...]:
     """All items, in order of registration."""
     return tuple(_REGISTRY.values())
+
+
+def register_papers(folder: Path) -> None:
+    """Registers a folder of published numbers, one JSON file a paper."""
+    _PAPERS.append(folder)
+
+
+def papers() -> tuple[Path, ...]:
+    """The folders of published numbers."""
+    return tuple(_PAPERS)
+
+
+def reproductions(paper: str) -> tuple[Reproduction, ...]:
+    """What stands beside the numbers of a paper."""
+    return tuple(r for r in _REPRODUCTIONS.values() if r.paper == paper)
 
 
 def tunings() -> Tunings:

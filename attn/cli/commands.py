@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from attn.cli.options import Where
     from attn.config import Experiment
     from attn.config.tuning import Tunings
+    from attn.registry import Reproduction
 
 
 EQUAL = 1.01
@@ -28,6 +29,14 @@ class Registry(Protocol):
 
     def everything(self) -> Sequence[Any]:
         """All experiments and studies, in order."""
+        ...
+
+    def papers(self) -> Sequence[Path]:
+        """The folders of published numbers."""
+        ...
+
+    def reproductions(self, paper: str) -> "Sequence[Reproduction]":
+        """What stands beside the numbers of a paper."""
         ...
 
     def tunings(self) -> "Tunings":

@@ -13,13 +13,14 @@ COMMANDS = {
     "run": "training.run",
     "sweep": "training.sweep",
     "tune": "tuning.tune",
+    "reproduce": "reproducing.reproduce",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
     "inspect": "commands.inspect",
     "bench": "commands.bench",
 }
 """The function of `attn.cli` that runs each command."""
-HEAVY = ("run", "compare", "sweep", "tune", "evaluate", "inspect", "bench")
+HEAVY = ("run", "compare", "sweep", "tune", "reproduce", "evaluate", "inspect", "bench")
 """Commands that compile and compute."""
 USAGE = """The command line of the laboratory.
 
@@ -30,6 +31,7 @@ USAGE = """The command line of the laboratory.
     run NAME [overrides]      an experiment or a study, resumed by itself
     sweep NAME --over model.num_heads=1,2,4 --match params
     tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
+    reproduce [PAPER]         published numbers beside ours, with verdicts
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len
     inspect NAME              how far cheaper attention is from softmax

@@ -59,6 +59,16 @@ class Tune:
 
 
 @dataclass(frozen=True)
+class Reproducing(Where):
+    """Trains what a paper's numbers are compared with, and compares."""
+
+    have: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Folder of finished runs, at any depth, that need not be trained again."""
+    json: bool = False
+    """Print JSON: every number, ours and the verdict."""
+
+
+@dataclass(frozen=True)
 class Evaluating:
     """Evaluates finished runs; --task.seq-len and other options of their task change it."""
 

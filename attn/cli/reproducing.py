@@ -1,0 +1,147 @@
+"""The command `reproduce`: published numbers beside ours, with a verdict on each."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attn.cli.commands import Source
+from attn.cli.console import console, print_paths
+from attn.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from attn.cli.options import Reproducing
+    from attn.config import Experiment
+    from attn.records.published import Paper
+    from attn.records.run import Run
+    from attn.report.reproduction import Compared
+
+
+def reproduce(words: Sequence[str], registry: Source) -> int:
+    """Compares the numbers of a paper with ours; without a name, lists the papers."""
+    from attn.cli.options import Reproducing, parse
+    from attn.report.reproduction import compare
+
+    papers = _papers(registry)
+    if not words:
+        print("\n".join(_listed(papers, registry)))
+        return 0
+    name, rest = ("", words) if words[0].startswith("-") else (words[0], words[1:])
+    asked = parse(Reproducing, rest, prog="launch.py reproduce PAPER")
+    if name not in papers:
+        raise unknown("paper", name, papers)
+    ours = registry().reproductions(name)
+    runs, code = _runs(name, {e.name: e for r in ours for e in r.experiments}, asked)
+    compared = compare(papers[name], ours, runs)
+    if asked.json:
+        print(json.dumps([_as_json(one) for one in compared], indent=2))
+        return code
+    return _write(papers[name], compared, _root(name, asked)) or code
+
+
+def _papers(registry: Source) -> "dict[str, Paper]":
+    """All papers by name, of the laboratory and of a user's files."""
+    from attn.records.published import read_papers
+
+    return {
+        name: paper
+        for folder in registry().papers()
+        for name, paper in read_papers(folder).items()
+    }
+
+
+def _listed(papers: "dict[str, Paper]", registry: Source) -> list[str]:
+    """Each paper in some lines: its numbers, how many of them have ours, and minutes."""
+    from attn.records.published import cells
+
+    lines = []
+    for name, paper in papers.items():
+        ours = registry().reproductions(name)
+        beside = sum(len(one.rows) for one in ours)
+        minutes = sum({one.experiments: one.minutes for one in ours}.values())
+        took = f", {minutes:g} min" if minutes else ""
+        said = f"{beside} beside ours{took}" if beside else "none beside ours yet"
+        lines.append(f"{name:20} {len(list(cells(paper))):3} numbers, {said}")
+        lines += textwrap.wrap(
+            f"{paper.title} ({paper.year}), {paper.source}",
+            80,
+            initial_indent="  ",
+            subsequent_indent="  ",
+        )
+    return [*lines, "", "reproduce PAPER: trains what is missing, and compares"]
+
+
+def _root(name: str, asked: "Reproducing") -> Path:
+    from attn.cli.folders import workdir
+
+    return workdir(asked.workdir, f"reproduce-{name}")
+
+
+def _runs(
+    name: str, experiments: "dict[str, Experiment]", asked: "Reproducing"
+) -> "tuple[dict[str, Run], int]":
+    """The finished runs of all experiments, those that were missing trained."""
+    from attn.cli.folders import folder
+    from attn.cli.training import prepare, train
+    from attn.records.collect import load_all
+
+    found: dict[str, Run] = {}
+    for text in asked.have:
+        for run in load_all(folder("--have", text)):
+            if not run.failed and run.experiment == experiments.get(run.name):
+                found[run.name] = run
+    missing = [e for e in experiments.values() if e.name not in found]
+    if not missing:
+        return found, 0
+    study = f"reproduce-{name}"
+    root, mesh_shape = prepare(missing, asked, study)
+    code = train(missing, root, mesh_shape, asked, study)
+    wanted = {e.name for e in missing}
+    trained = {run.name: run for run in load_all(root) if run.name in wanted}
+    return found | trained, code
+
+
+def _write(paper: "Paper", compared: "Sequence[Compared]", root: Path) -> int:
+    """Writes and prints the comparison of one paper."""
+    from attn.plots.tables import to_csv, to_latex, to_markdown
+    from attn.plots.terminal import to_rich
+    from attn.report.reproduction import summary, tables
+
+    shown = tables(paper, compared)
+    said = f"{paper.title} ({paper.source}): {summary(compared)}"
+    written = {"md": to_markdown(shown, after=[said])}
+    written |= {"csv": to_csv(shown), "tex": to_latex(shown)}
+    paths = [root / f"{paper.name}.{kind}" for kind in written]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, written.values()):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {root}: {error.strerror}; choose another --workdir"
+        ) from None
+    printer = console()
+    printer.print(to_rich(shown, [said], width=printer.width))
+    print_paths(printer, *paths)
+    return 0
+
+
+def _as_json(one: "Compared") -> dict[str, object]:
+    """One comparison as JSON values."""
+    cell, ours = one.cell, one.ours
+    return {
+        "paper": cell.paper,
+        "table": cell.table,
+        "row": cell.row,
+        "column": cell.column,
+        "unit": cell.unit,
+        "published": cell.value,
+        "ours": ours and ours.mean,
+        "half": ours and ours.half,
+        "n": ours and ours.n,
+        "verdict": one.verdict,
+        "differs": one.by.differs if one.by else None,
+        "caveat": cell.caveat,
+        "source": cell.source,
+    }

@@ -1,0 +1,141 @@
+"""What stands beside published numbers: `python launch.py reproduce`.
+
+Numbers that follow from sizes alone are computed from our layer specs and solver.
+Others are trained by the experiments of a study, on other data and smaller: then the
+order of rows is what is compared.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from attn.config import Experiment, ModelConfig
+from attn.config.match import match
+from attn.registry import Reproduction, get, register, register_papers
+from attn.tasks import PyDoc
+
+register_papers(Path(__file__).parent / "papers")
+
+VOCABULARY = 41_000
+"""Pieces of the embedding, fitted to the base row; the paper says about 37,000."""
+ENCODER_DECODER = ("attention", "mlp", "attention", "attention", "mlp")
+"""One layer of an encoder and one of a decoder, whose second attention is cross."""
+WMT = ENCODER_DECODER, 4096
+LM1B = ("attention", "mlp"), 8192
+"""The layers of Shazeer's models, and the hidden width beside eight heads of 128."""
+
+
+def sized(model: ModelConfig) -> Experiment:
+    """An experiment for the sizes of its model alone."""
+    return Experiment("sizes", "None.", PyDoc(seq_len=256), model)
+
+
+def vaswani(
+    d_ff: int = 2048, *, layers: int = 6, d_model: int = 512, heads: int = 8
+) -> float:
+    """Millions of parameters, with one embedding that all share."""
+    model = ModelConfig(
+        pattern=ENCODER_DECODER, d_ff=d_ff, d_model=d_model, num_heads=heads
+    )
+    block = sized(model).resolved_model.one_block
+    each = sum(layer.num_params(d_model, 0) for layer in block)
+    return (layers * each + VOCABULARY * d_model) / 1e6
+
+
+def shazeer(
+    pattern: tuple[str, ...],
+    d_ff: int,
+    *,
+    num_heads: int = 8,
+    head_dim: int = 128,
+    num_kv_heads: int | None = None,
+) -> float:
+    """The hidden width at which other heads have as many parameters as eight of 128."""
+    model = ModelConfig(
+        pattern=pattern, d_ff=d_ff, d_model=1024, num_heads=8, head_dim=128
+    )
+    changed = replace(
+        model,
+        d_ff=1,
+        num_heads=num_heads,
+        head_dim=head_dim,
+        num_kv_heads=num_kv_heads,
+    )
+    return float(match(sized(changed), sized(model), "params").model.d_ff or 0)
+
+
+def fewer_heads(pattern: tuple[str, ...], d_ff: int):
+    """The rows that change the heads: shared keys and values, or few and narrow ones."""
+    solve = partial(shazeer, pattern, d_ff)
+    return {
+        "multi-query": partial(solve, num_kv_heads=1),
+        "multi-head, h 1, d_k 128": partial(solve, num_heads=1),
+        "multi-head, h 2, d_k 64": partial(solve, num_heads=2, head_dim=64),
+        "multi-head, h 4, d_k 32": partial(solve, num_heads=4, head_dim=32),
+        "multi-head, h 8, d_k 16": partial(solve, num_heads=8, head_dim=16),
+    }
+
+
+def heads(count: int) -> Experiment:
+    """The experiment of the study of heads with so many."""
+    return get(f"heads-num_heads={count}")  # pyright: ignore[reportReturnType]
+
+
+ROWS_A = {
+    "(A) h 1, d_k 512": heads(1),
+    "(A) h 4, d_k 128": heads(4),
+    "base": heads(8),
+    "(A) h 16, d_k 32": heads(16),
+}
+LM_FOR_TRANSLATION = (
+    "a decoder of 2 layers, width 64, on Python's documentation as bytes, 1,500 steps; "
+    "bits per byte"
+)
+
+register(
+    Reproduction(
+        "vaswani2017",
+        "variations",
+        "params (millions)",
+        {
+            "base": vaswani,
+            "(C) N 2": partial(vaswani, layers=2),
+            "(C) N 4": partial(vaswani, layers=4),
+            "(C) N 8": partial(vaswani, layers=8),
+            "(C) d_model 256, d_k 32": partial(vaswani, d_model=256),
+            "(C) d_model 1024, d_k 128": partial(vaswani, d_model=1024),
+            "(C) d_ff 1024": partial(vaswani, 1024),
+            "(C) d_ff 4096": partial(vaswani, 4096),
+            "big": partial(vaswani, 4096, d_model=1024, heads=16),
+        },
+        note=f"parameters: a vocabulary of {VOCABULARY:,} is fitted to the base row; "
+        "the differences between rows of one width do not depend on it",
+    ),
+    Reproduction(
+        "vaswani2017",
+        "variations",
+        "PPL (dev)",
+        ROWS_A,
+        differs=LM_FOR_TRANSLATION,
+        higher_is_better=False,
+        minutes=14,
+    ),
+    Reproduction(
+        "vaswani2017",
+        "variations",
+        "BLEU (dev)",
+        ROWS_A,
+        differs=LM_FOR_TRANSLATION,
+        minutes=14,
+    ),
+    Reproduction(
+        "shazeer2019",
+        "wmt",
+        "d_ff",
+        {
+            "multi-query local": partial(shazeer, *WMT, num_kv_heads=1),
+            **fewer_heads(*WMT),
+        },
+    ),
+    Reproduction("shazeer2019", "lm1b", "d_ff", fewer_heads(*LM1B)),
+)
