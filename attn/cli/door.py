@@ -14,13 +14,24 @@ COMMANDS = {
     "sweep": "training.sweep",
     "tune": "tuning.tune",
     "reproduce": "reproducing.reproduce",
+    "power": "power.power",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
     "inspect": "commands.inspect",
     "bench": "commands.bench",
 }
 """The function of `attn.cli` that runs each command."""
-HEAVY = ("run", "compare", "sweep", "tune", "reproduce", "evaluate", "inspect", "bench")
+HEAVY = (
+    "run",
+    "compare",
+    "sweep",
+    "tune",
+    "reproduce",
+    "power",
+    "evaluate",
+    "inspect",
+    "bench",
+)
 """Commands that compile and compute."""
 USAGE = """The command line of the laboratory.
 
@@ -32,6 +43,7 @@ USAGE = """The command line of the laboratory.
     sweep NAME --over model.num_heads=1,2,4 --match params
     tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
     reproduce [PAPER]         published numbers beside ours, with verdicts
+    power NAME|DIR            the smallest difference that seeds show, seeds needed
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len
     inspect NAME              how far cheaper attention is from softmax

@@ -69,6 +69,14 @@ class Reproducing(Where):
 
 
 @dataclass(frozen=True)
+class Power:
+    """Trains replicas of an experiment or a study, or reads runs, and says their noise."""
+
+    seeds: int = 5
+    """Replicas of each, under one vmap; more make the spread surer."""
+
+
+@dataclass(frozen=True)
 class Evaluating:
     """Evaluates finished runs; --task.seq-len and other options of their task change it."""
 

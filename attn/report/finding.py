@@ -6,6 +6,7 @@ from attn.plots.units import metric_label, metric_text
 from attn.records.comparison import Group
 from attn.records.estimates import Estimate
 from attn.records.run import Run
+from attn.report.noise import floor
 
 
 def findings(group: Group) -> list[str]:
@@ -16,7 +17,7 @@ def findings(group: Group) -> list[str]:
     if not known:
         return said
     if len(known) > 1 and all(score.half is not None for _, score in known):
-        said += _order(group, known)
+        said += [*_order(group, known), *filter(None, [floor(group)])]
     elif len(known) > 1:
         said.append("One seed has no interval, so these numbers order nothing.")
     else:

@@ -1,0 +1,49 @@
+"""The noise floor of a table, from run folders to the terminal."""
+
+import csv
+import shlex
+
+import launch
+from attn.records.collect import load_all
+from attn.records.comparison import group_runs
+from attn.records.power import detectable, seeds_needed, spread
+from attn.report.noise import floor, noise_table
+
+
+def table_of(folder):
+    (group,) = group_runs(load_all(folder))
+    return noise_table(group), group
+
+
+def test_each_run_is_held_against_the_best(tmp_path, make_run):
+    make_run("softmax", score=0.90, spread=0.01)
+    make_run("window", score=0.87, spread=0.02)
+    table, group = table_of(tmp_path)
+    runs = {run.mechanism: run.result.test["accuracy"] for run in group.runs}
+    sds = {name: spread(values) for name, values in runs.items()}
+    (best, other) = table.rows
+    assert [cell.text for cell in best.cells[3:]] == ["-", "-", "-"]
+    gap, shown, seeds = (cell.value for cell in other.cells[3:])
+    assert abs(gap - 0.03) < 1e-9
+    assert shown == detectable(sds["window"], sds["softmax"], 3)
+    assert seeds == seeds_needed(sds["window"], sds["softmax"], gap)
+    assert "two runs of 3 seeds" in floor(group)
+
+
+def test_one_seed_has_no_floor(tmp_path, make_run):
+    make_run("softmax", seeds=1)
+    make_run("window", seeds=1)
+    table, group = table_of(tmp_path)
+    assert floor(group) is None
+    assert {cell.text for cell in table.rows[1].cells[4:]} == {"-"}
+
+
+def test_a_folder_of_runs_is_read_and_no_option_is_taken(tmp_path, make_run, capsys):
+    make_run("softmax")
+    make_run("window", score=0.5)
+    assert launch.main(["power", str(tmp_path)]) == 0
+    assert "seeds needed" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "noise.csv").read_text().splitlines()))
+    assert [row["mechanism"] for row in rows] == ["softmax", "window"]
+    assert launch.main(shlex.split(f"power {tmp_path} --seeds 3")) == 2
+    assert "leave options out" in capsys.readouterr().err
