@@ -1,6 +1,7 @@
 """Random features: how near softmax they come, and that nothing overflows."""
 
-from functools import cache
+import re
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -112,3 +113,16 @@ def test_scores_of_a_trained_size_neither_overflow_nor_vanish(mask, H):
         assert (np.abs(out).max(axis=1) > 0).all()
         ones = graded(q, k, jnp.ones_like(v))[0][1]
         np.testing.assert_allclose(ones, 1.0, rtol=1e-4)
+
+
+def test_directions_are_those_of_jax_and_no_two_are_made_at_once():
+    key = jax.random.key(3)
+    expected = jax.random.orthogonal(jax.random.split(key)[0], 8, shape=(4,))
+    own = Performer(num_features=32).init(key, head_dim=8, kv_len=1)["directions"]
+    unit = own / jnp.linalg.norm(own, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, expected.reshape(-1, 8), atol=1e-6)
+    init = partial(Performer(num_features=32).init, head_dim=8, kv_len=1)
+    program = jax.make_jaxpr(jax.vmap(jax.vmap(init)))(jax.random.split(key, (3, 2)))
+    lines = [line for line in str(program).splitlines() if " = qr[" in line]
+    shapes = re.findall(r":f32\[([0-9,]*)\]", " ".join(lines))
+    assert shapes == ["8,8", "8,8"], "a factor of one matrix at a time"

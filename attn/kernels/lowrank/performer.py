@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
+from jaxtyping import Array, Float
 
 from attn.kernels.base import matmul_flops, wide
 from attn.kernels.lowrank import log_state
@@ -44,7 +46,8 @@ class Performer(FeatureAttention):
         """Draws blocks of orthogonal directions, with the lengths of normal vectors."""
         H, R = head_dim, self.num_features
         directions, norms = jax.random.split(key)
-        blocks = jax.random.orthogonal(directions, H, shape=(-(-R // H),))
+        normal = jax.random.normal(directions, (-(-R // H), H, H))
+        blocks = jax.vmap(_orthogonal)(normal)
         lengths = jnp.linalg.norm(jax.random.normal(norms, (R, H)), axis=1)
         return {"directions": blocks.reshape(-1, H)[:R] * lengths[:, None]}
 
@@ -71,3 +74,12 @@ class Performer(FeatureAttention):
         w = wide(weights["directions"])
         q, k = (wide(x) * x.shape[-1] ** -0.25 for x in (q, k))
         return q @ w.T, k @ w.T - 0.5 * jnp.square(k).sum(axis=1, keepdims=True)
+
+
+@sequential_vmap
+def _orthogonal(normal: Float[Array, "H H"]) -> Float[Array, "H H"]:
+    """Makes a random rotation of normal numbers, as `jax.random.orthogonal` does."""
+    # One matrix at a time: two batched QRs of one program may wait for each other's
+    # threads for ever on a CPU with few cores (jaxlib 0.10).
+    q, r = jnp.linalg.qr(normal)
+    return q * jnp.sign(jnp.diagonal(r))[None]
