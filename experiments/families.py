@@ -5,14 +5,14 @@
 Two tasks. Associative recall (MQAR) asks for exact look-ups; the other is real text,
 byte by byte. A short convolution before each attention layer decides whether a model of
 this size learns either in minutes (Arora et al. 2024, Zoology), and every model has it.
-Models of a task have the same parameters, data, steps and seeds; only `model.kernel`
-differs.
+Models of a task have the same parameters, data, steps and seeds; only `model.kernel` and
+the learning rate differ, which is the best of a grid for each.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.registry import Study, register
 from attn.tasks import MQAR, PyDoc
-from experiments.lineup import line_up, under
+from experiments.lineup import at_own_rates, line_up, under
 
 recall = Experiment(
     name="recall",
@@ -41,10 +41,12 @@ text = Experiment(
 MECHANISMS = line_up(width=16, num_global=4, num_features=64)
 
 register(
-    Study(
-        name="families",
-        claim="At equal parameters, data and steps, dense attention recalls what sparse and low-rank attention cannot, and costs more.",
-        experiments=under(recall, MECHANISMS) + under(text, MECHANISMS),
-        minutes=6,
+    at_own_rates(
+        Study(
+            name="families",
+            claim="At equal parameters, data and steps, dense attention recalls what sparse and low-rank attention cannot, and costs more.",
+            experiments=under(recall, MECHANISMS) + under(text, MECHANISMS),
+            minutes=6,
+        )
     )
 )
