@@ -73,8 +73,10 @@ COSTS: Mapping[Column, Callable[[Run], Cell]] = {
 
 
 LEARNING_RATE = Column(RATE)
-GAIN = Column("gain by tuning")
-TUNED = "gain by tuning: over the rate in brackets, on the valid split and the grid's seeds"
+GAIN = Column("gain by tuning", spare=1)
+TUNED = (
+    "gain by tuning: over the rate in brackets, on the valid split and the grid's seeds"
+)
 
 
 def make_tables(runs: Sequence[Run]) -> list[Table]:
@@ -89,13 +91,13 @@ def make_table(group: Group) -> Table:
     columns = (
         *(Column("mechanism", text=True), Column("family", text=True, spare=6)),
         *map(Column, group.varying),
-        *([LEARNING_RATE, GAIN] if tuned else []),
         Column(metric_label(group.metric), raw=group.metric),
+        *([LEARNING_RATE, GAIN] if tuned else []),
         *costs,
     )
     rows = (
         *_run_rows(group, costs, tuned=tuned),
-        *_baseline_rows(group, len(group.varying) + 2 * tuned, len(costs)),
+        *_baseline_rows(group, len(group.varying), 2 * tuned + len(costs)),
     )
     note = " · ".join([_made_by(group.runs), *([TUNED] if tuned else [])])
     return Table(group.title, columns, rows, note=note)
@@ -129,8 +131,8 @@ def _run_rows(group: Group, costs: Sequence[Column], *, tuned: bool) -> list[Row
     for run in group.runs:
         cells = [Cell(group.labels[run.directory]), Cell(run.family, family=run.family)]
         cells += [_knob_cell(value) for value in group.knobs(run)]
-        cells += [_rate(run), _gain(run)] if tuned else []
         cells += [_score_cell(run, strong=run.directory in best)]
+        cells += [_rate(run), _gain(run)] if tuned else []
         cells += [COSTS[column](run) for column in costs]
         rows.append(Row(tuple(cells), "failed" if run.failed else "run"))
     return rows

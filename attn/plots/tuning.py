@@ -4,11 +4,15 @@ import math
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from attn.plots.frame import limits
 from attn.plots.style import MARKERS, Theme, dress, end_labels, new_figure
 from attn.plots.units import metric_label, metric_scale
 from attn.records.comparison import Group
+
+MOST_TICKS = 10
+"""The most rates that are written below the axis."""
 
 
 def draw_tuning(group: Group, theme: Theme) -> Figure | None:
@@ -33,6 +37,10 @@ def draw_tuning(group: Group, theme: Theme) -> Figure | None:
         axes.plot(tuning.chosen, best * scale, marker, color=hue, ms=7, zorder=3)
         ends.append((scores[-1] * scale, group.label(run), hue))
         drawn += [best, *scores.tolist()]
+    tried = sorted({rate for _, tuning in tuned for rate in tuning.rates})
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if len(tried) <= MOST_TICKS:
+        axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
     axes.set_ylim(*limits(group, drawn))
     axes.set(
         xlabel="peak learning rate (log scale)",
