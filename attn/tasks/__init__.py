@@ -3,35 +3,70 @@
 Nothing heavy loads here; `attn.data.build` brings TFDS and `attn.data.pipeline` Grain.
 """
 
+from attn.tasks.associative_recall import AssociativeRecall
 from attn.tasks.base import (
     SPLITS,
     Dataset,
     Rows,
     Task,
 )
+from attn.tasks.copying import Copy, SelectiveCopy
 from attn.tasks.csv import Csv
+from attn.tasks.depo import Depo
 from attn.tasks.digits import Digits
+from attn.tasks.induction import Induction
 from attn.tasks.listops import ListOps
+from attn.tasks.mano import Mano
 from attn.tasks.mqar import MQAR
+from attn.tasks.ngram_lookup import NgramLookup
 from attn.tasks.pydoc import PyDoc
+from attn.tasks.sorting import Sort
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
+from attn.tasks.word_problem import WordProblem
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (MQAR, PyDoc, Digits, ListOps, Text, Csv, Tfds)
+    task.name: task
+    for task in (
+        MQAR,
+        PyDoc,
+        Digits,
+        ListOps,
+        Induction,
+        AssociativeRecall,
+        SelectiveCopy,
+        Copy,
+        Sort,
+        NgramLookup,
+        WordProblem,
+        Mano,
+        Depo,
+        Text,
+        Csv,
+        Tfds,
+    )
 }
 
 __all__ = [
     "MQAR",
     "SPLITS",
     "TASKS",
+    "AssociativeRecall",
+    "Copy",
     "Csv",
     "Dataset",
+    "Depo",
     "Digits",
+    "Induction",
     "ListOps",
+    "Mano",
+    "NgramLookup",
     "PyDoc",
     "Rows",
+    "SelectiveCopy",
+    "Sort",
     "Task",
     "Text",
     "Tfds",
+    "WordProblem",
 ]
