@@ -74,6 +74,7 @@ def _on(experiment: Experiment, task: Task) -> Experiment:
     known = ("vocabulary", "characters", "num_pieces", "labels", "num_classes")
     if not bytes_both:
         alike &= all(getattr(task, n, None) == getattr(before, n, None) for n in known)
+        alike = alike and _tokens(task) == _tokens(before)
     if not alike or task.objective != before.objective:
         raise UserError(
             f"{experiment.name} was trained on {before.name!r}, whose tokens or classes "
@@ -84,6 +85,11 @@ def _on(experiment: Experiment, task: Task) -> Experiment:
     return replace(
         experiment, task=task, model=replace(experiment.model, vocab_size=vocab_size)
     )
+
+
+def _tokens(task: Task) -> list[str]:
+    """Every token in readable form."""
+    return [task.label(token) for token in range(task.vocab_size)]
 
 
 def _require_fit(folder: Path, state: State, experiment: Experiment) -> None:

@@ -219,6 +219,8 @@ def test_tokens_that_mean_something_else_are_not_evaluated(here, capsys):
     assert len(json.loads(capsys.readouterr().out)[0]["scores"]) == 1
     do("evaluate book --task text:other.txt --task.vocabulary characters", code=2)
     assert "mean something else" in capsys.readouterr().err
+    do("evaluate first --task.vocab-size 16", code=2)
+    assert "mean something else" in capsys.readouterr().err
     write_csv(here / "labels.csv", rows=[(f"text {i}", "yn"[i % 2]) for i in range(99)])
     do("evaluate reviews --task csv:labels.csv --task.seq-len 32", code=2)
     assert "mean something else" in capsys.readouterr().err
