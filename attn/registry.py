@@ -80,7 +80,7 @@ _PAPERS: list[Path] = []
 def register(
     *items: Experiment | Study | Reproduction | type[Kernel] | type[Task],
 ) -> None:
-    """Registers items by name; a study brings its experiments.
+    """Registers items by name; studies and reproductions bring their experiments.
 
     A mechanism or a task is registered as its class.
 
@@ -94,6 +94,7 @@ def register(
             continue
         if isinstance(item, Reproduction):
             _put(_REPRODUCTIONS, item, "reproductions")
+            register(*(e for e in item.experiments if e.name not in _REGISTRY))
             continue
         _put(_REGISTRY, item, "experiments")
         if isinstance(item, Study):

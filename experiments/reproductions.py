@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from attn.config import Experiment, ModelConfig
+from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.match import match
 from attn.registry import Reproduction, get, register, register_papers
-from attn.tasks import PyDoc
+from attn.tasks import MQAR, AssociativeRecall, Induction, PyDoc, Task
 
 register_papers(Path(__file__).parent / "papers")
 
@@ -81,6 +81,29 @@ def heads(count: int) -> Experiment:
     return get(f"heads-num_heads={count}")  # pyright: ignore[reportReturnType]
 
 
+def h3(task: Task, steps: int) -> Experiment:
+    """Attention on a synthetic language, in the sizes of H3's own configuration."""
+    return Experiment(
+        f"h3_{task.name}",
+        "Two layers of attention solve the synthetic languages of H3.",
+        task,
+        ModelConfig(repeats=2, d_model=32, num_heads=1, positions="learned"),
+        TrainConfig(
+            steps=steps, batch_size=32, peak_lr=2e-3, eval_every=steps // 4
+        ),
+    )
+
+
+zoology = Experiment(
+    "zoology_mqar_64",
+    "Attention of width 64 recalls all pairs of 64 tokens.",
+    MQAR(vocab_size=8192, num_train=100_000, num_test=3_000),
+    ModelConfig(
+        pattern=("short_conv", "attention"), repeats=1, num_heads=1, positions="none"
+    ),
+    TrainConfig(steps=1000, batch_size=128, peak_lr=3e-3, eval_every=250),
+)
+
 ROWS_A = {
     "(A) h 1, d_k 512": heads(1),
     "(A) h 4, d_k 128": heads(4),
@@ -138,4 +161,24 @@ register(
         },
     ),
     Reproduction("shazeer2019", "lm1b", "d_ff", fewer_heads(*LM1B)),
+    Reproduction(
+        "h3",
+        "synthetic",
+        "Attention",
+        {
+            "Induction Head": h3(Induction(), 6000),
+            "Associative Recall": h3(AssociativeRecall(), 6000),
+        },
+        scale=100.0,
+        minutes=3,
+        note="trained for fewer steps, at a higher rate, and without dropout",
+    ),
+    Reproduction(
+        "zoology",
+        "mqar_64",
+        "d_model 64",
+        {"Attention": zoology},
+        minutes=4,
+        note="a short convolution and an attention layer, trained for fewer steps",
+    ),
 )
