@@ -38,7 +38,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What stands here beside the numbers of one column of a published table."""
+    """Sources of our numbers for one column of a published table."""
 
     paper: str
     table: str
@@ -134,7 +134,7 @@ def papers() -> tuple[Path, ...]:
 
 
 def reproductions(paper: str) -> tuple[Reproduction, ...]:
-    """What stands beside the numbers of a paper."""
+    """Reproductions of the numbers of a paper."""
     return tuple(r for r in _REPRODUCTIONS.values() if r.paper == paper)
 
 

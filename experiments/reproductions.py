@@ -1,4 +1,4 @@
-"""What stands beside published numbers: `python launch.py reproduce`.
+"""Reproductions: our numbers beside published ones, for `launch.py reproduce`.
 
 Numbers that follow from sizes alone are computed from our layer specs and solver.
 Others are trained by the experiments of a study, on other data and smaller: then the
@@ -88,9 +88,7 @@ def h3(task: Task, steps: int) -> Experiment:
         "Two layers of attention solve the synthetic languages of H3.",
         task,
         ModelConfig(repeats=2, d_model=32, num_heads=1, positions="learned"),
-        TrainConfig(
-            steps=steps, batch_size=32, peak_lr=2e-3, eval_every=steps // 4
-        ),
+        TrainConfig(steps=steps, batch_size=32, peak_lr=2e-3, eval_every=steps // 4),
     )
 
 

@@ -36,7 +36,7 @@ class Registry(Protocol):
         ...
 
     def reproductions(self, paper: str) -> "Sequence[Reproduction]":
-        """What stands beside the numbers of a paper."""
+        """Reproductions of the numbers of a paper."""
         ...
 
     def tunings(self) -> "Tunings":

@@ -91,7 +91,7 @@ def _digits(values: Sequence[float | None]) -> int:
 
 
 def _ours(by: Reproduction, row: str, runs: Mapping[str, Run]) -> Estimate | None:
-    """Our number in the published unit; None where its run has no score."""
+    """The number of ours in the published unit; None where its run has no score."""
     source = by.rows[row]
     if callable(source):
         return Estimate(source(), None, 1)
@@ -105,7 +105,7 @@ def _ours(by: Reproduction, row: str, runs: Mapping[str, Run]) -> Estimate | Non
 def _verdict(
     published: float, digits: int, ours: Estimate | None, by: Reproduction, row: str
 ) -> str:
-    """What our number says of the published one."""
+    """The verdict on one published number, by rule."""
     if ours is None:
         return NOT_RUN
     if callable(by.rows[row]):
@@ -138,7 +138,7 @@ def _order(column: Sequence[Compared]) -> Order:
 
 
 def _pair(one: Compared, other: Compared, by: Reproduction) -> str:
-    """Whether two rows are in the published order, where our intervals are apart."""
+    """Compares the order of two rows with the published one, where intervals are apart."""
     a, b = one.ours, other.ours
     assert a is not None
     assert b is not None
