@@ -5,10 +5,11 @@ One that is measured is held against our interval where the settings are the sam
 they differ only orders are compared, and only of pairs whose intervals are apart.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from attn.config import Experiment
 from attn.plots.tables import Cell as Shown
 from attn.plots.tables import Column, Row, Table
 from attn.plots.units import NONE
@@ -120,11 +121,14 @@ def _verdict(
 
 
 def orders(compared: Sequence[Compared]) -> list[Order]:
-    """The orders of the rows of each column that is measured here."""
-    columns: dict[tuple[str, str], list[Compared]] = {}
+    """The orders of the rows of each column that are measured here, on one task."""
+    columns: dict[Hashable, list[Compared]] = {}
     for one in compared:
         if one.by and one.ours and one.ours.half is not None:
-            columns.setdefault((one.cell.table, one.cell.column), []).append(one)
+            source = one.by.rows[one.cell.row]
+            task = source.task if isinstance(source, Experiment) else None
+            at = one.cell.table, one.cell.column, task
+            columns.setdefault(at, []).append(one)
     return [_order(column) for column in columns.values() if len(column) > 1]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import experiment_of
+from tiny import TREES, experiment_of
 
 import launch
 from attn.records.published import Paper, Table
@@ -86,6 +86,13 @@ def test_orders_count_pairs_whose_intervals_are_apart():
     )
     (order,) = orders(compared)
     assert (order.agree, order.disagree, order.undecided) == (2, 1, 0)
+
+
+def test_rows_of_other_tasks_have_no_order():
+    apart = {"a": EXPERIMENTS["a"], "b": replace(EXPERIMENTS["b"], task=TREES)}
+    runs = {"a": run_of(0.1, 0.11), "b": run_of(0.8, 0.81)}
+    assert orders(verdicts(apart, runs)[1]) == []
+    assert orders(verdicts(EXPERIMENTS, runs)[1])[0].agree == 1
 
 
 def test_the_table_has_what_stands_beside_ours_and_counts_the_rest():
