@@ -15,6 +15,7 @@ from attn.records.run import Run
 from attn.registry import Reproduction
 from attn.report.reproduction import compare, orders, summary, tables
 
+COMMITTED = Path(launch.__file__).parent / "experiments/results/reproductions"
 ROWS = {"a": (0.5, 30.0), "b": (0.6, 25.5), "c": (0.7, None), "d": (0.8, 20.0)}
 TABLE = Table("t", "Table 1: Scores", "%", "small", ("score", "PPL"), ROWS)
 PAPER = Paper("p", "A paper", "Some", 2020, "arXiv 0", (TABLE,))
@@ -122,6 +123,15 @@ def test_every_reproduction_names_a_table_a_column_and_rows_that_are_published()
         assert len(found) == sum(len(one.rows) for one in ours), "a null is named"
         beside += len(found)
     assert beside > 20
+
+
+@pytest.mark.parametrize(
+    "path", sorted(COMMITTED.glob("*.md")), ids=lambda path: path.stem
+)
+def test_committed_comparisons_are_what_the_committed_runs_make(path, tmp_path):
+    words = ["reproduce", path.stem, "--have", str(COMMITTED.parent)]
+    assert launch.main([*words, "--workdir", str(tmp_path)]) == 0
+    assert (tmp_path / path.name).read_text() == path.read_text()
 
 
 def test_the_hidden_widths_of_shazeer_are_exact(tmp_path, capsys, monkeypatch):
