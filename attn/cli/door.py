@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "training.sweep",
     "tune": "tuning.tune",
     "reproduce": "reproducing.reproduce",
+    "audit": "auditing.audit",
     "power": "power.power",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
@@ -43,6 +44,7 @@ USAGE = """The command line of the laboratory.
     sweep NAME --over model.num_heads=1,2,4 --match params
     tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
     reproduce [PAPER]         published numbers beside ours, with verdicts
+    audit TASK                what solvers without attention find of a task
     power NAME|DIR            the smallest difference that seeds show, seeds needed
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len

@@ -69,6 +69,14 @@ class Reproducing(Where):
 
 
 @dataclass(frozen=True)
+class Auditing:
+    """Solves a task without attention: by position, by copies, by tables of tokens."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class Power:
     """Trains replicas of an experiment or a study, or reads runs, and says their noise."""
 

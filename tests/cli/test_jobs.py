@@ -226,6 +226,21 @@ def test_tokens_that_mean_something_else_are_not_evaluated(here, capsys):
     assert "mean something else" in capsys.readouterr().err
 
 
+def test_a_task_is_audited_with_its_options(here, capsys):
+    do("audit induction --task.num-train 512 --task.num-valid 64 --task.num-test 64")
+    said = capsys.readouterr().out
+    assert "copy of a place" in said
+    assert "chance (its own)" in said
+    write_text(here / "audited.txt", 9_000)
+    do("audit text:audited.txt --task.seq-len 32 --json")
+    found = json.loads(capsys.readouterr().out)
+    assert 0.2 < found["two tokens read"] < 1
+    do("audit induction --seeds 1", code=2)
+    assert "audit has no model" in capsys.readouterr().err
+    do("audit inductions", code=2)
+    assert "did you mean 'induction'?" in capsys.readouterr().err
+
+
 def test_the_maps_of_a_sentence_in_a_notebook(here):
     run = attn.records.load("book")
     with jax.set_mesh(make_mesh()):

@@ -1,0 +1,156 @@
+"""Solvers that do not attend, for any task: what its rows give away without a model.
+
+Each is a table filled on the train split, or a token that is copied from a fixed place.
+Where there is a choice (of a place, of a distance) the valid split makes it. A task whose
+answers such a solver finds does not measure attention.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from attn.tasks.base import Dataset, Rows
+
+MOST = 2**22
+"""Tokens of a split that are looked at."""
+PLACES = 512
+"""The most places, or distances, that are tried; of longer rows every so many."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The answers that some rows ask for, and where; P of them a row."""
+
+    tokens: Int[np.ndarray, "n T"]
+    targets: Int[np.ndarray, "n P"]
+    at: Int[np.ndarray, "n P"] | None
+    """Where each answer is said; None where a class of the whole row is asked for."""
+    lengths: Int[np.ndarray, " n"]
+    weights: Float[np.ndarray, "n P"]
+
+
+def shortcuts(data: Dataset) -> dict[str, float]:
+    """Computes the test accuracy of every solver that applies to the rows."""
+    train, valid, test = (
+        questions(data.splits[split]) for split in ("train", "valid", "test")
+    )
+    found = {
+        name: _accuracy(_looked_up(code(train), train, code(test)), test)
+        for name, code in _codes(train).items()
+    }
+    for name, views in _chosen(train).items():
+        best = max(views, key=lambda view: _accuracy(view(train, valid), valid))
+        found[name] = _accuracy(best(train, test), test)
+    return found
+
+
+def questions(rows: Rows) -> Questions:
+    """The answers that a split asks for, of its first rows."""
+    T = rows["tokens"].shape[1]
+    part = {key: np.asarray(array[: max(1, MOST // T)]) for key, array in rows.items()}
+    tokens, targets = part["tokens"].astype(int), part["targets"].astype(int)
+    n, P = targets.shape
+    at = part.get("positions")
+    if at is None and P == T:
+        at = np.broadcast_to(np.arange(T), (n, T))
+    weights = np.asarray(part.get("weights", 1.0), float)
+    return Questions(
+        tokens,
+        targets,
+        None if at is None else at.astype(int),
+        part.get("lengths", np.full(n, T)).astype(int),
+        np.broadcast_to(weights.reshape(weights.shape or (1, 1)), (n, P)),
+    )
+
+
+Code = Callable[[Questions], np.ndarray]
+Guess = Callable[[Questions, Questions], np.ndarray]
+
+
+def _codes(train: Questions) -> Mapping[str, Code]:
+    """Tables: what each looks at, as one integer for every answer, [n, P]."""
+    V = int(train.tokens.max()) + 1
+    if train.at is None:
+        codes: dict[str, Code] = {
+            "majority": lambda q: np.zeros_like(q.targets),
+            "first token": lambda q: q.tokens[:, :1],
+            "last token": lambda q: _last(q),
+        }
+        if len(np.unique(train.lengths)) > 1:
+            codes["length"] = lambda q: q.lengths[:, None]
+        return codes
+    return {
+        "majority": lambda q: np.zeros_like(q.targets),
+        "position": _where,
+        "token read": lambda q: _read(q, 0),
+        "two tokens read": lambda q: _read(q, 0) * V + _read(q, 1),
+    }
+
+
+def _chosen(train: Questions) -> Mapping[str, list[Guess]]:
+    """Solvers of which the valid split chooses one."""
+    T = train.tokens.shape[1]
+    places = range(0, T, -(-T // PLACES))
+    if train.at is None:
+        return {"token of a place": [_at_place(place) for place in places]}
+    copied = {"copy of a distance": [_copied(back) for back in places]}
+    if train.targets.shape[1] < T:
+        copied["copy of a place"] = [_copied_from(place) for place in places]
+    return copied
+
+
+def _at_place(place: int) -> Guess:
+    def guess(train: Questions, asked: Questions) -> np.ndarray:
+        code = train.tokens[:, place, None]
+        return _looked_up(code, train, asked.tokens[:, place, None])
+
+    return guess
+
+
+def _copied(back: int) -> Guess:
+    return lambda train, asked: _read(asked, back)
+
+
+def _copied_from(place: int) -> Guess:
+    return lambda train, asked: asked.tokens[:, place, None]
+
+
+def _where(q: Questions) -> np.ndarray:
+    assert q.at is not None
+    return q.at
+
+
+def _read(q: Questions, back: int) -> np.ndarray:
+    """The token so many places before each answer; 0 before the first."""
+    at = _where(q) - back
+    return np.where(at >= 0, np.take_along_axis(q.tokens, np.maximum(at, 0), 1), 0)
+
+
+def _last(q: Questions) -> np.ndarray:
+    return np.take_along_axis(q.tokens, np.maximum(q.lengths, 1)[:, None] - 1, axis=1)
+
+
+def _looked_up(code: np.ndarray, train: Questions, asked: np.ndarray) -> np.ndarray:
+    """The commonest train target of each code; of a new code, of all."""
+    classes = int(train.targets.max()) + 1
+    pairs = np.broadcast_to(code, train.targets.shape) * classes + train.targets
+    known, inverse = np.unique(pairs, return_inverse=True)
+    counts = np.bincount(inverse.ravel(), train.weights.ravel())
+    order = np.lexsort((-counts, known // classes))  # the commonest of a code first
+    codes, first = np.unique(known[order] // classes, return_index=True)
+    best = known[order][first] % classes
+    all_targets = np.bincount(train.targets.ravel(), train.weights.ravel())
+    at = np.minimum(np.searchsorted(codes, asked), len(codes) - 1)
+    return np.where(codes[at] == asked, best[at], all_targets.argmax())
+
+
+def _accuracy(guess: np.ndarray, asked: Questions) -> float:
+    right: Bool[np.ndarray, "n P"] = guess == asked.targets
+    return float(np.average(right, weights=asked.weights))
+
+
+def best(found: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """Yields the solvers and their accuracies, the best first."""
+    yield from sorted(found.items(), key=lambda item: -item[1])
