@@ -28,52 +28,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from attn.tasks.base import Dataset
-from attn.tasks.synthetic import Synthetic, answer_after, letter, require
+from attn.tasks.strings import StringTask
+from attn.tasks.synthetic import Synthetic, letter, require
 from attn.tasks.trivial import accuracy, commonest, fixed_place, majority
 
 
 @dataclass(frozen=True)
-class Copy(Synthetic):
+class Copy(StringTask):
     """Say a string again."""
 
     name = "copy"
 
     seq_len: int = 40
     """Tokens, T; the longest string has half of them, rounded down."""
-    vocab_size: int = 28
-    """Letters, the separator and the filler, in this order."""
     min_tokens: int = 5
-    """Length of the shortest string; all lengths are equally likely."""
 
-    def __post_init__(self):
-        super().__post_init__()
-        require(self, "seq_len", self.seq_len >= 2, "it must be at least 2")
-        require(self, "vocab_size", self.vocab_size >= 4, "it must be at least 4")
-        words = f"it must be 1 .. {self.num_scored}, half of seq_len = {self.seq_len}"
-        require(self, "min_tokens", 1 <= self.min_tokens <= self.num_scored, words)
+    def symbol(self, token: int) -> str:
+        """The letter of a symbol."""
+        return letter(token)
 
-    @property
-    def num_scored(self) -> int:
-        """The length of the longest string; shorter ones weigh 0 beyond their end."""
-        return self.seq_len // 2
-
-    @property
-    def num_symbols(self) -> int:
-        """The number of letters."""
-        return self.vocab_size - 2
-
-    def label(self, token: int) -> str:
-        """A letter, `|` for the separator, `*` for the filler."""
-        special = {self.num_symbols: "|", self.num_symbols + 1: "*"}
-        return special.get(token) or letter(token)
-
-    def draw(self, rng, count, split):
-        """Draws tokens [n, T]; targets, positions and weights [n, P]."""
-        lengths = rng.integers(self.min_tokens, self.num_scored + 1, (count, 1))
-        strings = rng.integers(0, self.num_symbols, (count, self.num_scored))
-        real = np.arange(self.num_scored) < lengths
-        special = self.num_symbols, self.num_symbols + 1
-        return answer_after(strings, strings, real, special, self.seq_len)
+    def answers(self, strings, real):
+        """The strings themselves."""
+        return strings
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes test accuracies; `chance` is exact."""

@@ -9,7 +9,7 @@ and where it has none it cannot be drawn, which is said.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, Integer
+from jaxtyping import Int, Integer
 
 from attn.errors import UserError, require_positive
 from attn.objectives import NextToken
@@ -95,29 +95,6 @@ def ask(
         "targets": np.take_along_axis(text, at, axis=1),
         "positions": at - 1,
     }
-
-
-def answer_after(
-    strings: Int[np.ndarray, "n N"],
-    answers: Int[np.ndarray, "n N"],
-    real: Bool[np.ndarray, "n N"],
-    special: tuple[int, int],
-    seq_len: int,
-) -> dict[str, np.ndarray]:
-    """Makes rows that read a string and a separator, and say a string as long.
-
-        s0 s1 s2 |  a0 a1 a2 *  *      with `special` = (|, *), the separator and filler
-
-    Only where `real` do tokens stand. What is said is read before the next is said.
-    """
-    separator, filler = special
-    N, lengths = strings.shape[1], real.sum(axis=1, keepdims=True)
-    text = np.full((len(strings), seq_len + 1), filler)
-    text[:, :N] = np.where(real, strings, filler)
-    at = lengths + 1 + np.arange(N)
-    np.put_along_axis(text, lengths, separator, axis=1)
-    np.put_along_axis(text, at, np.where(real, answers, filler), axis=1)
-    return ask(text, at) | {"weights": real.astype(np.float32)}
 
 
 def letter(index: int) -> str:
