@@ -33,6 +33,15 @@ def exhaustive(*values, id=None):
     return pytest.param(*values, id=id, marks=pytest.mark.exhaustive)
 
 
+SOME = ("softmax", "longformer", "moba", "performer", "nystrom", "gated_delta")
+"""Mechanisms that cover the families, weights of their own, and data-dependent choice."""
+
+
+def some(names):
+    """Cases of `SOME` of these mechanisms, of which all others are `exhaustive`."""
+    return [name if name in SOME else exhaustive(name) for name in names]
+
+
 @contextmanager
 def full_compiles() -> Iterator[None]:
     """Compiles as users do, where HLO, costs or memory are tested."""

@@ -13,13 +13,13 @@ from tiny import (
     DECODERS,
     RECALL,
     TREES,
-    exhaustive,
     experiment_for,
     experiment_of,
     largest_gap,
     logits,
     place,
     random_batch,
+    some,
 )
 
 from attn.kernels import KERNELS, Linear, Performer, Softmax, TokenInfo
@@ -60,15 +60,7 @@ def encoder_for(name, **model):
     return replace(experiment, task=TREES, model=model)
 
 
-# `test_visibility` asks the same of every kernel, gradients too; here is what models add.
-SOME = ("softmax", "longformer", "moba", "performer", "nystrom", "gated_delta")
-
-
-def some(names):
-    """A covering set of mechanisms; the others are run with --exhaustive."""
-    return [name if name in SOME else exhaustive(name) for name in names]
-
-
+# The tests of kernels ask the same of every mechanism; here is what models add.
 @pytest.mark.parametrize("name", some(DECODERS))
 def test_no_logit_of_a_decoder_depends_on_a_later_token(name):
     experiment = experiment_for(name, pattern=BLOCKS)
@@ -147,7 +139,9 @@ def test_features_are_drawn_anew_for_every_seed_and_head():
     assert np.abs(drawn[0][0] - drawn[0][1]).min() > 0
 
 
-@pytest.mark.parametrize("name", [n for n in naive.PATHS if "map" in KERNELS[n].can])
+@pytest.mark.parametrize(
+    "name", some([n for n in naive.PATHS if "map" in KERNELS[n].can])
+)
 def test_a_map_is_what_mixes_the_values(name):
     experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
     params, features, _ = parts(experiment)
