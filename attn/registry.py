@@ -46,7 +46,9 @@ class Reproduction:
     rows: Mapping[str, Experiment | Callable[[], float]]
     """By row: an experiment to train, or a function that computes the number."""
     differs: str = ""
-    """The settings that differ; only the order of rows is then compared."""
+    """The settings that differ from the published ones."""
+    order_only: bool = False
+    """Whether they differ so much that only the order of rows can be compared."""
     higher_is_better: bool = True
     """Whether more of the published number is better."""
     scale: float = 1.0

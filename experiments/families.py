@@ -6,7 +6,7 @@ Two tasks. Associative recall (MQAR) asks for exact look-ups; the other is real 
 byte by byte. A short convolution before each attention layer decides whether a model of
 this size learns either in minutes (Arora et al. 2024, Zoology), and every model has it.
 Models of a task have the same parameters, data, steps and seeds; only `model.kernel` and
-the learning rate differ, which is the best of a grid for each.
+the learning rate differ, which is the best of a grid for each (`tune families --trials 2`).
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig

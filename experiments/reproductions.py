@@ -138,6 +138,7 @@ register(
         "PPL (dev)",
         ROWS_A,
         differs=LM_FOR_TRANSLATION,
+        order_only=True,
         higher_is_better=False,
         minutes=14,
     ),
@@ -147,6 +148,7 @@ register(
         "BLEU (dev)",
         ROWS_A,
         differs=LM_FOR_TRANSLATION,
+        order_only=True,
         minutes=14,
     ),
     Reproduction(
@@ -169,7 +171,7 @@ register(
         },
         scale=100.0,
         minutes=3,
-        note="trained for fewer steps, at a higher rate, and without dropout",
+        differs="trained for fewer steps, at a higher rate, and without dropout",
     ),
     Reproduction(
         "zoology",
@@ -177,6 +179,6 @@ register(
         "d_model 64",
         {"Attention": zoology},
         minutes=4,
-        note="a short convolution and an attention layer, trained for fewer steps",
+        differs="a short convolution and an attention layer, trained for fewer steps",
     ),
 )

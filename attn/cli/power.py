@@ -13,6 +13,7 @@ def power(words: Sequence[str], registry: Source) -> int:
     """Says the smallest difference that seeds show, and the seeds that a table needs."""
     from attn.cli.folders import folder
     from attn.cli.options import Power, parse, print_help_of, split_off
+    from attn.cli.reporting import refuse_repository
     from attn.records.collect import load_all
 
     name, rest = take_name(words, "power")
@@ -24,6 +25,7 @@ def power(words: Sequence[str], registry: Source) -> int:
             raise UserError(
                 f"power {name} reads its runs as they are; leave options out"
             )
+        refuse_repository(Path(name), "name a folder of runs in it")
         return _write(load_all(folder("directory", name)), Path(name))
     return _pilot(name, [*rest, "--seeds", str(asked.seeds)], registry)
 

@@ -45,14 +45,18 @@ def _out(asked: "Reporting", directories: Sequence[Path]) -> Path:
         raise UserError(
             f"report of {len(directories)} folders needs --out, as in --out runs/report"
         )
-    here = directories[0]
+    refuse_repository(directories[0], "give --out, as in --out runs/report")
+    return directories[0]
+
+
+def refuse_repository(here: Path, way_out: str) -> None:
+    """Raises `UserError` where a folder is a repository, into which nothing is written."""
     found = next((name for name in REPOSITORY if (here / name).exists()), None)
     if found is not None:
         raise UserError(
-            f"report {here} would write into a repository ({found} is there); give "
-            "--out, as in --out runs/report"
+            f"{here} is a repository ({found} is there), and nothing is written into "
+            f"one; {way_out}"
         )
-    return here
 
 
 def write_report(

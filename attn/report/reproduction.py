@@ -1,8 +1,8 @@
 """Published numbers beside ours: what is compared, and the rules of its verdict.
 
 A number that is computed from configs must equal the published one to its last digit.
-One that is measured is held against our interval where the settings are the same; where
-they differ only orders are compared, and only of pairs whose intervals are apart.
+One that is measured is held against our interval, and what differs is named beside it;
+where that is too much only orders are compared, of pairs whose intervals are apart.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -25,7 +25,7 @@ COLUMNS = (
     Column("published"),
     Column("ours"),
     Column("verdict", text=True),
-    Column("comparable", text=True, spare=1),
+    Column("differs", text=True, spare=1),
 )
 
 
@@ -111,7 +111,7 @@ def _verdict(
         return NOT_RUN
     if callable(by.rows[row]):
         return "exact" if round(ours.mean, digits) == published else "differs"
-    if by.differs:
+    if by.order_only:
         return "order only"
     if ours.half is None:
         return "one seed"
@@ -175,7 +175,7 @@ def _row(one: Compared) -> Row:
     cell, digits = one.cell, one.digits
     ours = NONE if one.ours is None else _text(one.ours, digits)
     mean, half = (None, None) if one.ours is None else (one.ours.mean, one.ours.half)
-    comparable = (one.by.differs or "yes") if one.by else NONE
+    differs = one.by.differs if one.by and one.by.differs else NONE
     return Row(
         (
             Shown(cell.row),
@@ -183,7 +183,7 @@ def _row(one: Compared) -> Row:
             Shown(f"{cell.value:.{digits}f}", cell.value),
             Shown(ours, mean, half),
             Shown(one.verdict, strong=one.verdict == "exact"),
-            Shown(comparable),
+            Shown(differs),
         )
     )
 

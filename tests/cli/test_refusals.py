@@ -79,7 +79,14 @@ SWEEPS = {
 }
 OTHERS = {
     "report": "report needs the folder of your runs",
-    "report repository": "would write into a repository (.git is there); give --out",
+    "report repository": "is a repository (.git is there), and nothing is written",
+    "power repository": "is a repository (.git is there), and nothing is written",
+    "power nothing": "unknown experiment 'nothing'",
+    "audit nothing": "unknown task 'nothing'",
+    "audit text:none.txt": "there is no such file or folder",
+    "audit csv:file": "file is empty",
+    "reproduce nothing": "unknown paper 'nothing'",
+    "reproduce h3 --have nothing": "nothing is not a folder",
     "report single study": "report of 2 folders needs --out",
     "run recall_softmax --task pydocs": "did you mean 'pydoc'",
     "run recall_softmax --task mqar:x": "mqar takes no data",

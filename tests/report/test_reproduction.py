@@ -59,7 +59,7 @@ def test_what_is_measured_is_held_against_its_interval(scores, said):
 def test_a_failed_run_is_not_run_and_other_settings_are_not_compared():
     rows = {"a": EXPERIMENTS["a"], "b": EXPERIMENTS["b"]}
     runs = {"a": run_of(0.5, 0.5, status="failed"), "b": run_of(0.6, 0.61)}
-    found, _ = verdicts(rows, runs, differs="smaller")
+    found, _ = verdicts(rows, runs, order_only=True)
     assert (found["a", "score"], found["b", "score"]) == ("not run", "order only")
 
 
@@ -79,11 +79,11 @@ def test_orders_count_pairs_whose_intervals_are_apart():
         "c": run_of(0.3, 0.5, 0.7),  # overlaps with d alone
         "d": run_of(0.8, 0.81, 0.82),
     }
-    _, compared = verdicts(EXPERIMENTS, runs, differs="smaller")
+    _, compared = verdicts(EXPERIMENTS, runs, order_only=True)
     (order,) = orders(compared)
     assert (order.agree, order.disagree, order.undecided) == (2, 1, 3)
     _, compared = verdicts(
-        EXPERIMENTS, runs, column="PPL", differs="smaller", higher_is_better=False
+        EXPERIMENTS, runs, column="PPL", order_only=True, higher_is_better=False
     )
     (order,) = orders(compared)
     assert (order.agree, order.disagree, order.undecided) == (2, 1, 0)
@@ -100,7 +100,7 @@ def test_the_table_has_what_stands_beside_ours_and_counts_the_rest():
     _, compared = verdicts({"a": lambda: 0.5}, {}, note="fitted")
     (table,) = tables(PAPER, compared)
     assert [cell.text for cell in table.rows[0].cells] == [
-        "a", "score", "0.5", "0.50", "exact", "yes",
+        "a", "score", "0.5", "0.50", "exact", "-",
     ]  # fmt: skip
     assert table.note == "fitted; 6 more numbers of this table: not run"
     assert summary(compared) == "1 exact, 6 not run"
