@@ -231,7 +231,7 @@ def test_experiments_never_import_training():
 @pytest.mark.slow
 def test_listing_starts_no_device_and_loads_no_trainer():
     code = (
-        "import sys, experiments, attn.cli.listing, attn.cli.options\n"
+        "import sys, experiments, attn.cli.listing, attn.cli.parsing\n"
         "import jax._src.xla_bridge as bridge\n"
         "heavy = {'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)), bridge.backends_are_initialized())"

@@ -21,7 +21,8 @@ NOTE = (
 
 def audit(words: Sequence[str], registry: Source) -> int:
     """Prints the accuracy of solvers without attention on a task."""
-    from attn.cli.options import Auditing, parse, print_help_of, split_off
+    from attn.cli.options import Auditing
+    from attn.cli.parsing import parse, print_help_of, split_off
     from attn.data.build import prepare
     from attn.plots.terminal import to_rich
     from attn.tasks.shortcuts import best, shortcuts
@@ -46,7 +47,7 @@ def audit(words: Sequence[str], registry: Source) -> int:
 
 def _task(name: str, words: Sequence[str]) -> "Task":
     """The task of a name, with its options."""
-    from attn.cli.options import override
+    from attn.cli.parsing import override
     from attn.config import Experiment
     from attn.tasks import MQAR
 

@@ -60,7 +60,8 @@ def list_(words: Sequence[str], registry: Source) -> int:
         return _list_named(words, registry)
     as_values, members = list(words) == ["--json"], list(words) == ["--all"]
     if words and not as_values and not members:
-        from attn.cli.options import Listing, parse
+        from attn.cli.options import Listing
+        from attn.cli.parsing import parse
 
         asked = parse(Listing, words, prog="launch.py list")
         as_values, members = asked.json, asked.all
@@ -87,7 +88,8 @@ def _list_named(words: Sequence[str], registry: Source) -> int:
 def show(words: Sequence[str], registry: Source) -> int:
     """Prints the resolved config and its costs; compiles nothing."""
     from attn.cli.listing import as_text, details
-    from attn.cli.options import Showing, parse, print_help_of, split_off
+    from attn.cli.options import Showing
+    from attn.cli.parsing import parse, print_help_of, split_off
 
     own, rest = split_off(words, ("save",), flags=("json",))
     asked = parse(Showing, own, prog="launch.py show NAME")
@@ -129,7 +131,7 @@ def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
     from functools import partial
 
     from attn.bench import command
-    from attn.cli.options import parse
+    from attn.cli.parsing import parse
     from attn.cli.progress import Watch
 
     asked = parse(command.Benching, words, prog="launch.py bench")
@@ -159,7 +161,7 @@ def choose(
     words: Sequence[str], command: str, registry: Source
 ) -> "tuple[Sequence[Experiment], Where, str | None]":
     """The experiments that a command line names, overrides applied, and their study."""
-    from attn.cli.options import override
+    from attn.cli.parsing import override
     from attn.config import Experiment
 
     name, rest = take_name(words, command)

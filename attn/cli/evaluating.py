@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def evaluate(words: Sequence[str], registry: Source) -> int:
     """Evaluates the runs in a folder, with options of their tasks changed."""
     from attn.cli.folders import folder
-    from attn.cli.options import Evaluating, parse, split_off
+    from attn.cli.options import Evaluating
+    from attn.cli.parsing import parse, split_off
 
     if not words or words[0].startswith("-"):
         if {"-h", "--help"} & {*words}:
@@ -48,7 +49,7 @@ def evaluate(words: Sequence[str], registry: Source) -> int:
 
 def _task(run: "Run", words: Sequence[str]) -> "Task":
     """The task of a run, with the options that are given."""
-    from attn.cli.options import override
+    from attn.cli.parsing import override
 
     changed, where = override(run.experiment, words, "launch.py evaluate DIR")
     kept = (run.experiment.model, run.experiment.train, run.experiment.seeds)

@@ -12,7 +12,8 @@ from attn.errors import UserError
 def power(words: Sequence[str], registry: Source) -> int:
     """Says the smallest difference that seeds show, and the seeds that a table needs."""
     from attn.cli.folders import folder
-    from attn.cli.options import Power, parse, print_help_of, split_off
+    from attn.cli.options import Power
+    from attn.cli.parsing import parse, print_help_of, split_off
     from attn.cli.reporting import refuse_repository
     from attn.records.collect import load_all
 

@@ -18,7 +18,8 @@ REPOSITORY = (".git", ".hg", "pyproject.toml", "setup.py", "setup.cfg")
 def report(words: Sequence[str], registry: object) -> int:
     """Writes tables, plots and one offline page from run folders."""
     from attn.cli.folders import folder
-    from attn.cli.options import Reporting, parse
+    from attn.cli.options import Reporting
+    from attn.cli.parsing import parse
 
     if not words:
         raise UserError("report needs the folder of your runs, as in `report runs`")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def reproduce(words: Sequence[str], registry: Source) -> int:
     """Compares the numbers of a paper with ours; without a name, lists the papers."""
-    from attn.cli.options import Reproducing, parse
+    from attn.cli.options import Reproducing
+    from attn.cli.parsing import parse
     from attn.report.reproduction import compare
 
     papers = _papers(registry)

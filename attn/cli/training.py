@@ -33,7 +33,8 @@ def compare(words: Sequence[str], registry: Source) -> int:
 
 def sweep(words: Sequence[str], registry: Source) -> int:
     """Varies one experiment along some of its fields, at equal cost."""
-    from attn.cli.options import Sweep, parse
+    from attn.cli.options import Sweep
+    from attn.cli.parsing import parse
     from attn.config import Experiment
     from attn.config.sweep import sweep as points
 

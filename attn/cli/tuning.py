@@ -32,7 +32,8 @@ FOUND = "tuning.json"
 def tune(words: Sequence[str], registry: Source) -> int:
     """Tunes the peak learning rate of each model, then trains fresh seeds at it."""
     from attn.cli.folders import check_study
-    from attn.cli.options import Tune, parse, print_help_of, split_off
+    from attn.cli.options import Tune
+    from attn.cli.parsing import parse, print_help_of, split_off
     from attn.config.tuning import tuned, untuned
     from attn.parallel.mesh import use_cpu_devices
     from attn.records.files import write_json
