@@ -64,6 +64,11 @@ class Experiment:
                     f"ModelConfig.{name} = {value} is below the {least} of "
                     f"{self.task.name!r}; leave it out, or give at least as much"
                 )
+        if self.model.attend_padding and not self.task.padded:
+            raise UserError(
+                f"ModelConfig.attend_padding = True: {self.task.name!r} has no padding; "
+                "leave it out"
+            )
         required = ("key_padding",) if self.task.padded else ()
         for layer in self.resolved_model.one_block:
             layer.check(self.mask, self.task.seq_len, required)

@@ -1,6 +1,7 @@
 """The transformer: embedding, a stack of residual layers, and a head."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -116,7 +117,7 @@ class Transformer(nnx.Module):
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """Computes the states after the last layer; `key` turns dropout on."""
-        info = of_batch(info, tokens)
+        info = self._seen(info, tokens)
         x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
@@ -124,11 +125,16 @@ class Transformer(nnx.Module):
                 x, _ = layer(x, info, key=own)
         return self.norm(x).astype(self.model.dtype)
 
+    def _seen(self, info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
+        """The token info that layers are given."""
+        info = of_batch(info, tokens)
+        return replace(info, mask=None) if self.model.attend_padding else info
+
     def attention_inputs(
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> Iterator[tuple[str, Attention, Float[Array, "B T D"]]]:
         """Yields every attention layer by its index in the stack, and its input."""
-        info = of_batch(info, tokens)
+        info = self._seen(info, tokens)
         x = self.embed(tokens, info)
         for i, block in enumerate(self.layers):
             if isinstance(block.layer, Attention):
@@ -139,7 +145,7 @@ class Transformer(nnx.Module):
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> dict[str, Float[Array, "B N T T"]]:
         """Computes the effective map of each attention layer that has one, by index."""
-        info = of_batch(info, tokens)
+        info = self._seen(info, tokens)
         return {
             name: layer.map(x, info)
             for name, layer, x in self.attention_inputs(tokens, info)

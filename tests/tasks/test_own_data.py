@@ -110,7 +110,11 @@ def test_a_folder_is_split_by_its_folders_or_by_its_end(tmp_path):
         (b"caf\xe9" * 200, {"vocabulary": "characters"}, "is not UTF-8 (byte 3: 0xe9)"),
         (b"short", {}, "lower --task.seq-len"),
         (b"abc" * 999, {"vocabulary": "/no/tokenizer.json"}, "no such file"),
-        (gzip.compress(b"a" * 99, mtime=0), {"vocabulary": "characters"}, "is not UTF-8"),
+        (
+            gzip.compress(b"a" * 99, mtime=0),
+            {"vocabulary": "characters"},
+            "is not UTF-8",
+        ),
     ],
 )
 def test_a_bad_text_is_refused_in_one_line(
