@@ -98,7 +98,7 @@ def address(package: Package) -> str:
 
 
 def _ask(words: list[str]) -> tuple[str, str]:
-    """What a command printed, and why it failed ("" where it did not)."""
+    """Returns what a command printed, and why it failed ("" where it did not)."""
     try:
         done = subprocess.run(
             words,
@@ -126,7 +126,7 @@ def without_login(text: str) -> str:
 
 
 def way_round(package: Package) -> str:
-    """What a user can do where a package cannot be had, as the end of a sentence."""
+    """The end of a sentence: how a user gets a package that cannot be had here."""
     gets = f"{MANAGERS[package.manager].gets} {_at_version(package)}"
     path = place(package)
     return (
