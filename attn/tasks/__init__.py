@@ -16,9 +16,11 @@ from attn.tasks.depo import Depo
 from attn.tasks.digits import Digits
 from attn.tasks.induction import Induction
 from attn.tasks.listops import ListOps
+from attn.tasks.mails import Mails
 from attn.tasks.mano import Mano
 from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
+from attn.tasks.pixels import Pixels
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
 from attn.tasks.text import Text
@@ -41,6 +43,8 @@ TASKS: dict[str, type[Task]] = {
         WordProblem,
         Mano,
         Depo,
+        Pixels,
+        Mails,
         Text,
         Csv,
         Tfds,
@@ -59,8 +63,10 @@ __all__ = [
     "Digits",
     "Induction",
     "ListOps",
+    "Mails",
     "Mano",
     "NgramLookup",
+    "Pixels",
     "PyDoc",
     "Rows",
     "SelectiveCopy",

@@ -9,6 +9,7 @@ Rows are dictionaries of equal-length arrays, one entry an example:
     weights    float32 [rows] or [rows, P]   how much each counts (1 unless given)
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -137,6 +138,15 @@ def split_rng(data_seed: int, split: str) -> np.random.Generator:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     return np.random.default_rng([data_seed, SPLITS.index(split)])
+
+
+def split_by_hash(content: bytes, data_seed: int, held_out: float) -> str:
+    """The split that an example goes into by its content, so equal ones go together."""
+    digest = hashlib.sha256(f"{data_seed}\0".encode() + content).digest()
+    at = int.from_bytes(digest[:8], "big") / 2**64
+    if at < held_out:
+        return "test"
+    return "valid" if at < 2 * held_out else "train"
 
 
 def require_seed(task: Task, field: str = "data_seed") -> None:

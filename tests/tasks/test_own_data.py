@@ -11,7 +11,7 @@ from own_data import examples, write_csv, write_text
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.tasks import SPLITS, Csv, Text, Tfds
-from attn.tasks.labelled import CHUNK_ROWS
+from attn.tasks.bags import CHUNK_ROWS
 from attn.tasks.text import split_end
 from attn.tasks.windows import MOST, rejoined
 
