@@ -21,6 +21,7 @@ from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
+from attn.tasks.speeches import Speeches
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
 from attn.tasks.word_problem import WordProblem
@@ -41,6 +42,7 @@ TASKS: dict[str, type[Task]] = {
         WordProblem,
         Mano,
         Depo,
+        Speeches,
         Text,
         Csv,
         Tfds,
@@ -65,6 +67,7 @@ __all__ = [
     "Rows",
     "SelectiveCopy",
     "Sort",
+    "Speeches",
     "Task",
     "Text",
     "Tfds",
