@@ -21,6 +21,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 pytest_plugins = [
     "local_server",
+    "made_speeches",
     "own_data",
     "registries",
     "run_folders",

@@ -23,6 +23,7 @@ from attn.tasks.ngram_lookup import NgramLookup
 from attn.tasks.pixels import Pixels
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
+from attn.tasks.speeches import Speeches
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
 from attn.tasks.word_problem import WordProblem
@@ -45,6 +46,7 @@ TASKS: dict[str, type[Task]] = {
         Depo,
         Pixels,
         Mails,
+        Speeches,
         Text,
         Csv,
         Tfds,
@@ -71,6 +73,7 @@ __all__ = [
     "Rows",
     "SelectiveCopy",
     "Sort",
+    "Speeches",
     "Task",
     "Text",
     "Tfds",
