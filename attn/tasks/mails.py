@@ -19,7 +19,7 @@ import numpy as np
 from attn.tasks.archives import read_file
 from attn.tasks.bags import baselines, by_length
 from attn.tasks.base import SPLITS, Dataset, Rows, split_by_hash
-from attn.tasks.packaged import Packaged
+from attn.tasks.packaged import PackagedExamples
 
 HELD_OUT = 0.1
 """The share of valid mails, and of test mails."""
@@ -28,7 +28,7 @@ END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True)
-class Mails(Packaged):
+class Mails(PackagedExamples):
     """Tell spam from other mail by the bytes of its body."""
 
     name = "mails"

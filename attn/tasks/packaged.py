@@ -1,4 +1,4 @@
-"""The base of tasks on a data package: examples with one label, read from its archive."""
+"""The bases of tasks on a data package, which read its archive."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,24 +8,16 @@ from typing import ClassVar
 import numpy as np
 
 from attn.objectives import Classify
-from attn.tasks.base import SPLITS, Rows, Streamed, require_seed
+from attn.tasks.base import SPLITS, Rows, Streamed, Task, require_seed
 from attn.tasks.packages import archive, find
 
 
 @dataclass(frozen=True)
-class Packaged(Streamed):
-    """The base of tasks that tell the label of an example of a data package."""
+class Packaged(Task):
+    """The base of tasks on a data package."""
 
-    objective = Classify()
     package: ClassVar[str]
     """The name of the data package."""
-
-    data_seed: int = 0
-    """Seed of the split."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_seed(self)
 
     @property
     def source(self) -> str:
@@ -39,6 +31,20 @@ class Packaged(Streamed):
     def check(self) -> None:
         """Raises `UserError` where the data package is not here, or damaged."""
         self.archive()
+
+
+@dataclass(frozen=True)
+class PackagedExamples(Packaged, Streamed):
+    """The base of tasks that tell the label of an example of a data package."""
+
+    objective = Classify()
+
+    data_seed: int = 0
+    """Seed of the split."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_seed(self)
 
     def split_rows(self) -> Mapping[str, Rows]:
         """Reads the rows of every split from the archive."""

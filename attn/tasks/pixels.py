@@ -21,7 +21,7 @@ from attn.tasks.linear import (
     softmax_regression,
     with_bias,
 )
-from attn.tasks.packaged import Packaged
+from attn.tasks.packaged import PackagedExamples
 
 PIXELS = 28 * 28
 NUM_VALID = 5_000
@@ -31,7 +31,7 @@ LEVELS = 256
 
 
 @dataclass(frozen=True)
-class Pixels(Packaged):
+class Pixels(PackagedExamples):
     """Tell ten kinds of clothes apart, from 784 grey pixels read in turn."""
 
     name = "pixels"

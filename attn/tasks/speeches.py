@@ -29,13 +29,12 @@ from jaxtyping import Int, UInt8
 
 from attn.errors import UserError, unknown
 from attn.objectives import Match
-from attn.tasks.base import SPLITS, Dataset, Rows, Task, require_seed, split_rng
-from attn.tasks.packages import archive
+from attn.tasks.base import SPLITS, Dataset, Rows, require_seed, split_rng
+from attn.tasks.packaged import Packaged
 from attn.tasks.similarity import bag_of_tokens, ngrams_in_common
 from attn.tasks.synthetic import require
 from attn.tasks.vocabulary import Vocabulary
 
-PACKAGE = "state-of-the-union"
 FOLDER = "package/data/"
 HELD_OUT = 2
 """Addresses of a president in the valid split, and in the test split."""
@@ -47,10 +46,11 @@ Addresses = tuple[tuple[bytes, ...], ...]
 
 
 @dataclass(frozen=True)
-class Speeches(Task):
+class Speeches(Packaged):
     """Say whether one president gave both of two passages."""
 
     name = "speeches"
+    package = "state-of-the-union"
     objective = Match()
 
     seq_len: int = 2_048
@@ -83,10 +83,6 @@ class Speeches(Task):
         """The number of answers: another president's, or the same."""
         return 2
 
-    def check(self) -> None:
-        """Raises `UserError` where the addresses were not fetched."""
-        self._archive()
-
     def rows(self, split: str) -> Rows:
         """Makes tokens [n, T] and targets [n, 1], half of which are 1."""
         if split not in SPLITS:
@@ -101,12 +97,9 @@ class Speeches(Task):
             "targets": np.repeat(np.array([1, 0], np.uint8), count // 2)[order, None],
         }
 
-    def _archive(self) -> Path:
-        return archive(PACKAGE, f"task {self.name!r}")
-
     def _long_enough(self, split: str) -> Addresses:
         """The addresses of a split that have a passage, where a president has two."""
-        every = divide(addresses(self._archive()), self.data_seed)[split]
+        every = divide(addresses(self.archive()), self.data_seed)[split]
         long = [tuple(t for t in own if len(t) >= self.document_len) for own in every]
         found = tuple(own for own in long if len(own) > 1)
         words = (

@@ -162,7 +162,7 @@ def test_passages_longer_than_the_addresses_are_refused(made_speeches):
 
 def test_addresses_that_were_not_fetched_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("attn.tasks.speeches.archive", packages.archive)
+    monkeypatch.setattr(Speeches, "archive", Packaged.archive)
     for ask in (TASK.check, lambda: TASK.rows("train")):
         with pytest.raises(
             UserError, match=r"task 'speeches'.*fetch state-of-the-union"
@@ -171,7 +171,7 @@ def test_addresses_that_were_not_fetched_are_named(tmp_path, monkeypatch):
 
 
 def test_the_real_addresses_give_pairs_that_bytes_hardly_tell(monkeypatch):
-    monkeypatch.setattr("attn.tasks.speeches.archive", packages.archive)
+    monkeypatch.setattr(Speeches, "archive", Packaged.archive)
     task = Speeches(num_train=512, num_valid=64, num_test=512)
     try:
         task.check()
