@@ -14,7 +14,7 @@ from attn.tasks.shortcuts import shortcuts
 from attn.tasks.similarity import bag_of_tokens, ngrams_in_common
 from attn.tasks.speeches import addresses, divide, elsewhere
 
-TASK = Speeches(seq_len=128, num_train=400, num_valid=40, num_test=200)
+TASK = Speeches(seq_len=256, num_train=400, num_valid=40, num_test=200)
 NAMES = re.compile("|".join(f"{a}|{b}" for a, b in (n.split("_") for n in COUNTS)))
 
 
