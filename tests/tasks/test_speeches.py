@@ -9,7 +9,8 @@ import pytest
 from made_speeches import COUNTS
 
 from attn.errors import UserError
-from attn.tasks import SPLITS, Dataset, Speeches, packages
+from attn.tasks import SPLITS, Dataset, Speeches
+from attn.tasks.packaged import Packaged
 from attn.tasks.shortcuts import shortcuts
 from attn.tasks.similarity import bag_of_tokens, ngrams_in_common
 from attn.tasks.speeches import addresses, divide, elsewhere
