@@ -109,12 +109,11 @@ def test_each_is_exchanged_for_one_of_another_group(size):
     assert (groups[order] != groups).all()
 
 
-def test_words_tell_presidents_and_one_place_does_not(splits):
+def test_letters_tell_presidents_and_one_place_does_not(splits):
     data = Dataset(splits, "", "")
     found = TASK.baselines(data)
     assert found["chance"] == found["majority"] == 0.5
-    assert found["bag_of_bytes"] > 0.65
-    assert found["ngrams_in_common"] > 0.8
+    assert found["bag_of_bytes"] > 0.85
     assert max(shortcuts(data, 2).values()) < 0.7
 
 
