@@ -1,7 +1,7 @@
 """Readers of archives, from the standard library alone: Debian packages and IDX files.
 
-`ar` and IDX are as `man 5 ar`, and as http://yann.lecun.com/exdb/mnist (LeCun, Cortes and
-Burges 1998), describe them.
+`ar` is as `man 5 ar` describes it; IDX is the format of MNIST (LeCun, Cortes and Burges
+1998): two zeros, a type, the number of axes, their sizes, the values.
 """
 
 import contextlib

@@ -67,12 +67,12 @@ class Pixels(PackagedExamples):
         return own | {"test": test}
 
     def baselines(self, data: Dataset) -> dict[str, float]:
-        """Computes test accuracies; `class_mean` and `linear` see all pixels at once."""
+        """Computes test accuracies; the last two see all pixels at once."""
         (x, y), (x_test, y_test) = (
             (with_bias(rows["tokens"]), np.asarray(rows["targets"])[:, 0])
             for rows in (data.splits["train"], data.splits["test"])
         )
-        fitted = {"class_mean": class_means, "linear": softmax_regression}
+        fitted = {"class_mean": class_means, "logistic_regression": softmax_regression}
         return {
             "chance": 1 / KINDS,
             "majority": float(np.mean(y_test == np.bincount(y).argmax())),

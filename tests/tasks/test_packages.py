@@ -112,7 +112,7 @@ def test_another_seed_takes_other_valid_images(tiny_packages):
 def test_a_weighted_sum_of_pixels_finds_a_bright_line(tiny_packages):
     found = Pixels().baselines(data_of(Pixels()))
     assert found["chance"] == found["majority"] == 0.1
-    assert found["class_mean"] == found["linear"] == 1
+    assert found["class_mean"] == found["logistic_regression"] == 1
 
 
 def test_every_body_is_read_once_without_its_headers(tiny_packages):
