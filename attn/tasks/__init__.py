@@ -10,7 +10,9 @@ from attn.tasks.base import (
     Rows,
     Task,
 )
+from attn.tasks.brevo import Brevo
 from attn.tasks.copying import Copy, SelectiveCopy
+from attn.tasks.counted_words import CommonWords, FrequentWords
 from attn.tasks.csv import Csv
 from attn.tasks.depo import Depo
 from attn.tasks.digits import Digits
@@ -23,6 +25,7 @@ from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
+from attn.tasks.variable_tracking import VariableTracking
 from attn.tasks.word_problem import WordProblem
 
 TASKS: dict[str, type[Task]] = {
@@ -41,6 +44,10 @@ TASKS: dict[str, type[Task]] = {
         WordProblem,
         Mano,
         Depo,
+        Brevo,
+        CommonWords,
+        FrequentWords,
+        VariableTracking,
         Text,
         Csv,
         Tfds,
@@ -52,11 +59,14 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "AssociativeRecall",
+    "Brevo",
+    "CommonWords",
     "Copy",
     "Csv",
     "Dataset",
     "Depo",
     "Digits",
+    "FrequentWords",
     "Induction",
     "ListOps",
     "Mano",
@@ -68,5 +78,6 @@ __all__ = [
     "Task",
     "Text",
     "Tfds",
+    "VariableTracking",
     "WordProblem",
 ]
