@@ -1,5 +1,6 @@
 """What is registered is sound: named once, fairly sized, and traceable."""
 
+import csv
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -19,6 +20,8 @@ from attn.config.tuning import Tuning, at_rate, tuned, untuned
 from attn.errors import UserError
 from attn.kernels import Softmax
 from attn.parallel.mesh import MeshShape, make_mesh
+from attn.tasks import SPLITS, TASKS, Dataset
+from attn.tasks.base import in_32_bits
 from attn.train.state import init_state, model_def
 from attn.train.step import make_train_step
 
@@ -132,6 +135,26 @@ def test_committed_results_are_of_what_is_registered(folder):
     run = attn.records.load(folder)
     assert run.experiment == registry.get(folder.name)
     assert run.result.tuning == registry.tunings().get(folder.name)
+
+
+AUDITED = sorted((RESULTS / "audits").glob("*.csv"))
+
+
+@pytest.mark.parametrize("path", AUDITED, ids=lambda path: path.stem)
+def test_committed_audits_are_of_tasks_with_the_baselines_that_they_have_now(path):
+    name, *knobs = path.stem.split("-")
+    values = (knob.split("=") for knob in knobs)
+    task = TASKS[name](**{k: int(v) if v.isdecimal() else v for k, v in values})
+    few = replace(task, num_train=64, num_valid=8, num_test=8)
+    rows = {
+        split: {key: in_32_bits(array) for key, array in few.rows(split).items()}
+        for split in SPLITS
+    }
+    own = few.baselines(Dataset(rows, "", ""))
+    with path.open() as file:
+        kept = {row["solver"]: float(row["accuracy"]) for row in csv.DictReader(file)}
+    assert {f"{key.replace('_', ' ')} (its own)" for key in own} < set(kept)
+    assert kept["chance (its own)"] == own["chance"]
 
 
 def test_the_families_study_holds_three_families_two_tasks_and_three_seeds():

@@ -1,11 +1,14 @@
 """The command `audit`: what a task gives away to solvers that do not attend."""
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source, take_name
-from attn.cli.console import console
+from attn.cli.console import console, print_paths
 from attn.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,36 +16,61 @@ if TYPE_CHECKING:
     from attn.tasks import Task
 
 NOTE = (
-    "Accuracy on the test split: tables filled on train, places and distances chosen on "
-    "valid, of the first 4 M tokens of each. None of these solvers attends; what the "
+    "Accuracy on the test split: tables filled, and places chosen, on train, distances "
+    "on valid, of the first 4 M tokens of each. None of these solvers attends; what the "
     "best of them finds is no evidence of attention."
 )
 
 
 def audit(words: Sequence[str], registry: Source) -> int:
     """Prints the accuracy of solvers without attention on a task."""
+    from attn.cli.folders import folder
     from attn.cli.options import Auditing
     from attn.cli.parsing import parse, print_help_of, split_off
     from attn.data.build import prepare
-    from attn.plots.terminal import to_rich
     from attn.tasks.shortcuts import best, shortcuts
 
     name, rest = take_name(words, "audit")
-    own, rest = split_off(rest, (), flags=("json",))
+    own, rest = split_off(rest, ("workdir",), flags=("json",))
     asked = parse(Auditing, own, prog="launch.py audit TASK")
     print_help_of(Auditing, rest, prog="launch.py audit TASK")
+    root = None if asked.workdir is None else folder("--workdir", asked.workdir)
     registry()  # a user's file may hold the task
     task = _task(name, rest)
     task.check()
+    changed = _changed(task)
     data = prepare(task := task.resolved())
     found = dict(best(shortcuts(data, task.objective.num_documents)))
+    table = _table(task, found, task.baselines(data), data.sha256, changed)
     if asked.json:
         print(json.dumps({"task": task.name, "data": data.sha256, **found}, indent=2))
-        return 0
-    printer = console()
-    table = _table(task, found, task.baselines(data), data.sha256)
-    printer.print(to_rich([table], [NOTE], width=printer.width))
+    _write(table, "-".join([task.name, *changed]), root, shown=not asked.json)
     return 0
+
+
+def _write(table: "Table", name: str, root: Path | None, *, shown: bool) -> None:
+    """Prints a table, and keeps it where there is a folder for it."""
+    from attn.cli.folders import save
+    from attn.plots.tables import to_csv, to_markdown
+    from attn.plots.terminal import to_rich
+
+    paths = []
+    if root is not None:
+        texts = {"md": to_markdown([table], after=[NOTE]), "csv": to_csv([table])}
+        paths = save(root, {f"{name}.{kind}": text for kind, text in texts.items()})
+    if shown:
+        printer = console()
+        printer.print(to_rich([table], [NOTE], width=printer.width))
+        print_paths(printer, *paths)
+
+
+def _changed(task: "Task") -> list[str]:
+    """The knobs of a task that are not at their defaults, as in `seq_len=128`."""
+    return [
+        re.sub(r"[^\w.=-]+", "-", f"{field.name}={getattr(task, field.name)}")
+        for field in fields(task)
+        if getattr(task, field.name) != field.default
+    ]
 
 
 def _task(name: str, words: Sequence[str]) -> "Task":
@@ -60,7 +88,11 @@ def _task(name: str, words: Sequence[str]) -> "Task":
 
 
 def _table(
-    task: "Task", found: dict[str, float], baselines: dict[str, float], sha256: str
+    task: "Task",
+    found: dict[str, float],
+    baselines: dict[str, float],
+    sha256: str,
+    changed: Sequence[str],
 ) -> "Table":
     """Solvers and the task's own baselines, the best first."""
     from attn.plots.tables import Cell, Column, Row, Table
@@ -70,7 +102,7 @@ def _table(
     def cell(metric: str, value: float) -> Cell:
         return Cell(metric_text(metric, Estimate(value, None, 1), with_n=False), value)
 
-    columns = (Column("solver", text=True), Column("accuracy, %"))
+    columns = (Column("solver", text=True), Column("accuracy, %", raw="accuracy"))
     rows = [Row((Cell(name), cell("accuracy", x))) for name, x in found.items()]
     note = f"data {sha256[:12]}"
     if task.metric.name == "accuracy":
@@ -81,4 +113,5 @@ def _table(
     else:
         note += f" · its own baselines are in {metric_label(task.metric.name)}"
     rows.sort(key=lambda row: -(row.cells[1].value or 0))
-    return Table(f"{task.name}, {task.seq_len} tokens", columns, tuple(rows), note)
+    title = ", ".join([task.name, f"{task.seq_len} tokens", *changed])
+    return Table(title, columns, tuple(rows), note)

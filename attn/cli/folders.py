@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attn.config import Experiment
@@ -47,6 +47,20 @@ def folder(option: str, text: str, *, file: bool = False) -> Path:
             raise UserError(f"{option} {path}: {part} is a file; choose another")
         break
     return path
+
+
+def save(root: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Writes texts as files of a folder, by name, and returns their paths."""
+    paths = [root / name for name in texts]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, texts.values()):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {root}: {error.strerror}; choose another --workdir"
+        ) from None
+    return paths
 
 
 def run_folders(

@@ -73,6 +73,8 @@ class Auditing:
 
     json: bool = False
     """Print JSON."""
+    workdir: str | None = None
+    """Folder in which to keep the table, as Markdown and CSV."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source
 from attn.cli.console import console, print_paths
-from attn.errors import UserError, unknown
+from attn.errors import unknown
 
 if TYPE_CHECKING:
     from attn.cli.options import Reproducing
@@ -105,6 +105,7 @@ def _runs(
 
 def _write(paper: "Paper", compared: "Sequence[Compared]", root: Path) -> int:
     """Writes and prints the comparison of one paper."""
+    from attn.cli.folders import save
     from attn.plots.tables import to_csv, to_latex, to_markdown
     from attn.plots.terminal import to_rich
     from attn.report.reproduction import summary, tables
@@ -113,15 +114,7 @@ def _write(paper: "Paper", compared: "Sequence[Compared]", root: Path) -> int:
     said = f"{paper.title} ({paper.source}): {summary(compared)}"
     written = {"md": to_markdown(shown, after=[said])}
     written |= {"csv": to_csv(shown), "tex": to_latex(shown)}
-    paths = [root / f"{paper.name}.{kind}" for kind in written]
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, written.values()):
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {root}: {error.strerror}; choose another --workdir"
-        ) from None
+    paths = save(root, {f"{paper.name}.{kind}": text for kind, text in written.items()})
     printer = console()
     printer.print(to_rich(shown, [said], width=printer.width))
     print_paths(printer, *paths)

@@ -10,7 +10,9 @@ from attn.tasks.base import (
     Rows,
     Task,
 )
+from attn.tasks.brevo import Brevo
 from attn.tasks.copying import Copy, SelectiveCopy
+from attn.tasks.counted_words import CommonWords, FrequentWords
 from attn.tasks.csv import Csv
 from attn.tasks.depo import Depo
 from attn.tasks.digits import Digits
@@ -26,6 +28,7 @@ from attn.tasks.sorting import Sort
 from attn.tasks.speeches import Speeches
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
+from attn.tasks.variable_tracking import VariableTracking
 from attn.tasks.word_problem import WordProblem
 
 TASKS: dict[str, type[Task]] = {
@@ -44,6 +47,10 @@ TASKS: dict[str, type[Task]] = {
         WordProblem,
         Mano,
         Depo,
+        Brevo,
+        CommonWords,
+        FrequentWords,
+        VariableTracking,
         Pixels,
         Mails,
         Speeches,
@@ -58,11 +65,14 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "AssociativeRecall",
+    "Brevo",
+    "CommonWords",
     "Copy",
     "Csv",
     "Dataset",
     "Depo",
     "Digits",
+    "FrequentWords",
     "Induction",
     "ListOps",
     "Mails",
@@ -77,5 +87,6 @@ __all__ = [
     "Task",
     "Text",
     "Tfds",
+    "VariableTracking",
     "WordProblem",
 ]

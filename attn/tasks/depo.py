@@ -76,7 +76,8 @@ class Depo(Synthetic):
 
     def draw(self, rng, count, split):
         """Draws tokens [n, T]; targets, positions and weights [n, P]."""
-        sizes = self._sizes(rng, count, split)[:, None]
+        least = self.min_nodes if split == "train" else self.num_nodes
+        sizes = short_sizes(rng, count, least, self.num_nodes)[:, None]
         names = distinct(rng, count, self.num_nodes, self.num_names)
         text = np.full((count, self.seq_len + 1), self.num_names)
         edges = _shuffled(rng, sizes, self.num_nodes)
@@ -104,16 +105,6 @@ class Depo(Synthetic):
         answers = _name(names, (nodes + hops) % sizes)
         return self.num_names + hops, _name(names, nodes), answers
 
-    def _sizes(
-        self, rng: np.random.Generator, count: int, split: str
-    ) -> Int[np.ndarray, " n"]:
-        """Draws the number of nodes of each row's cycle."""
-        if split != "train":
-            return np.full(count, self.num_nodes)
-        sizes = np.arange(self.min_nodes, self.num_nodes + 1)
-        chances = 1 / (sizes + np.sqrt(self.num_nodes))
-        return rng.choice(sizes, count, p=chances / chances.sum())
-
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes test accuracies; `chance` is exact, of any node of the cycle.
 
@@ -128,6 +119,17 @@ class Depo(Synthetic):
             "one_hop": accuracy(np.take_along_axis(tails, edge, axis=1), test),
             "fixed_place": fixed_place(data),
         }
+
+
+def short_sizes(
+    rng: np.random.Generator, count: int, least: int, most: int
+) -> Int[np.ndarray, "{count}"]:
+    """Draws the number of nodes of each graph, n; the smaller, the likelier."""
+    if least == most:
+        return np.full(count, most)
+    sizes = np.arange(least, most + 1)
+    chances = 1 / (sizes + np.sqrt(most))
+    return rng.choice(sizes, count, p=chances / chances.sum())
 
 
 def _name(names: np.ndarray, nodes: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Solvers that do not attend, for any task: what its rows give away without a model.
 
-Each is a table filled on the train split, or a token that is copied from a fixed place.
-Where there is a choice (of a place, of a distance) the valid split makes it. A task whose
-answers such a solver finds does not measure attention.
+Each is a table filled on the train split, or a token that is copied: from a place, from a
+distance, or the n-th that is new in its row. A distance is chosen on the valid split; a
+place, and n, on train for each position that is scored. A task whose answers such a solver
+finds does not measure attention.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from attn.tasks.base import Dataset, Rows
+from attn.tasks.trivial import fixed_place, nth_new
 
 MOST = 2**22
 """Tokens of a split that are looked at."""
@@ -32,6 +34,12 @@ class Questions:
     lengths: Int[np.ndarray, "n documents"]
     weights: Float[np.ndarray, "n P"]
 
+    def rows(self) -> Rows:
+        """The rows of questions that are asked at positions."""
+        assert self.at is not None
+        asked = {"tokens": self.tokens, "targets": self.targets, "positions": self.at}
+        return asked | {"weights": self.weights}
+
 
 def shortcuts(data: Dataset, documents: int = 1) -> dict[str, float]:
     """Computes the test accuracy of every solver that applies to the rows.
@@ -41,13 +49,18 @@ def shortcuts(data: Dataset, documents: int = 1) -> dict[str, float]:
     train, valid, test = (
         questions(data.splits[split], documents) for split in ("train", "valid", "test")
     )
+    largest = max(int(asked.tokens.max()) for asked in (train, valid, test))
     found = {
         name: _accuracy(_looked_up(code(train), train, code(test)), test)
-        for name, code in _codes(train).items()
+        for name, code in _codes(train, largest + 1).items()
     }
     for name, views in _chosen(train).items():
         best = max(views, key=lambda view: _accuracy(view(train, valid), valid))
         found[name] = _accuracy(best(train, test), test)
+    if train.at is not None and train.targets.shape[1] < train.tokens.shape[1]:
+        parts = Dataset({"train": train.rows(), "test": test.rows()}, "", "")
+        found["copy of a place"] = fixed_place(parts)
+        found["n-th new token"] = nth_new(parts)
     return found
 
 
@@ -77,7 +90,7 @@ Code = Callable[[Questions], np.ndarray]
 Guess = Callable[[Questions, Questions], np.ndarray]
 
 
-def _codes(train: Questions) -> Mapping[str, Code]:
+def _codes(train: Questions, V: int) -> Mapping[str, Code]:
     """Tables: what each looks at, as one integer for every answer, [n, P]."""
     if train.at is None:
         codes: dict[str, Code] = {
@@ -103,10 +116,7 @@ def _chosen(train: Questions) -> Mapping[str, list[Guess]]:
     places = range(0, T, -(-T // PLACES))
     if train.at is None:
         return {"token of a place": [_at_place(place) for place in places]}
-    copied = {"copy of a distance": [_copied(back) for back in places]}
-    if train.targets.shape[1] < T:
-        copied["copy of a place"] = [_copied_from(place) for place in places]
-    return copied
+    return {"copy of a distance": [_copied(back) for back in places]}
 
 
 def _at_place(place: int) -> Guess:
@@ -131,10 +141,6 @@ def _code(values: np.ndarray) -> np.ndarray:
 
 def _copied(back: int) -> Guess:
     return lambda train, asked: _read(asked, back)
-
-
-def _copied_from(place: int) -> Guess:
-    return lambda train, asked: asked.tokens[:, place, None]
 
 
 def _where(q: Questions) -> np.ndarray:

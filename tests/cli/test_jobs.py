@@ -227,10 +227,20 @@ def test_tokens_that_mean_something_else_are_not_evaluated(here, capsys):
 
 
 def test_a_task_is_audited_with_its_options(here, capsys):
-    do("audit induction --task.num-train 512 --task.num-valid 64 --task.num-test 64")
+    small = "--task.num-train 512 --task.num-valid 64 --task.num-test 64"
+    do(f"audit induction {small}")
     said = capsys.readouterr().out
     assert "copy of a place" in said
     assert "chance (its own)" in said
+    do(f"audit induction {small} --json --workdir audits")
+    said = json.loads(capsys.readouterr().out)
+    found = {solver: x for solver, x in said.items() if solver not in ("task", "data")}
+    kept = here / "audits"
+    name = "induction-num_train=512-num_valid=64-num_test=64"
+    rows = {row["solver"]: row["accuracy"] for row in table(kept / f"{name}.csv")}
+    assert found == {solver: float(rows[solver]) for solver in found}
+    shown = f"| majority | {100 * found['majority']:.1f} |"
+    assert shown in (kept / f"{name}.md").read_text()
     write_text(here / "audited.txt", 9_000)
     do("audit text:audited.txt --task.seq-len 32 --json")
     found = json.loads(capsys.readouterr().out)

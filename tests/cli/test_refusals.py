@@ -85,6 +85,7 @@ OTHERS = {
     "audit nothing": "unknown task 'nothing'",
     "audit text:none.txt": "there is no such file or folder",
     "audit csv:file": "file is empty",
+    "audit mqar --workdir file": "--workdir file: file is a file; choose another",
     "reproduce nothing": "unknown paper 'nothing'",
     "reproduce h3 --have nothing": "nothing is not a folder",
     "report single study": "report of 2 folders needs --out",

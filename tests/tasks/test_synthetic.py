@@ -1,121 +1,34 @@
 """The rules of synthetic tasks, by solvers that read labels, and what their rows are."""
 
 import hashlib
-import re
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 import pytest
+import solvers
 
 from attn.errors import UserError
 from attn.tasks import (
     SPLITS,
     TASKS,
     AssociativeRecall,
+    Brevo,
+    CommonWords,
     Copy,
     Depo,
+    FrequentWords,
     Induction,
     Mano,
     NgramLookup,
     SelectiveCopy,
     Sort,
+    VariableTracking,
     WordProblem,
 )
 from attn.tasks.synthetic import Synthetic, split_of
 
 FEW = {"num_train": 150, "num_valid": 20, "num_test": 60}
 EACH = [task for task in TASKS.values() if issubclass(task, Synthetic)]
-
-
-def induction(task, words):
-    answer = words[words.index(">") + 1]
-    assert words.count(">") == 2
-    return [(len(words) - 1, answer)]
-
-
-def associative_recall(task, words):
-    *pairs, separator, asked = words
-    assert separator == "=>"
-    values = {}
-    for key, value in zip(pairs[::2], pairs[1::2]):
-        assert key.startswith("~") or values.setdefault(key, value) == value
-    return [(len(words) - 1, values[asked])]
-
-
-def selective_copy(task, words):
-    mark = words.index(">")
-    symbols = [word for word in words[:mark] if word != "-"]
-    assert set(words[mark + 1 :]) == {"-"}
-    return list(enumerate(symbols, mark + 1))
-
-
-def copy(task, words):
-    end = words.index("|")
-    return list(enumerate(words[:end], end))
-
-
-def sort(task, words):
-    end = words.index("|")
-    numbers = sorted(int(word) for word in words[:end])
-    assert not task.unique or len(set(numbers)) == end
-    return [(end + i, str(number)) for i, number in enumerate(numbers)]
-
-
-def ngram_lookup(task, words):
-    n, P = task.n, task.num_answers
-    shape = (
-        rf"\$(.{{{n}}})\|(.+)\|.*" if task.key == "prefix" else rf"\$(.+)\|(.{{{n}}}).*"
-    )
-    first, second = re.fullmatch(shape, "".join(words)).groups()
-    key, string = (first, second) if task.key == "prefix" else (second, first)
-    (place,) = (i for i in range(len(string)) if string.startswith(key, i))
-    answer = string[place + n : place + n + P]
-    return list(enumerate(answer, len(words) - P))
-
-
-def word_problem(task, words):
-    if task.group == "z7":
-        sums = [sum(map(int, words[: t + 1])) % 7 for t in range(len(words))]
-        return [(t, str(total)) for t, total in enumerate(sums)]
-    answers = []
-    for t in range(len(words)):
-        factors = words[t::-1]
-        walk = (
-            reduce(lambda i, x: x[int(i)], factors, i) for i in range(len(words[0]))
-        )
-        answers.append((t, "".join(walk)))
-    return answers
-
-
-def mano(task, words):
-    reader = iter(words)
-
-    def value():
-        word = next(reader)
-        if word.isdecimal():
-            return int(word)
-        a, b = value(), value()
-        return {"+": a + b, "-": a - b, "*": a * b}[word]
-
-    worth = value() % task.modulus
-    assert next(reader) == "="
-    return [(words.index("="), str(worth))]
-
-
-def depo(task, words):
-    begin = next(i for i, word in enumerate(words) if word.startswith("k"))
-    after = dict(zip(words[0:begin:2], words[1:begin:2]))
-    assert sorted(after) == sorted(after.values())
-    found, place = [], begin
-    while place + 1 < len(words) and words[place] != "_":
-        node = asked = words[place + 1]
-        for _ in range(int(words[place][1:])):
-            node = after[node]
-        found.append((place + 1, node))
-        assert asked in after
-        place += 3
-    return found
 
 
 CONFIGS = [
@@ -140,12 +53,20 @@ CONFIGS = [
     Mano(seq_len=11, modulus=7, operators="ma", **FEW),
     Depo(**FEW),
     Depo(seq_len=34, num_nodes=7, min_nodes=7, num_queries=5, max_hops=9, **FEW),
+    Brevo(**FEW),
+    Brevo(seq_len=90, num_graphs=1, num_nodes=12, scored="first", **FEW),
+    CommonWords(**FEW),
+    CommonWords(seq_len=60, repeats=7, other_repeats=2, shuffle="once", **FEW),
+    FrequentWords(**FEW),
+    FrequentWords(seq_len=62, alpha=1.5, shuffle="once", **FEW),
+    VariableTracking(**FEW),
+    VariableTracking(seq_len=20, num_chains=1, num_hops=2, **FEW),
 ]
 
 
 @pytest.mark.parametrize("task", CONFIGS, ids=lambda task: task.name)
 def test_a_solver_in_plain_python_recovers_every_target(task):
-    solve = globals()[task.name]
+    solve = getattr(solvers, task.name)
     for split in ("train", "test"):
         for row in task.examples(split):
             words = [task.label(token) for token in row["tokens"].tolist()]
@@ -172,6 +93,10 @@ SHA256 = {
     "word_problem": "e704fa05a890aea5",
     "mano": "bdf5a6e68d97cd7d",
     "depo": "7df92e8044ae11a8",
+    "brevo": "7d7a587d897c3a46",
+    "common_words": "401867a87bc9cfd1",
+    "frequent_words": "778d503ebfd3b611",
+    "variable_tracking": "d9881d7c2c71c70a",
 }
 
 
@@ -202,6 +127,12 @@ TIGHT = [
     WordProblem(seq_len=6, group="parity", **FEW),
     Mano(seq_len=6, modulus=3, **FEW),
     Depo(seq_len=14, num_nodes=3, num_queries=3, num_names=3, max_hops=1, **FEW),
+    Brevo(seq_len=10, num_graphs=1, num_nodes=3, **FEW),
+    CommonWords(seq_len=6, num_words=4, num_answers=1, repeats=2, **FEW),
+    FrequentWords(seq_len=11, num_words=4, num_answers=1, **FEW),
+    VariableTracking(
+        seq_len=8, num_chains=1, num_hops=0, num_names=4, num_values=4, **FEW
+    ),
 ]
 
 

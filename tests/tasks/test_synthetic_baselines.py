@@ -1,54 +1,28 @@
-"""Trivial baselines of synthetic tasks, the laws that rows are drawn by, and the knobs."""
+"""Trivial baselines of synthetic tasks, and the laws that rows are drawn by."""
 
 from collections import Counter, defaultdict
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import solvers
+from small import BY_NAME, TASKS, dataset
 
-from attn.errors import UserError
 from attn.tasks import (
-    SPLITS,
     AssociativeRecall,
+    Brevo,
     Copy,
-    Dataset,
     Depo,
+    FrequentWords,
     Induction,
     Mano,
     NgramLookup,
     SelectiveCopy,
-    Sort,
+    VariableTracking,
     WordProblem,
 )
 
-SIZES = {"num_train": 400, "num_valid": 1, "num_test": 1500}
-TASKS = [
-    Induction(seq_len=12, vocab_size=8, **SIZES),
-    AssociativeRecall(**SIZES),
-    SelectiveCopy(seq_len=30, num_tokens=6, vocab_size=8, **SIZES),
-    Copy(seq_len=12, min_tokens=2, vocab_size=7, **SIZES),
-    Sort(seq_len=10, vocab_size=9, **SIZES),
-    NgramLookup(seq_len=24, vocab_size=12, num_answers=2, **SIZES),
-    WordProblem(seq_len=10, **SIZES),
-    Mano(seq_len=10, modulus=7, **SIZES),
-    Depo(seq_len=26, num_nodes=6, num_queries=4, num_names=9, **SIZES),
-]
-BY_NAME = {task.name: task for task in TASKS}
 each = pytest.mark.parametrize("task", TASKS, ids=list(BY_NAME))
-
-
-def dataset(task):
-    return Dataset(
-        {
-            split: {
-                key: np.asarray(array, np.float32 if key == "weights" else np.int32)
-                for key, array in task.rows(split).items()
-            }
-            for split in SPLITS
-        },
-        "",
-        "",
-    )
 
 
 def asked(data, split):
@@ -79,12 +53,38 @@ def said_before(data):
     return {length: commonest(targets) for length, targets in tables.items()}
 
 
-def best_places(data):
-    """The place that held the train target most often, at each position."""
+def best_places(data, view=list):
+    """The place of a view that held the train target most often, at each position."""
     tables = defaultdict(Counter)
     for read, target in asked(data, "train"):
-        tables[len(read)].update(i for i, token in enumerate(read) if token == target)
+        held = (i for i, token in enumerate(view(read)) if token == target)
+        tables[len(read)].update(held)
     return {n: max(sorted(held), key=held.get, default=0) for n, held in tables.items()}
+
+
+def once(read):
+    """The tokens that were read, without repetitions."""
+    return list(dict.fromkeys(read))
+
+
+def at_most(tokens, place):
+    return tokens[place] if place < len(tokens) else None
+
+
+def nth_variable(read):
+    """The n-th variable of a text; n - 1 variables were said after the question."""
+    mark = read.index(max(read))
+    names = [token for token in once(read[:mark]) if token < 15]
+    return names[len(read) - mark - 2]
+
+
+def next_node(read):
+    """The next name in an order of all graphs, of those after the question none."""
+    mark = read.index(max(read))
+    nodes = list(map(str, read))
+    parents = solvers.parents_of(nodes[:mark])
+    order = solvers.in_order(parents, set(parents), nodes[mark + 2 :])
+    return int(next(order, -1))
 
 
 @each
@@ -92,10 +92,14 @@ def test_baselines_are_what_a_direct_computation_gives(task):
     data = dataset(task)
     found = task.baselines(data)
     table, place = said_before(data), best_places(data)
+    nth = best_places(data, once)
     special = {"induction": 7, "selective_copy": 6}.get(task.name)
     direct = {
-        "majority": lambda read: table[len(read)],
-        "fixed_place": lambda read: read[place[len(read)]],
+        "majority": lambda read: table.get(len(read), 0),
+        "fixed_place": lambda read: read[place.get(len(read), 0)],
+        "nth_new": lambda read: at_most(once(read), nth.get(len(read), 0)),
+        "all_variables": nth_variable,
+        "all_nodes": next_node,
         "last_token": lambda read: read[-1],
         "last_value": lambda read: read[-3],
         "last_number": lambda read: read[-2],
@@ -118,6 +122,9 @@ def test_chance_is_the_accuracy_of_a_uniform_guess(task):
     guesses = {
         "associative_recall": lambda read: rng.integers(4, 8),
         "depo": lambda read: rng.choice(read[:12:2]),
+        "common_words": lambda read: rng.choice(once(read[:27])),
+        "frequent_words": lambda read: rng.choice(once(read[:58])),
+        "variable_tracking": lambda read: rng.choice([t for t in once(read) if t < 15]),
     }
     chance = task.baselines(data)["chance"]
     guess = guesses.get(task.name, lambda read: rng.integers(round(1 / chance)))
@@ -198,52 +205,33 @@ def test_noise_takes_the_share_of_pairs_that_it_is_given():
     assert noise.mean() == pytest.approx(0.5 * 19 / 20, abs=0.02)
 
 
-OTHERS = {"noise_vocab": 1, "group": "z5", "operators": "as", "key": "suffix"}
+def test_words_come_as_often_as_zipf_says():
+    task = FrequentWords(num_train=1)
+    found = Counter(task.rows("train")["tokens"][0, :125].tolist()).most_common()
+    assert [count for _, count in found] == [83, 20, 9, 5, 3, 2, 1, 1, 1]  # 83 / k^2
+    assert found[0][0] == task.num_words + 1
 
 
-@each
-def test_every_knob_changes_the_rows(task):
-    base = AssociativeRecall(vocab_size=12, noise_vocab=2, noise_share=0.3)
-    task = replace(base if task.name == base.name else task, num_train=60, num_test=20)
-    other = {"noise_share": 0.1, "unique": True, "num_queries": 3, "min_nodes": 4}
-
-    def content(one):
-        return [a.tobytes() for s in SPLITS for a in one.rows(s).values()]
-
-    for field in fields(task):
-        step = 2 if field.name == "seq_len" else 1
-        value = getattr(task, field.name)
-        changed = {**OTHERS, **other}.get(
-            field.name, value + step if isinstance(value, int) else None
-        )
-        assert content(replace(task, **{field.name: changed})) != content(task), field
+def test_a_chain_that_is_asked_begins_first_as_often_as_others():
+    task = VariableTracking(num_hops=1, num_chains=3, num_train=4000)
+    rows = task.rows("train")
+    names = np.where(rows["tokens"] < task.num_names, rows["tokens"], 99)
+    first = np.take_along_axis(names, (names < 99).argmax(axis=1)[:, None], axis=1)
+    assert np.mean(first == rows["targets"][:, :1]) == pytest.approx(1 / 3, abs=0.03)
 
 
-@pytest.mark.parametrize(
-    ("task", "knobs", "words"),
-    [
-        (Induction, {"seq_len": 3}, "seq_len = 3; it must be at least 4"),
-        (Induction, {"vocab_size": 2}, "vocab_size = 2; it must be at least 3"),
-        (Induction, {"num_test": 0}, "num_test = 0; it must be at least 1"),
-        (Induction, {"data_seed": -1}, "data_seed = -1; it must be 0 or more"),
-        (AssociativeRecall, {"seq_len": 21}, "seq_len = 21; it must be even"),
-        (AssociativeRecall, {"noise_vocab": 7}, "vocab_size = 10; it must be at least 11"),
-        (AssociativeRecall, {"noise_share": 0.2}, "noise_share = 0.2; .* 0 where noise_"),
-        (SelectiveCopy, {"num_tokens": 128}, "num_tokens = 128; it must be 1 .. 127 for"),
-        (Copy, {"seq_len": 8}, "min_tokens = 5; it must be 1 .. 4, half of seq_len = 8"),
-        (Copy, {"vocab_size": 3}, "vocab_size = 3; it must be at least 4"),
-        (Sort, {"unique": True, "seq_len": 60}, "vocab_size = 22; it must be at least 32"),
-        (NgramLookup, {"seq_len": 9, "n": 4}, "seq_len = 9; it must be at least 12"),
-        (WordProblem, {"group": "q8"}, "group = 'q8'; it must be parity, z2 .. z512, s3"),
-        (WordProblem, {"group": "s6"}, "group = 's6'; it must be parity, z2"),
-        (Mano, {"operators": "aa"}, "operators = 'aa'; it must be some of a, s and m"),
-        (Mano, {"modulus": 1}, "modulus = 1; it must be at least 2"),
-        (Depo, {"num_nodes": 20}, "seq_len = 64; it must be at least 69, for edges"),
-        (Depo, {"num_queries": 17}, "num_queries = 17; it must be 1 .. num_nodes = 16"),
-        (Depo, {"num_names": 9}, "num_names = 9; it must be at least num_nodes = 16"),
-    ],
-)  # fmt: skip
-def test_a_knob_that_cannot_be_met_is_told_in_one_line(task, knobs, words):
-    with pytest.raises(UserError, match=f"^{task.__name__}.{words}") as told:
-        task(**knobs)
-    assert "\n" not in str(told.value)
+def test_the_node_that_is_asked_has_one_to_four_parents_equally_often():
+    task = Brevo(num_graphs=1, num_nodes=5, seq_len=26, num_test=1500)
+    tokens = task.rows("test")["tokens"].astype(int)
+    asked = np.take_along_axis(
+        tokens, (tokens == 6).argmax(axis=1)[:, None] + 1, axis=1
+    )
+    edges = np.where(np.cumsum(tokens == 6, axis=1) > 0, -1, tokens)
+    uniform((edges[:, 1::2] == asked).sum(axis=1) - 1, 4)
+
+
+def test_graphs_shrink_in_training_and_are_whole_in_tests():
+    task = Brevo(num_graphs=1, num_nodes=6, seq_len=40, num_train=2000, num_test=50)
+    seen = [len(set(row[row < 6].tolist())) for row in task.rows("train")["tokens"]]
+    assert set(seen) == {3, 4, 5, 6}
+    assert min(len(set(r[r < 6].tolist())) for r in task.rows("test")["tokens"]) >= 5
