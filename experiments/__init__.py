@@ -1,5 +1,21 @@
 """The experiments of this laboratory; importing the package registers them all."""
 
-from experiments import families, heads, images, mechanisms, reproductions, trees
+from experiments import (
+    efficiency,
+    families,
+    heads,
+    images,
+    mechanisms,
+    reproductions,
+    trees,
+)
 
-__all__ = ["families", "heads", "images", "mechanisms", "reproductions", "trees"]
+__all__ = [
+    "efficiency",
+    "families",
+    "heads",
+    "images",
+    "mechanisms",
+    "reproductions",
+    "trees",
+]
