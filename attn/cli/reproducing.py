@@ -138,7 +138,9 @@ def _have(asked: "Reproducing") -> list[Path]:
     paths = [folder("--have", text) for text in asked.have]
     for path in paths:
         if not path.is_dir():
-            raise UserError(f"--have {path} is no folder; name one of finished runs")
+            raise UserError(
+                f"--have {path} is not a folder; give the folder of your runs"
+            )
     return paths
 
 
