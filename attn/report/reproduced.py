@@ -1,6 +1,6 @@
 """The comparison of a paper's numbers with ours as tables, and as one HTML page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -121,16 +121,24 @@ def _section(
     columns = (*COLUMNS[:-1], Column("comparable?", text=True))
     body = to_html(Table(table.caption, columns, tuple(rows)))
     differs = {one.by.column: one.by.differs for one in shown if one.by}
-    lines = [f"{column}, ours: {what}" for column, what in differs.items() if what]
+    lines = [f"{columns}: {what}" for what, columns in _shared(differs) if what]
     caveats = [table.caveat] if table.caveat else []
-    units = {one.cell.column: one.cell.unit for one in shown}
-    said = ", ".join(f"{column} in {unit}" for column, unit in units.items())
+    units = _shared({one.cell.column: one.cell.unit for one in shown})
+    said = "; ".join(f"{columns} in {unit}" for unit, columns in units)
     return (
         f"<h2>{escape(table.caption)}</h2>\n"
         f'<p class="note">Published: {escape(table.setting)}. {escape(said)}.</p>\n{body}'
-        f"{_list('What differs', lines)}"
+        f"{_list('What differs here', lines)}"
         f"{_list('What follows, and what is not here', _said(own, shown) + caveats)}"
     )
+
+
+def _shared(by_column: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each different text, and the columns that share it, in words."""
+    columns: dict[str, list[str]] = {}
+    for column, text in by_column.items():
+        columns.setdefault(text, []).append(column)
+    return [(text, ", ".join(names)) for text, names in columns.items()]
 
 
 def _list(title: str, lines: Iterable[str]) -> str:

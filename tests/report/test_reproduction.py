@@ -170,7 +170,7 @@ def test_the_page_has_numbers_verdicts_and_what_differs_and_stays_offline(tmp_pa
     text = (tmp_path / "page.html").read_text()
     for part in ("A paper", "<strong>exact</strong>", "sizes alone decide it", "0.50"):
         assert part in text
-    assert "score, ours: &lt;b&gt;smaller&lt;/b&gt;" in text
+    assert "<li>score: &lt;b&gt;smaller&lt;/b&gt;" in text
     assert "5 more numbers of this table: not run" in text
     assert "http" not in text
     assert not re.search(r"\$[a-z]", text)  # every part of the page is filled in
