@@ -1,7 +1,7 @@
 """Errors caused by the user, as distinct from bugs.
 
-`launch.py` prints a `UserError` as one line and exits with 2; anything else is a
-bug and keeps its traceback.
+`launch.py` prints a `UserError` as one line and exits with 2, and a `Failed` as one line
+with 1; anything else is a bug and keeps its traceback.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,10 @@ EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 75
 
 class UserError(ValueError):
     """A request that cannot be met; the message names field, value and remedy."""
+
+
+class Failed(RuntimeError):
+    """Work that was asked for rightly and cannot be done, as without a network."""
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:

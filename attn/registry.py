@@ -13,6 +13,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from attn.config import Experiment
+from attn.config.claims import Claim
 from attn.config.compiled import CompiledStep
 from attn.config.tuning import Tunings
 from attn.errors import UserError, unknown
@@ -35,6 +36,15 @@ class Study:
     """The expected minutes on two CPU cores."""
     tunings: Tunings = field(default_factory=dict)
     """The grids that the learning rates of experiments come from."""
+    claims: tuple[Claim, ...] = ()
+    """What its experiments must show, each a sentence with a verdict."""
+
+    def __post_init__(self):
+        names = [experiment.name for experiment in self.experiments]
+        for claim in self.claims:
+            for run in (prediction.run for prediction in claim.predictions):
+                if run not in names:
+                    raise unknown(f"experiment of study {self.name!r}", run, names)
 
 
 @dataclass(frozen=True)
@@ -164,12 +174,25 @@ def tunings() -> Tunings:
 
 def tunings_of(experiments: Sequence[Experiment]) -> Tunings:
     """The grids of those that are as registered, but for their seeds."""
-    known, grids = _REGISTRY, tunings()
+    grids = tunings()
+    return {
+        e.name: grids[e.name]
+        for e in experiments
+        if e.name in grids and is_registered(e)
+    }
 
-    def same(e: Experiment) -> bool:
-        return e == replace(known[e.name], seeds=e.seeds, first_seed=e.first_seed)
 
-    return {e.name: grids[e.name] for e in experiments if e.name in grids and same(e)}
+def is_registered(experiment: Experiment) -> bool:
+    """Whether an experiment is registered as it is, but for its seeds."""
+    known = _REGISTRY.get(experiment.name)
+    seeds = {"seeds": experiment.seeds, "first_seed": experiment.first_seed}
+    return isinstance(known, Experiment) and experiment == replace(known, **seeds)
+
+
+def claims() -> tuple[Claim, ...]:
+    """The claims of all studies."""
+    studies = [item for item in everything() if isinstance(item, Study)]
+    return tuple(claim for study in studies for claim in study.claims)
 
 
 def load(files: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """The experiments of this laboratory; importing the package registers them all."""
 
 from experiments import (
+    convolution,
     efficiency,
     families,
     heads,
@@ -11,6 +12,7 @@ from experiments import (
 )
 
 __all__ = [
+    "convolution",
     "efficiency",
     "families",
     "heads",

@@ -10,9 +10,10 @@ the learning rate differ, which is the best of a grid for each (`tune families -
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.config.claims import Claim
 from attn.registry import Study, register
 from attn.tasks import MQAR, PyDoc
-from experiments.lineup import at_own_rates, line_up, under
+from experiments.lineup import at_own_rates, better, line_up, under
 
 recall = Experiment(
     name="recall",
@@ -40,6 +41,8 @@ text = Experiment(
 
 MECHANISMS = line_up(width=16, num_global=4, num_features=64)
 
+SOFTMAX, *OTHERS = (mechanism.name for mechanism in MECHANISMS)
+
 register(
     at_own_rates(
         Study(
@@ -47,6 +50,17 @@ register(
             claim="At equal parameters, data and steps, dense attention recalls what sparse and low-rank attention cannot, and costs more.",
             experiments=under(recall, MECHANISMS) + under(text, MECHANISMS),
             minutes=6,
+            claims=(
+                Claim(
+                    recall.claim,
+                    better(f"recall_{SOFTMAX}", 0.99)
+                    + better(f"recall_{SOFTMAX}", *(f"recall_{o}" for o in OTHERS)),
+                ),
+                Claim(
+                    text.claim,
+                    better(f"text_{SOFTMAX}", *(f"text_{o}" for o in OTHERS)),
+                ),
+            ),
         )
     )
 )

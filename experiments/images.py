@@ -6,9 +6,10 @@ Real handwritten digits as sequences of 64 pixels, an encoder, no padding.
 """
 
 from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.config.claims import Claim
 from attn.registry import Study, register
 from attn.tasks import Digits
-from experiments.lineup import line_up, under
+from experiments.lineup import alike, line_up, under
 
 digits = Experiment(
     name="digits",
@@ -18,13 +19,14 @@ digits = Experiment(
     train=TrainConfig(steps=400, batch_size=32),
 )
 
+MEMBERS = under(digits, line_up(width=17, num_global=4, num_features=32, rank=16))
+
 register(
     Study(
         name="images",
         claim=digits.claim,
-        experiments=under(
-            digits, line_up(width=17, num_global=4, num_features=32, rank=16)
-        ),
+        experiments=MEMBERS,
         minutes=4,
+        claims=(Claim(digits.claim, alike(MEMBERS, within=0.02)),),
     )
 )

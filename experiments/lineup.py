@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attn.config import Experiment
+from attn.config.claims import Prediction
 from attn.config.match import match
 from attn.config.tuning import Tuning, tuned
 from attn.config.typed import decode
@@ -51,6 +52,19 @@ def under(base: Experiment, mechanisms: tuple[Kernel, ...]) -> tuple[Experiment,
         return match(replace(base, name=name, model=model), base, by)
 
     return tuple(map(one, mechanisms))
+
+
+def better(run: str, *others: str | float) -> tuple[Prediction, ...]:
+    """Predicts that an experiment is better than each of others."""
+    return tuple(Prediction(run, other) for other in others)
+
+
+def alike(
+    experiments: tuple[Experiment, ...], *, within: float
+) -> tuple[Prediction, ...]:
+    """Predicts that experiments are alike: each is within a margin of the first."""
+    first, *rest = (experiment.name for experiment in experiments)
+    return tuple(Prediction(run, first, -within, within) for run in rest)
 
 
 def at_own_rates(study: Study) -> Study:

@@ -10,10 +10,11 @@ ways. Models of a task have the same parameters, data, steps and seeds.
 from dataclasses import replace
 
 from attn.config import Experiment, ModelConfig, TrainConfig
+from attn.config.claims import Claim, Prediction
 from attn.kernels import KERNELS, Kernel
 from attn.registry import Study, register
 from attn.tasks import MQAR, Digits
-from experiments.lineup import under
+from experiments.lineup import alike, better, under
 
 KNOBS: dict[str, dict[str, int]] = {
     "longformer": {"num_global": 4},
@@ -60,16 +61,34 @@ def able(*needs: str) -> tuple[Kernel, ...]:
     return tuple(kernel for kernel in every_mechanism() if kernel.can.issuperset(needs))
 
 
+SHARP = ("softmax", "differential", "topk", "nsa")
+"""Mechanisms that can pick any key of 64 by its content, as `KNOBS` sets them."""
+FIXED = ("window", "dilated", "local", "strided", "fixed", "longformer", "streaming")
+"""Mechanisms whose keys are chosen by position alone; BigBird sees nearly all of 64."""
+
 RECURRENCES = tuple(k for k in every_mechanism() if "bidirectional" not in k.can)
 causal_digits = replace(digits, model=replace(digits.model, causal=True))
+
+READERS = under(digits, able("bidirectional"))
 
 register(
     Study(
         name="mechanisms",
         claim="At equal parameters every mechanism reads digits; recall tells them apart.",
         experiments=under(recall, able("causal"))
-        + under(digits, able("bidirectional"))
+        + READERS
         + under(causal_digits, RECURRENCES),
         minutes=30,
+        claims=(
+            Claim(
+                "What can pick any key by its content recalls 4 pairs.",
+                tuple(Prediction(f"all_recall_{name}", than=0.95) for name in SHARP),
+            ),
+            Claim(
+                "A fixed pattern recalls less than softmax.",
+                better("all_recall_softmax", *(f"all_recall_{name}" for name in FIXED)),
+            ),
+            Claim(digits.claim, alike(READERS, within=0.03)),
+        ),
     )
 )

@@ -19,7 +19,14 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-pytest_plugins = ["own_data", "registries", "run_folders"]
+pytest_plugins = [
+    "local_server",
+    "made_speeches",
+    "own_data",
+    "registries",
+    "run_folders",
+    "tiny_packages",
+]
 
 CACHE = {
     "jax_compilation_cache_dir": str(

@@ -14,6 +14,7 @@ import attn
 import experiments
 from attn import registry
 from attn.config import Experiment, cost
+from attn.config.claims import Claim, Prediction
 from attn.config.tuning import Tuning, at_rate, tuned, untuned
 from attn.errors import UserError
 from attn.kernels import Softmax
@@ -62,15 +63,16 @@ def test_every_experiment_traces_its_train_step(experiment):
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.name)
 def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
-    tasks = {experiment.task for experiment in study.experiments}
     at_one_rate = untuned(study.experiments, study.tunings)
-    for task in tasks:
-        group = [e for e in at_one_rate if e.task == task]
+    layers = {(e.task, e.model.pattern) for e in at_one_rate}
+    for task, pattern in layers:
+        group = [e for e in at_one_rate if (e.task, e.model.pattern) == (task, pattern)]
         params = [cost.count_params(e) for e in group]
         assert max(params) <= 1.01 * min(params)
         assert len({(e.train, e.seeds) for e in group}) == 1
         # What looks ahead only where it may, and what never does, read the same sequence.
         same = {"kernel": Softmax(), "d_ff": 1, "num_heads": 1, "causal": False}
+        same |= {"attend_padding": False}  # what the study of padding is about
         assert len({replace(e.model, **same) for e in group}) == 1
 
 
@@ -86,6 +88,29 @@ def test_a_tuned_study_takes_the_best_rate_of_a_grid_for_each_experiment(study):
         assert sign * grid.score(grid.chosen) == best
         assert e.train.peak_lr == grid.chosen
         assert grid.before in grid.rates
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.name)
+def test_every_study_has_claims_that_can_be_judged(study):
+    names = {experiment.name for experiment in study.experiments}
+    run_baselines = {
+        name
+        for folder in COMMITTED
+        if folder.name in names
+        for name in attn.records.load(folder).baselines
+    }
+    for claim in study.claims:
+        for prediction in claim.predictions:
+            than = prediction.than
+            known = than in names | run_baselines or not run_baselines
+            assert known or isinstance(than, float), f"{claim.sentence} {than}"
+    assert study.claims
+
+
+def test_a_claim_names_experiments_of_its_study():
+    claim = Claim("None.", (Prediction("recall_softmacs", "recall_window"),))
+    with pytest.raises(UserError, match="did you mean 'recall_softmax'"):
+        replace(registry.get("families"), claims=(claim,))
 
 
 def test_a_grid_goes_with_the_experiment_as_registered(own_registry):

@@ -81,7 +81,9 @@ def random_batch(task, shape, seed=0):
     if getattr(task.objective, "scored", "all") == "positions":
         batch["positions"] = rng.integers(0, T, (*shape, n))
     if task.padded:
-        batch["lengths"] = rng.integers(T // 2, T + 1, shape)
+        S, documents = task.document_len, task.objective.num_documents
+        each = (*shape, documents) if documents > 1 else shape
+        batch["lengths"] = rng.integers(S // 2, S + 1, each)
     return {key: array.astype(np.int32) for key, array in batch.items()}
 
 

@@ -35,7 +35,7 @@ def audit(words: Sequence[str], registry: Source) -> int:
     task = _task(name, rest)
     task.check()
     data = prepare(task := task.resolved())
-    found = dict(best(shortcuts(data)))
+    found = dict(best(shortcuts(data, task.objective.num_documents)))
     if asked.json:
         print(json.dumps({"task": task.name, "data": data.sha256, **found}, indent=2))
         return 0

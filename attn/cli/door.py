@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "evaluating.evaluate",
     "inspect": "commands.inspect",
     "bench": "commands.bench",
+    "fetch": "fetching.fetch",
 }
 """The function of `attn.cli` that runs each command."""
 HEAVY = (
@@ -50,6 +51,7 @@ USAGE = """The command line of the laboratory.
     evaluate DIR              its runs on a split, at another length: --task.seq-len
     inspect NAME              how far cheaper attention is from softmax
     bench [--json]            our kernels beside other libraries', by ratio
+    fetch [NAME ...]          data packages that tasks read; no name: all, and which are here
 
 NAME is as `list` says, or a file that `show --save` wrote. --experiments FILE.py, anywhere,
 registers experiments, mechanisms and tasks of your own. Each command has --help. An

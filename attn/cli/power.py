@@ -47,7 +47,7 @@ def _pilot(name: str, words: Sequence[str], registry: Source) -> int:
 
 def _write(runs, root: Path) -> int:
     """Writes and prints the noise floor of runs."""
-    from attn.plots.tables import to_csv, to_markdown
+    from attn.plots.tables import write_tables
     from attn.plots.terminal import to_rich
     from attn.records.comparison import group_runs
     from attn.report.noise import CAPTION, noise_table
@@ -55,11 +55,8 @@ def _write(runs, root: Path) -> int:
     tables = [noise_table(group) for group in group_runs(runs) if group.done]
     printer = console()
     printer.print(to_rich(tables, [CAPTION], width=printer.width))
-    written = {"md": to_markdown(tables, after=[CAPTION]), "csv": to_csv(tables)}
-    paths = [root / f"noise.{kind}" for kind in written]
     try:
-        for path, text in zip(paths, written.values()):
-            path.write_text(text, encoding="utf-8")
+        paths = write_tables(tables, root / "noise", after=[CAPTION])
     except OSError as error:
         raise UserError(f"cannot write to {root}: {error.strerror}") from None
     print_paths(printer, *paths)

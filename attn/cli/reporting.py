@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attn.cli.commands import Source
 from attn.cli.console import console, print_paths
 from attn.errors import UserError
 
 if TYPE_CHECKING:
     from attn.cli.options import Reporting
+    from attn.plots.tables import Table
     from attn.records.run import Run
 
 REPOSITORY = (".git", ".hg", "pyproject.toml", "setup.py", "setup.cfg")
 """What is in a folder that a report does not write into unless told to."""
 
 
-def report(words: Sequence[str], registry: object) -> int:
+def report(words: Sequence[str], registry: Source) -> int:
     """Writes tables, plots and one offline page from run folders."""
     from attn.cli.folders import folder
     from attn.cli.options import Reporting
@@ -31,6 +33,7 @@ def report(words: Sequence[str], registry: object) -> int:
 
     from attn.records.collect import load_all, pick
 
+    registry()  # claims are those of registered studies
     runs = pick(load_all(*directories), only=asked.only, where=asked.where)
     title = ", ".join(directory.resolve().name for directory in directories)
     return write_report(runs, out, title, readme, svg=asked.svg)
@@ -74,7 +77,7 @@ def write_report(
     from attn.report import write_report as write
 
     try:
-        written = write(runs, out, title, svg=svg)
+        written = write(runs, out, title, claims=_claims(runs), svg=svg)
     except OSError as error:
         raise UserError(
             f"cannot write to {out}: {error.strerror}; choose another --out"
@@ -83,9 +86,23 @@ def write_report(
     after = [CAPTION, *written.problems]
     printer.print(to_rich(written.tables, after, width=printer.width))
     if readme is not None:
-        update_readme(readme, written.markdown)
+        update_readme(readme, written.table.read_text("utf-8"))
     print_paths(printer, written.table, written.page)
     return 0
+
+
+def _claims(runs: "Sequence[Run]") -> "Sequence[Table]":
+    """Verdicts on the claims of registered studies, from runs that are as registered."""
+    from attn.registry import claims, is_registered
+    from attn.report.claims import claim_tables
+
+    def judged(run: "Run") -> bool:
+        try:
+            return is_registered(run.experiment)
+        except UserError:  # of another version, or of a mechanism that is not here
+            return False
+
+    return claim_tables(claims(), [run for run in runs if judged(run)])
 
 
 def print_finished(root: Path) -> None:

@@ -41,12 +41,12 @@ def from_json(values: Any) -> Experiment:
         raise UserError(f"the experiment {error}") from None
 
 
-LATER = ("first_seed", "attention_dropout")
+LATER = ("first_seed", "attention_dropout", "attend_padding")
 """Fields that are no part of the hash while unused: older runs are without them."""
 
 
 def _without_unused(values: Any) -> Any:
-    """JSON values without fields of `LATER` that are 0 or None."""
+    """JSON values without fields of `LATER` that are 0, False or None."""
     if isinstance(values, list):
         return [_without_unused(value) for value in values]
     if not isinstance(values, dict):

@@ -20,12 +20,12 @@ def count_params(experiment: Experiment) -> int:
 
 
 def forward_flops(experiment: Experiment) -> float:
-    """Forward FLOPs of one sequence."""
+    """Forward FLOPs of one row, with each of its documents."""
     model, task = experiment.resolved_model, experiment.task
-    D, T = model.d_model, task.seq_len
+    D, T = model.d_model, task.document_len
     total = experiment.head.flops(task.num_scored, D, model.vocab_size or 0)
     each = sum(layer.flops(D, T, model.mask) for layer in model.one_block)
-    return total + model.repeats * each
+    return total + task.objective.num_documents * model.repeats * each
 
 
 def train_flops(experiment: Experiment) -> float:

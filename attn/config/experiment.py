@@ -56,7 +56,7 @@ class Experiment:
             )
         for name, least in (
             ("vocab_size", self.task.vocab_size),
-            ("max_len", self.task.seq_len),
+            ("max_len", self.task.document_len),
         ):
             value = getattr(self.model, name)
             if value is not None and value < least:
@@ -64,9 +64,14 @@ class Experiment:
                     f"ModelConfig.{name} = {value} is below the {least} of "
                     f"{self.task.name!r}; leave it out, or give at least as much"
                 )
+        if self.model.attend_padding and not self.task.padded:
+            raise UserError(
+                f"ModelConfig.attend_padding = True: {self.task.name!r} has no padding; "
+                "leave it out"
+            )
         required = ("key_padding",) if self.task.padded else ()
         for layer in self.resolved_model.one_block:
-            layer.check(self.mask, self.task.seq_len, required)
+            layer.check(self.mask, self.task.document_len, required)
 
     @cached_property
     def resolved_model(self) -> ModelConfig:
@@ -74,7 +79,7 @@ class Experiment:
         return replace(
             self.model,
             vocab_size=self.model.vocab_size or self.task.vocab_size,
-            max_len=self.model.max_len or self.task.seq_len,
+            max_len=self.model.max_len or self.task.document_len,
             causal=self.model.causal or self.task.objective.causal,
         )
 

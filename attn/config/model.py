@@ -76,6 +76,9 @@ class ModelConfig:
     queries and keys (rotary) or as a bias of the scores (alibi, t5)."""
     causal: bool = False
     """Whether a token sees only those before it; always true in a decoder."""
+    attend_padding: bool = False
+    """Whether layers take padding for tokens, as the linear and low-rank mechanisms of Long
+    Range Arena did; it is not read out. For ablations: no other padding is ever seen."""
     attention_impl: str = "auto"
     """One of the kernel's implementations, with no fallback; or auto."""
     conv_width: int = 3

@@ -7,7 +7,6 @@ a folder that is there is complete; it is compared with its sums at every load.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 import time
@@ -18,18 +17,11 @@ from types import ModuleType
 from attn.data import rows, streams
 from attn.errors import UserError
 from attn.tasks.base import Dataset, Streamed, Task
+from attn.tasks.packages import default_data_dir
 
 SUMS = "SHA256SUMS"
 STALE_AFTER_S = 3600
 """The age in seconds at which an unfinished build counts as abandoned."""
-
-
-def default_data_dir() -> Path:
-    """The default data folder: `$ATTN_DATA_DIR`, else `attn/datasets` in the cache."""
-    if "ATTN_DATA_DIR" in os.environ:
-        return Path(os.environ["ATTN_DATA_DIR"])
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "attn" / "datasets"
 
 
 def prepare(

@@ -67,13 +67,14 @@ def _check(experiment: Experiment) -> None:
 def trained_heads(experiment: Experiment, folder: Path) -> Heads:
     """Queries, keys and values of the first seed on test sequences."""
     rows = prepare(experiment.task).splits["test"]["tokens"][:SEQUENCES]
+    documents = rows.reshape(-1, experiment.task.document_len)[:SEQUENCES]
     mesh = make_mesh()
     with jax.set_mesh(mesh):
         restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
         if restored is None:
             raise UserError(f"{folder} holds no checkpoint; run it again")
         model = model_def(experiment)
-        tokens = jax.device_put(np.asarray(rows, np.int32), P("data"))
+        tokens = jax.device_put(np.asarray(documents, np.int32), P("data"))
         params, features = (
             jax.tree.map(lambda x: x[0], restored.state[name])
             for name in ("params", "features")
@@ -86,7 +87,9 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
 
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
     task, env = experiment.task, environment({"data": 1, "heads": 1})
-    title = f"Distance to softmax: {task.name}, {task.seq_len} tokens, trained model"
+    title = (
+        f"Distance to softmax: {task.name}, {task.document_len} tokens, trained model"
+    )
     made_by = provenance(
         [env],
         before=[
@@ -97,7 +100,7 @@ def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]
     record = {
         "experiment": experiment.name,
         "task": task.name,
-        "tokens": task.seq_len,
+        "tokens": task.document_len,
         "sequences": SEQUENCES,
         "environment": env,
         "points": [asdict(point) for point in points],

@@ -1,6 +1,7 @@
 """The transformer: embedding, a stack of residual layers, and a head."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from attn.model.attention import Attention
 from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
 from attn.model.weights import EMBEDDING, weight
-from attn.objectives import ClassHead, Head, TokenHead
+from attn.objectives import ClassHead, Head, PairHead, TokenHead
 from attn.parallel.rules import layout
 from attn.positions import sinusoidal
 
@@ -54,9 +55,13 @@ class Transformer(nnx.Module):
             for spec in model.layers
         )
         self.norm = nnx.RMSNorm(D, rngs=rngs)
+        width = D
+        if isinstance(head, PairHead):
+            width = head.hidden(D)
+            self.compare = weight(rngs, "D D", 4 * D, width, fan_in=4 * D)
         if isinstance(head, ClassHead):
             self.out = weight(
-                rngs, "V D", head.num_classes, D, fan_in=D, role=EMBEDDING
+                rngs, "V D", head.num_classes, width, fan_in=width, role=EMBEDDING
             )
 
     def __call__(
@@ -66,8 +71,10 @@ class Transformer(nnx.Module):
         *,
         at: Int[Array, "B P"] | None = None,
         key: Array | None = None,
-    ) -> Float[Array, "B P V"]:
+    ) -> Float[Array, "rows P V"]:
         """Computes float32 logits, at every position or as the head does.
+
+        A `PairHead` takes sequences two by two, and says something of each pair.
 
         Args:
             info: padding, segments and positions of the tokens.
@@ -79,10 +86,21 @@ class Transformer(nnx.Module):
         table = self.embedding
         if isinstance(self.head, ClassHead):
             x, table = mean_state(x, info.mask), self.out
+            if isinstance(self.head, PairHead):
+                x = self._compared(x)
         elif at is not None:
             x = jax.vmap(lambda states, at: states[at])(x, at)
         table = table[...].astype(x.dtype)
         return jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
+
+    def _compared(self, x: Float[Array, "M 1 D"]) -> Float[Array, "B 1 F"]:
+        """The hidden units of a `PairHead`, from the states of both documents in turn."""
+        shape = (len(x) // 2, 2, x.shape[-1])
+        pairs = jnp.reshape(x, shape, out_sharding=layout("B M D"))
+        u, v = pairs[:, :1], pairs[:, 1:]
+        both = jnp.concatenate([u, v, u * v, u - v], axis=-1)
+        weights = self.compare[...].astype(x.dtype)
+        return jax.nn.relu(jnp.einsum("bpd,df->bpf", both, weights))
 
     def embed(
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
@@ -116,7 +134,7 @@ class Transformer(nnx.Module):
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """Computes the states after the last layer; `key` turns dropout on."""
-        info = of_batch(info, tokens)
+        info = self._seen(info, tokens)
         x = self.embed(tokens, info)
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
@@ -124,11 +142,16 @@ class Transformer(nnx.Module):
                 x, _ = layer(x, info, key=own)
         return self.norm(x).astype(self.model.dtype)
 
+    def _seen(self, info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
+        """The token info that layers are given."""
+        info = of_batch(info, tokens)
+        return replace(info, mask=None) if self.model.attend_padding else info
+
     def attention_inputs(
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> Iterator[tuple[str, Attention, Float[Array, "B T D"]]]:
         """Yields every attention layer by its index in the stack, and its input."""
-        info = of_batch(info, tokens)
+        info = self._seen(info, tokens)
         x = self.embed(tokens, info)
         for i, block in enumerate(self.layers):
             if isinstance(block.layer, Attention):
@@ -139,7 +162,7 @@ class Transformer(nnx.Module):
         self, tokens: Int[Array, "B T"], info: TokenInfo = TokenInfo()
     ) -> dict[str, Float[Array, "B N T T"]]:
         """Computes the effective map of each attention layer that has one, by index."""
-        info = of_batch(info, tokens)
+        info = self._seen(info, tokens)
         return {
             name: layer.map(x, info)
             for name, layer, x in self.attention_inputs(tokens, info)

@@ -9,7 +9,8 @@ from attn.objectives.base import (
     Objective,
 )
 from attn.objectives.classify import Classify
-from attn.objectives.heads import ClassHead, Head, TokenHead
+from attn.objectives.heads import ClassHead, Head, PairHead, TokenHead
+from attn.objectives.match import Match
 from attn.objectives.next_token import NextToken
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "ClassHead",
     "Classify",
     "Head",
+    "Match",
     "Metric",
     "NextToken",
     "Objective",
+    "PairHead",
     "TokenHead",
 ]

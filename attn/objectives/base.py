@@ -40,6 +40,8 @@ class Objective:
     name: ClassVar[str]
     causal: ClassVar[bool]
     """Whether a token may see only those before it."""
+    num_documents: ClassVar[int] = 1
+    """How many sequences of equal length a row holds, which the model reads alone."""
 
     metric: Metric = ACCURACY
     """The metric by which runs are scored."""

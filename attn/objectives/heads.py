@@ -43,3 +43,27 @@ class ClassHead(Head):
 
     def flops(self, num_scored, D, V):
         return matmul_flops(num_scored, D, self.num_classes)
+
+
+@dataclass(frozen=True)
+class PairHead(ClassHead):
+    """Logits over classes, from the mean states u and v of two documents.
+
+    They are W relu(M [u, v, u * v, u - v]), with 2 D hidden units: the head and the sizes
+    of Nyströmformer's LRA code (Xiong et al. 2021; `SCHeadDual` of `model_wrapper.py`).
+    LRA's own (`classifier_head_dual`, `interaction="NLI"`) has a second hidden layer.
+    Neither matrix has a bias here.
+    """
+
+    def hidden(self, D: int) -> int:
+        """The number of hidden units."""
+        return 2 * D
+
+    def num_params(self, D, V):
+        return (4 * D + self.num_classes) * self.hidden(D)
+
+    def flops(self, num_scored, D, V):
+        F = self.hidden(D)
+        return matmul_flops(num_scored, 4 * D, F) + matmul_flops(
+            num_scored, F, self.num_classes
+        )

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape as escape_html
+from pathlib import Path
 from typing import Literal
 
 from attn.plots.units import NONE
@@ -61,6 +62,21 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(column.name for column in self.columns)
+
+
+def write_tables(
+    tables: Sequence[Table], stem: Path, after: Sequence[str] = ()
+) -> list[Path]:
+    """Writes tables as Markdown, CSV and LaTeX, and returns the paths in that order."""
+    written = {
+        ".md": to_markdown(tables, after=after),
+        ".csv": to_csv(tables),
+        ".tex": to_latex(tables),
+    }
+    paths = [stem.with_name(stem.name + ending) for ending in written]
+    for path, text in zip(paths, written.values()):
+        path.write_text(text, encoding="utf-8")
+    return paths
 
 
 def to_markdown(

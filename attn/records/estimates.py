@@ -25,7 +25,7 @@ class Estimate:
         return self.mean + (self.half or 0.0)
 
 
-def t_quantile(degrees: int) -> float:
+def t_quantile(degrees: float | int) -> float:
     """The 97.5 % quantile of Student's t: half a 95 % interval, in standard errors."""
     from scipy.special import stdtrit
 
@@ -45,3 +45,23 @@ def estimate(values: Sequence[float | int]) -> Estimate:
         return Estimate(mean, None, 1)
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     return Estimate(mean, t_quantile(n - 1) * spread / math.sqrt(n), n)
+
+
+def difference(
+    values: Sequence[float | int], others: Sequence[float | int]
+) -> Estimate:
+    """The difference of two means over seeds and its 95 % interval, by Welch's t test.
+
+    It has no interval where either has one seed; `n` is the smaller number of seeds.
+    """
+    one, other = estimate(values), estimate(others)
+    n = min(one.n, other.n)
+    if one.half is None or other.half is None:
+        return Estimate(one.mean - other.mean, None, n)
+    shares = [(e.half or 0.0) / t_quantile(e.n - 1) for e in (one, other)]
+    variance = math.fsum(share**2 for share in shares)
+    if variance == 0:
+        return Estimate(one.mean - other.mean, 0.0, n)
+    spent = math.fsum(s**4 / (e.n - 1) for s, e in zip(shares, (one, other)))
+    half = t_quantile(variance**2 / spent) * math.sqrt(variance)
+    return Estimate(one.mean - other.mean, half, n)

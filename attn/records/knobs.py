@@ -96,6 +96,7 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "conv width": _modelled("conv_width", 3),
     "positions": _modelled("positions"),
     "causal": _modelled("causal", False),
+    "attends padding": _modelled("attend_padding", False),
     "dtype": _modelled("dtype"),
     "dropout": _modelled("dropout", 0.0),
     "attention dropout": _modelled("attention_dropout", 0.0),

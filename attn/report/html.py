@@ -20,17 +20,23 @@ from jaxtyping import Float
 
 from attn.plots.heat import maps_of
 from attn.plots.results import CAPTION, make_table
-from attn.plots.tables import css_family, to_html
+from attn.plots.tables import Table, css_family, to_html
 from attn.records.comparison import Group
 from attn.records.maps import Maps
 from attn.records.run import Run
+from attn.report.claims import CAPTION as CLAIMS
 from attn.report.finding import findings
 
 LARGEST = 512  # rows of a map on the page; longer ones are pooled
 SCRIPTS = ("tables.js", "plots.js", "decode.js", "maps.js")
 
 
-def write_page(groups: Sequence[Group], path: Path, title: str = "Results") -> Path:
+def write_page(
+    groups: Sequence[Group],
+    path: Path,
+    title: str = "Results",
+    claims: Sequence[Table] = (),
+) -> Path:
     """Writes the report of `groups` to one HTML file, and returns its path."""
     page = files("attn.report").joinpath("page")
     maps, problems = _maps(groups)
@@ -38,7 +44,7 @@ def write_page(groups: Sequence[Group], path: Path, title: str = "Results") -> P
         title=escape(title),
         css=page.joinpath("page.css").read_text("utf-8"),
         script="\n".join(page.joinpath(name).read_text("utf-8") for name in SCRIPTS),
-        opening=_opening(groups),
+        opening=_opening(groups) + _verdicts(claims),
         tables="\n".join(map(_group, groups))
         + "".join(map(_note, [CAPTION, *problems])),
         provenance=_provenance([run for group in groups for run in group.runs]),
@@ -124,6 +130,15 @@ def _opening(groups: Sequence[Group]) -> str:
             f'{_claims(group.runs)}<ul class="findings">\n{said}</ul>\n'
         )
     return "".join(parts)
+
+
+def _verdicts(claims: Sequence[Table]) -> str:
+    """Formats what each claim predicts, folded below its verdict."""
+    parts = [
+        f"<details><summary>{escape(table.title)}</summary>\n{to_html(table)}</details>\n"
+        for table in claims
+    ]
+    return f"<h2>Claims</h2>\n{''.join(parts)}{_note(CLAIMS)}" if parts else ""
 
 
 def _claims(runs: Sequence[Run]) -> str:

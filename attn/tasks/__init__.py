@@ -16,11 +16,14 @@ from attn.tasks.depo import Depo
 from attn.tasks.digits import Digits
 from attn.tasks.induction import Induction
 from attn.tasks.listops import ListOps
+from attn.tasks.mails import Mails
 from attn.tasks.mano import Mano
 from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
+from attn.tasks.pixels import Pixels
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
+from attn.tasks.speeches import Speeches
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
 from attn.tasks.word_problem import WordProblem
@@ -41,6 +44,9 @@ TASKS: dict[str, type[Task]] = {
         WordProblem,
         Mano,
         Depo,
+        Pixels,
+        Mails,
+        Speeches,
         Text,
         Csv,
         Tfds,
@@ -59,12 +65,15 @@ __all__ = [
     "Digits",
     "Induction",
     "ListOps",
+    "Mails",
     "Mano",
     "NgramLookup",
+    "Pixels",
     "PyDoc",
     "Rows",
     "SelectiveCopy",
     "Sort",
+    "Speeches",
     "Task",
     "Text",
     "Tfds",

@@ -6,9 +6,11 @@ Rows are dictionaries of equal-length arrays, one entry an example:
     targets    int32 [rows, P]   what it must say, at P scored positions
     positions  int32 [rows, P]   where (only `scored="positions"`)
     lengths    int32 [rows]      real tokens of each row (only padded tasks)
+                     [rows, 2]   of each document, where a row holds two (`Match`)
     weights    float32 [rows] or [rows, P]   how much each counts (1 unless given)
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -39,8 +41,8 @@ class Task:
     """The base of task configs, free of heavy imports; subclasses add their knobs."""
 
     name: ClassVar[str]
-    objective: ClassVar[Objective]
-    """The training objective."""
+    objective: ClassVar[Objective] = Objective()
+    """The training objective, of which subclasses name one."""
     padded: ClassVar[bool] = False
     version: ClassVar[str] = "1.0.0"
     """The version of the generator, which changes whenever the same config yields other
@@ -51,6 +53,12 @@ class Task:
 
     def __post_init__(self):
         require_positive(self, "seq_len")
+        documents = self.objective.num_documents
+        if self.seq_len % documents:
+            raise UserError(
+                f"{type(self).__name__}.seq_len = {self.seq_len}; a row holds {documents} "
+                f"documents of equal length, so choose a multiple of {documents}"
+            )
 
     @property
     def vocab_size(self) -> int:
@@ -66,6 +74,11 @@ class Task:
     def num_scored(self) -> int:
         """The number of scored positions of a row, P."""
         return self.objective.num_scored(self.seq_len)
+
+    @property
+    def document_len(self) -> int:
+        """The number of tokens that the model reads together: T, or those of one document."""
+        return self.seq_len // self.objective.num_documents
 
     @property
     def metric(self) -> Metric:
@@ -137,6 +150,15 @@ def split_rng(data_seed: int, split: str) -> np.random.Generator:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     return np.random.default_rng([data_seed, SPLITS.index(split)])
+
+
+def split_by_hash(content: bytes, data_seed: int, held_out: float) -> str:
+    """The split that an example goes into by its content, so equal ones go together."""
+    digest = hashlib.sha256(f"{data_seed}\0".encode() + content).digest()
+    at = int.from_bytes(digest[:8], "big") / 2**64
+    if at < held_out:
+        return "test"
+    return "valid" if at < 2 * held_out else "train"
 
 
 def require_seed(task: Task, field: str = "data_seed") -> None:

@@ -1,6 +1,5 @@
 """Classification of a user's own examples: the base of CSV files and TFDS names."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from attn.errors import UserError, require_positive
 from attn.objectives import Classify
+from attn.tasks.bags import baselines
 from attn.tasks.base import (
     SPLITS,
     Dataset,
@@ -15,11 +15,10 @@ from attn.tasks.base import (
     Streamed,
     require_seed,
     small_dtype,
+    split_by_hash,
 )
 from attn.tasks.own import OwnData
 
-CHUNK_ROWS = 2**12
-"""Rows that baselines hold in memory at once."""
 Example = tuple[str, str, bytes, str]
 """Where an example is from, its split (or ""), its text and its label."""
 
@@ -111,53 +110,11 @@ class Labelled(OwnData, Streamed):
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes test accuracies; `bag_of_tokens` is multinomial naive Bayes."""
-        train, test = data.splits["train"], data.splits["test"]
-        target, truth = train["targets"][:, 0], test["targets"][:, 0]
-        prior = np.bincount(target, minlength=self.num_classes)
-        logs = np.log(prior + 1.0)[:, None], self._log_counts(train)
-        likeliest = [_likeliest(*logs, part) for part in _chunks(test)]
-        return {
-            "chance": 1 / self.num_classes,
-            "majority": float(np.mean(truth == prior.argmax())),
-            "bag_of_tokens": float(np.mean(truth == np.concatenate(likeliest))),
-        }
-
-    def _log_counts(self, train: Rows) -> np.ndarray:
-        """The logarithm of each token's share in each class, one of each added."""
-        shape = self.num_classes, self.vocab_size
-        counts = np.ones(np.prod(shape))
-        for part in _chunks(train):
-            pairs = part["targets"] * self.vocab_size + part["tokens"]  # class, token
-            counts += np.bincount(pairs[_seen(part)], minlength=len(counts))
-        counts = counts.reshape(shape)
-        return np.log(counts / counts.sum(axis=1, keepdims=True))
+        return baselines(data, self.num_classes, self.vocab_size)
 
     def split_of(self, text: bytes) -> str:
         """The split that a text goes into by its hash, which repeats go into too."""
-        digest = hashlib.sha256(f"{self.data_seed}\0".encode() + text).digest()
-        at = int.from_bytes(digest[:8], "big") / 2**64
-        if at < self.held_out:
-            return "test"
-        return "valid" if at < 2 * self.held_out else "train"
-
-
-def _chunks(rows: Rows) -> Iterator[Rows]:
-    """Yields some rows at a time, as arrays in memory."""
-    for start in range(0, len(rows["tokens"]), CHUNK_ROWS):
-        part = slice(start, start + CHUNK_ROWS)
-        yield {key: np.asarray(array[part]) for key, array in rows.items()}
-
-
-def _seen(rows: Rows) -> np.ndarray:
-    """A mask of the tokens that are no padding."""
-    return np.arange(rows["tokens"].shape[1]) < rows["lengths"][:, None]
-
-
-def _likeliest(prior: np.ndarray, logs: np.ndarray, rows: Rows) -> np.ndarray:
-    """The likeliest class of each row, where tokens are drawn alone (naive Bayes)."""
-    seen, tokens = _seen(rows), rows["tokens"]
-    scores = prior + np.stack([(own[tokens] * seen).sum(axis=1) for own in logs])
-    return np.argmax(scores, axis=0)
+        return split_by_hash(text, self.data_seed, self.held_out)
 
 
 def _order(label: str) -> tuple[bool, float, str]:

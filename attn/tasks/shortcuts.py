@@ -15,6 +15,8 @@ from attn.tasks.base import Dataset, Rows
 
 MOST = 2**22
 """Tokens of a split that are looked at."""
+BASE = 2**24
+"""An integer above every token and every length."""
 PLACES = 512
 """The most places, or distances, that are tried; of longer rows every so many."""
 
@@ -27,14 +29,17 @@ class Questions:
     targets: Int[np.ndarray, "n P"]
     at: Int[np.ndarray, "n P"] | None
     """Where each answer is said; None where a class of the whole row is asked for."""
-    lengths: Int[np.ndarray, " n"]
+    lengths: Int[np.ndarray, "n documents"]
     weights: Float[np.ndarray, "n P"]
 
 
-def shortcuts(data: Dataset) -> dict[str, float]:
-    """Computes the test accuracy of every solver that applies to the rows."""
+def shortcuts(data: Dataset, documents: int = 1) -> dict[str, float]:
+    """Computes the test accuracy of every solver that applies to the rows.
+
+    Of a row of several documents, what is looked at is looked at in each.
+    """
     train, valid, test = (
-        questions(data.splits[split]) for split in ("train", "valid", "test")
+        questions(data.splits[split], documents) for split in ("train", "valid", "test")
     )
     found = {
         name: _accuracy(_looked_up(code(train), train, code(test)), test)
@@ -46,7 +51,7 @@ def shortcuts(data: Dataset) -> dict[str, float]:
     return found
 
 
-def questions(rows: Rows) -> Questions:
+def questions(rows: Rows, documents: int) -> Questions:
     """The answers that a split asks for, of its first rows."""
     T = rows["tokens"].shape[1]
     part = {key: np.asarray(array[: max(1, MOST // T)]) for key, array in rows.items()}
@@ -60,7 +65,10 @@ def questions(rows: Rows) -> Questions:
         tokens,
         targets,
         None if at is None else at.astype(int),
-        part.get("lengths", np.full(n, T)).astype(int),
+        np.reshape(
+            part.get("lengths", np.full((n, documents), T // documents)),
+            (n, documents),
+        ).astype(int),
         np.broadcast_to(weights.reshape(weights.shape or (1, 1)), (n, P)),
     )
 
@@ -71,16 +79,16 @@ Guess = Callable[[Questions, Questions], np.ndarray]
 
 def _codes(train: Questions) -> Mapping[str, Code]:
     """Tables: what each looks at, as one integer for every answer, [n, P]."""
-    V = int(train.tokens.max()) + 1
     if train.at is None:
         codes: dict[str, Code] = {
             "majority": lambda q: np.zeros_like(q.targets),
-            "first token": lambda q: q.tokens[:, :1],
-            "last token": lambda q: _last(q),
+            "first token": lambda q: _at(q, 0),
+            "last token": lambda q: _at(q, np.maximum(q.lengths, 1) - 1),
         }
         if len(np.unique(train.lengths)) > 1:
-            codes["length"] = lambda q: q.lengths[:, None]
+            codes["length"] = lambda q: _code(q.lengths)
         return codes
+    V = int(train.tokens.max()) + 1
     return {
         "majority": lambda q: np.zeros_like(q.targets),
         "position": _where,
@@ -91,7 +99,7 @@ def _codes(train: Questions) -> Mapping[str, Code]:
 
 def _chosen(train: Questions) -> Mapping[str, list[Guess]]:
     """Solvers of which the valid split chooses one."""
-    T = train.tokens.shape[1]
+    T = train.tokens.shape[1] // train.lengths.shape[1]
     places = range(0, T, -(-T // PLACES))
     if train.at is None:
         return {"token of a place": [_at_place(place) for place in places]}
@@ -103,10 +111,22 @@ def _chosen(train: Questions) -> Mapping[str, list[Guess]]:
 
 def _at_place(place: int) -> Guess:
     def guess(train: Questions, asked: Questions) -> np.ndarray:
-        code = train.tokens[:, place, None]
-        return _looked_up(code, train, asked.tokens[:, place, None])
+        return _looked_up(_at(train, place), train, _at(asked, place))
 
     return guess
+
+
+def _at(q: Questions, place: int | np.ndarray) -> np.ndarray:
+    """The tokens at a place of each document of a row, as one integer, [n, 1]."""
+    n, documents = q.lengths.shape
+    parts = q.tokens.reshape(n, documents, -1)
+    places = np.broadcast_to(place, (n, documents))[..., None]
+    return _code(np.take_along_axis(parts, places, axis=2)[..., 0])
+
+
+def _code(values: np.ndarray) -> np.ndarray:
+    """The tokens, or lengths, of a row's documents as one integer, [n, 1]."""
+    return values @ BASE ** np.arange(values.shape[1])[:, None]
 
 
 def _copied(back: int) -> Guess:
@@ -126,10 +146,6 @@ def _read(q: Questions, back: int) -> np.ndarray:
     """The token so many places before each answer; 0 before the first."""
     at = _where(q) - back
     return np.where(at >= 0, np.take_along_axis(q.tokens, np.maximum(at, 0), 1), 0)
-
-
-def _last(q: Questions) -> np.ndarray:
-    return np.take_along_axis(q.tokens, np.maximum(q.lengths, 1)[:, None] - 1, axis=1)
 
 
 def _looked_up(code: np.ndarray, train: Questions, asked: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.data.pipeline import Batches, calls_from
-from attn.errors import UserError
+from attn.errors import Failed, UserError
 from attn.records.folder import RunFolder, written
 from attn.records.result import Line, Measured, Result, Scores
 from attn.records.typed import decode, encode
@@ -37,7 +37,7 @@ CALL_STEPS = 25
 """The maximum number of steps dispatched to the device at once."""
 
 
-class Diverged(RuntimeError):
+class Diverged(Failed):
     """A loss or gradient is not finite; its step changed no parameter."""
 
 

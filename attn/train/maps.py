@@ -22,9 +22,10 @@ def make_maps(
     Of one example of the test split, truncated to `MAP_TOKENS` tokens: arrays
     `layer_<i>` [N, T, T], its tokens and their labels.
     """
-    rows = data.splits["test"]
-    tokens = np.asarray(rows["tokens"][0][:MAP_TOKENS], np.int32)
-    length = min(int(rows["lengths"][0]), tokens.size) if "lengths" in rows else None
+    rows = {key: np.asarray(array[0]) for key, array in data.splits["test"].items()}
+    read = min(MAP_TOKENS, experiment.task.document_len)
+    tokens = np.asarray(rows["tokens"][:read], np.int32)
+    length = min(int(rows["lengths"].flat[0]), read) if "lengths" in rows else None
     copies = jax.typeof(state.step).sharding.mesh.shape["data"]
     batch = jax.device_put(np.repeat(tokens[None], copies, axis=0), P("data"))
 

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from attn.config import Experiment
 from attn.config.tuning import Tuning
 from attn.data.pipeline import Batches, cut_steps
+from attn.errors import Failed
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.tasks.base import Dataset
 from attn.train.evaluate import Evaluator
@@ -24,7 +25,7 @@ FIRST_SEED = 1000
 """The first seed of tuning; runs count from 0, so theirs are fresh."""
 
 
-class NoRate(RuntimeError):
+class NoRate(Failed):
     """Every rate of a grid diverged."""
 
 

@@ -29,7 +29,7 @@ from attn.kernels import (
     WindowAttention,
 )
 from attn.masks import FULL, Causal
-from attn.tasks import MQAR, TASKS, Digits
+from attn.tasks import MQAR, TASKS, Digits, ListOps
 
 BASE = Experiment("base", "It is so.", MQAR())
 NAN, INF = float("nan"), float("inf")
@@ -152,6 +152,7 @@ def test_a_field_that_is_not_used_leaves_older_hashes_alone():
     assert len(hashes | {fingerprint(replace(BASE, first_seed=1))}) == 3
     values = to_json(BASE)
     del values["model"]["attention_dropout"], values["first_seed"]
+    del values["model"]["attend_padding"]
     assert fingerprint(from_json(values)) == fingerprint(BASE)
 
 
@@ -250,7 +251,7 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
         seen[print_] = label
 
     for name, model in variants(BASE.model):
-        if name not in ("kernel", "causal"):
+        if name not in ("kernel", "causal", "attend_padding"):
             put(name, replace(BASE, model=model))
     for name, train in variants(BASE.train):
         if name != "save_every":
@@ -261,6 +262,9 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
     put("seeds", replace(BASE, seeds=4))
     put("other task", replace(BASE, task=Digits()))
     put("causal", replace(BASE, task=Digits(), model=ModelConfig(causal=True)))
+    put("padded", replace(BASE, task=ListOps()))
+    attending = ModelConfig(attend_padding=True)
+    put("attend_padding", replace(BASE, task=ListOps(), model=attending))
     put("kernel is window", replace(BASE, model=ModelConfig(kernel=WindowAttention())))
     for kernel in (WindowAttention(), Longformer(), Performer()):
         for name, changed in variants(kernel):
@@ -278,6 +282,11 @@ def test_an_encoder_may_be_causal_and_a_decoder_is_without_being_told():
     assert replace(encoder, model=causal).mask == Causal()
     with pytest.raises(UserError, match="'mqar' makes a decoder, which is causal"):
         replace(BASE, model=causal)
+
+
+def test_padding_is_attended_only_where_there_is_some():
+    with pytest.raises(UserError, match="attend_padding = True: 'mqar' has no padding"):
+        replace(BASE, model=ModelConfig(attend_padding=True))
 
 
 def test_two_kernels_or_tasks_with_equal_fields_differ():

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import attn
-from attn.data.build import SUMS, default_data_dir, prepare
+from attn.data.build import SUMS, prepare
 from attn.errors import UserError
 from attn.tasks import MQAR, SPLITS, TASKS, ListOps
+from attn.tasks.packages import default_data_dir
 
 TINY = MQAR(num_train=40, num_valid=8, num_test=8)
 LISTS = ListOps(num_train=40, num_valid=8, num_test=8)

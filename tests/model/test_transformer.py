@@ -95,6 +95,23 @@ def test_padding_changes_nothing_of_an_encoder(name):
     assert largest_gap(logits_of(experiment, batch | {"tokens": tokens}), padded) > 1e-4
 
 
+def test_padding_is_seen_by_layers_where_that_is_asked_for_and_never_read_out():
+    experiment = encoder_for("softmax")
+    model = replace(experiment.model, attend_padding=True)
+    seen = replace(experiment, model=model)
+    batch = random_batch(TREES, (4,))
+    batch["lengths"] = np.full(4, 16, np.int32)
+    other = batch["tokens"].copy()
+    other[:, 16:] = (other[:, 16:] + 5) % TREES.vocab_size
+    logits = logits_of(seen, batch)
+    assert largest_gap(logits_of(seen, batch | {"tokens": other}), logits) > 1e-4
+    whole = {**batch, "lengths": np.full(4, TREES.seq_len, np.int32)}
+    assert largest_gap(logits_of(seen, whole), logits) > 1e-4
+    # Without padding it is the same model.
+    same = logits_of(experiment, whole)
+    np.testing.assert_allclose(logits_of(seen, whole), same, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "positions"),
     [("softmax", "learned"), *[(n, "rotary") for n in naive.PATHS]],

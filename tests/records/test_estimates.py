@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from attn.records.estimates import estimate, t_quantile
+from attn.records.estimates import difference, estimate, t_quantile
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,15 @@ def test_one_seed_has_no_interval():
 
 def test_a_diverged_seed_is_not_averaged_away():
     assert math.isnan(estimate([0.9, math.nan, 0.9]).mean)
+
+
+def test_a_difference_has_the_interval_of_welch():
+    from scipy.stats import ttest_ind
+
+    one, other = [0.9, 0.8, 0.97], [0.5, 0.55, 0.49, 0.7, 0.6]
+    known = ttest_ind(one, other, equal_var=False).confidence_interval()
+    found = difference(one, other)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    assert found.n == 3
+    assert difference([1.0, 1.0], [0.5, 0.5]).half == 0.0
+    assert difference([1.0], [0.5, 0.6]).half is None

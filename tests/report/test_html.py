@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from run_folders import softmax_maps, write_run
 
+from attn.plots.results import CAPTION
+from attn.plots.tables import to_markdown
 from attn.records.collect import load_all
 from attn.records.comparison import group_runs
 from attn.records.run import read_maps
@@ -146,7 +148,7 @@ def test_the_report_writes_table_page_and_pictures_where_asked(
     runs = load_all(tmp_path / "runs")
     report = write_report(runs, tmp_path / "out", "runs", svg=True)
     assert {path.suffix for path in report.pictures} == {".png", ".svg"}
-    assert report.table.read_text() == report.markdown
+    assert report.table.read_text() == to_markdown(report.tables, after=[CAPTION])
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {
         *("table.md", "table.csv", "table.tex"),

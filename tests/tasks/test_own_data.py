@@ -11,7 +11,7 @@ from own_data import examples, write_csv, write_text
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.tasks import SPLITS, Csv, Text, Tfds
-from attn.tasks.labelled import CHUNK_ROWS
+from attn.tasks.bags import CHUNK_ROWS
 from attn.tasks.text import split_end
 from attn.tasks.windows import MOST, rejoined
 
@@ -110,7 +110,11 @@ def test_a_folder_is_split_by_its_folders_or_by_its_end(tmp_path):
         (b"caf\xe9" * 200, {"vocabulary": "characters"}, "is not UTF-8 (byte 3: 0xe9)"),
         (b"short", {}, "lower --task.seq-len"),
         (b"abc" * 999, {"vocabulary": "/no/tokenizer.json"}, "no such file"),
-        (gzip.compress(b"a" * 99, mtime=0), {"vocabulary": "characters"}, "is not UTF-8"),
+        (
+            gzip.compress(b"a" * 99, mtime=0),
+            {"vocabulary": "characters"},
+            "is not UTF-8",
+        ),
     ],
 )
 def test_a_bad_text_is_refused_in_one_line(

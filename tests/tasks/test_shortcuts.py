@@ -78,6 +78,25 @@ def test_what_weighs_nothing_is_not_counted():
     assert shortcuts(made(rows))["copy of a place"] == 1.0
 
 
+def test_what_two_documents_share_is_looked_for_in_both():
+    def rows(rng):
+        tokens = rng.integers(0, 4, (600, 20))
+        match = rng.integers(0, 2, (600, 1))
+        tokens[:, 12] = np.where(match[:, 0], tokens[:, 2], (tokens[:, 2] + 1) % 4)
+        ends = np.array([6, 4]) + match
+        tokens[np.arange(600), ends[:, 1] + 9] = match[:, 0]
+        return {"tokens": tokens, "targets": match, "lengths": ends}
+
+    found = shortcuts(made(rows), documents=2)
+    assert found["token of a place"] == found["length"] == found["last token"] == 1.0
+    assert found["first token"] < 0.6
+
+    def whole(rng):
+        return {key: rows(rng)[key] for key in ("tokens", "targets")}
+
+    assert shortcuts(made(whole))["token of a place"] < 0.6
+
+
 def test_a_length_that_tells_the_class_is_found():
     def rows(rng):
         lengths = rng.integers(1, 9, 300)

@@ -16,7 +16,7 @@ HEAVY = "flax optax tensorflow_datasets grain sklearn matplotlib pydoc_data.topi
 
 
 @pytest.fixture(params=TASKS.values(), ids=TASKS.keys())
-def task(request, own_tasks) -> Task:
+def task(request, own_tasks, tiny_packages, made_speeches) -> Task:
     pytest.importorskip("sklearn")
     if request.param.name in own_tasks:
         return own_tasks[request.param.name]
