@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attn.config import Experiment
 from attn.config.claims import Claim
+from attn.config.compiled import CompiledStep
 from attn.config.tuning import Tunings
 from attn.errors import UserError, unknown
 from attn.kernels import KERNELS, Kernel
@@ -53,8 +54,9 @@ class Reproduction:
     paper: str
     table: str
     column: str
-    rows: Mapping[str, Experiment | Callable[[], float]]
-    """By row: an experiment to train, or a function that computes the number."""
+    rows: Mapping[str, Experiment | CompiledStep | Callable[[], float]]
+    """By row: an experiment to train, a step to compile, whose bytes are counted, or a
+    function that computes the number."""
     differs: str = ""
     """The settings that differ from the published ones."""
     order_only: bool = False
@@ -62,11 +64,14 @@ class Reproduction:
     higher_is_better: bool = True
     """Whether more of the published number is better."""
     scale: float = 1.0
-    """The factor from our metric to the published unit."""
+    """The factor from our metric, or from bytes, to the published unit."""
     minutes: int | float = 0
-    """The expected minutes of its experiments on two CPU cores."""
+    """The expected minutes of its experiments and steps on two CPU cores."""
     note: str = ""
     """A sentence that must stand below its numbers."""
+    relative_to: str = ""
+    """A row that all others are divided by, ours and the published ones, before ratios
+    are compared."""
 
     @property
     def name(self) -> str:
@@ -79,9 +84,20 @@ class Reproduction:
         return tuple(e for e in self.rows.values() if isinstance(e, Experiment))
 
     @property
+    def steps(self) -> tuple[CompiledStep, ...]:
+        """The steps to compile among the rows."""
+        return tuple(s for s in self.rows.values() if isinstance(s, CompiledStep))
+
+    @property
     def ours_higher_is_better(self) -> bool:
-        """Whether more of our metric is better."""
+        """Whether more of our metric is better; of bytes, as published."""
+        if not self.experiments:
+            return self.higher_is_better
         return self.experiments[0].task.metric.higher_is_better
+
+    def __post_init__(self):
+        if self.relative_to and self.relative_to not in self.rows:
+            raise unknown(f"row of {self.name}", self.relative_to, self.rows)
 
 
 _REGISTRY: dict[str, Experiment | Study] = {}

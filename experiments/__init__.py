@@ -2,6 +2,7 @@
 
 from experiments import (
     convolution,
+    efficiency,
     families,
     heads,
     images,
@@ -12,6 +13,7 @@ from experiments import (
 
 __all__ = [
     "convolution",
+    "efficiency",
     "families",
     "heads",
     "images",

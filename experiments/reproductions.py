@@ -31,15 +31,48 @@ def sized(model: ModelConfig) -> Experiment:
 
 
 def vaswani(
-    d_ff: int = 2048, *, layers: int = 6, d_model: int = 512, heads: int = 8
+    d_ff: int = 2048,
+    *,
+    layers: int = 6,
+    d_model: int = 512,
+    heads: int = 8,
+    head_dim: int | None = None,
 ) -> float:
     """Millions of parameters, with one embedding that all share."""
     model = ModelConfig(
-        pattern=ENCODER_DECODER, d_ff=d_ff, d_model=d_model, num_heads=heads
+        pattern=ENCODER_DECODER,
+        d_ff=d_ff,
+        d_model=d_model,
+        num_heads=heads,
+        head_dim=head_dim,
     )
     block = sized(model).resolved_model.one_block
     each = sum(layer.num_params(d_model, 0) for layer in block)
     return (layers * each + VOCABULARY * d_model) / 1e6
+
+
+def vaswani_keys(d_k: int) -> float:
+    """Millions of parameters where queries and keys have d_k channels, and values 64.
+
+    Queries and keys are half of the weights of each attention layer.
+    """
+    return (vaswani(head_dim=d_k) + vaswani(head_dim=64)) / 2
+
+
+def bert(heads: int = 8, head_dim: int = 128) -> float:
+    """Millions of parameters of BERT of width 512, with all that it is pretrained with.
+
+    Our layers have the matrices alone; biases and norms that shift are added up here.
+    """
+    D, F, V, layers = 512, 4096, 30_522, 24
+    model = ModelConfig(d_model=D, d_ff=F, num_heads=heads, head_dim=head_dim)
+    matrices = sum(
+        one.num_params(D, 0) for one in sized(model).resolved_model.one_block
+    )
+    each = matrices + 3 * heads * head_dim + D + F + D + 2 * (2 * D)
+    embeddings = (V + 512 + 2) * D + 2 * D
+    pooler, masked_token, next_sentence = D * D + D, D * D + 3 * D + V, 2 * D + 2
+    return (layers * each + embeddings + pooler + masked_token + next_sentence) / 1e6
 
 
 def shazeer(
@@ -113,6 +146,11 @@ LM_FOR_TRANSLATION = (
     "bits per byte"
 )
 
+BERT_FITTED = (
+    "parameters: the hidden width, 4,096 as in BERT-large, and the heads of pretraining are "
+    "fitted to the row of 8 heads of 128; the differences between rows hardly depend on them"
+)
+
 register(
     Reproduction(
         "vaswani2017",
@@ -120,6 +158,8 @@ register(
         "params (millions)",
         {
             "base": vaswani,
+            "(B) d_k 16": partial(vaswani_keys, 16),
+            "(B) d_k 32": partial(vaswani_keys, 32),
             "(C) N 2": partial(vaswani, layers=2),
             "(C) N 4": partial(vaswani, layers=4),
             "(C) N 8": partial(vaswani, layers=8),
@@ -161,6 +201,20 @@ register(
         },
     ),
     Reproduction("shazeer2019", "lm1b", "d_ff", fewer_heads(*LM1B)),
+    Reproduction(
+        "bhojanapalli2020",
+        "fixed_head_size",
+        "params (millions)",
+        {f"{count} heads": partial(bert, count) for count in (8, 12, 16, 32)},
+        note=BERT_FITTED,
+    ),
+    Reproduction(
+        "bhojanapalli2020",
+        "head_size",
+        "params (millions)",
+        {f"head size {H}": partial(bert, 8, H) for H in (32, 64, 128, 256)},
+        note=BERT_FITTED,
+    ),
     Reproduction(
         "h3",
         "synthetic",

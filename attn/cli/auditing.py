@@ -50,14 +50,14 @@ def audit(words: Sequence[str], registry: Source) -> int:
 
 def _write(table: "Table", name: str, root: Path | None, *, shown: bool) -> None:
     """Prints a table, and keeps it where there is a folder for it."""
-    from attn.cli.folders import save
-    from attn.plots.tables import to_csv, to_markdown
+    from attn.cli.folders import writing
+    from attn.plots.tables import write_tables
     from attn.plots.terminal import to_rich
 
     paths = []
     if root is not None:
-        texts = {"md": to_markdown([table], after=[NOTE]), "csv": to_csv([table])}
-        paths = save(root, {f"{name}.{kind}": text for kind, text in texts.items()})
+        with writing(root):
+            paths = write_tables([table], root / name, after=[NOTE])
     if shown:
         printer = console()
         printer.print(to_rich([table], [NOTE], width=printer.width))

@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attn.config import Experiment
@@ -49,18 +50,16 @@ def folder(option: str, text: str, *, file: bool = False) -> Path:
     return path
 
 
-def save(root: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Writes texts as files of a folder, by name, and returns their paths."""
-    paths = [root / name for name in texts]
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Makes a folder; an error of the disk inside `with` becomes one line that names it."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, texts.values()):
-            path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         raise UserError(
             f"cannot write to {root}: {error.strerror}; choose another --workdir"
         ) from None
-    return paths
 
 
 def run_folders(

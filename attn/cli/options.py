@@ -51,10 +51,10 @@ class Tune:
 
 @dataclass(frozen=True)
 class Reproducing(Where):
-    """Trains what a paper's numbers are compared with, and compares."""
+    """Trains or compiles what a paper's numbers are compared with, and compares."""
 
     have: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Folder of finished runs, at any depth, that need not be trained again."""
+    """Folder of finished runs and compiled steps, at any depth, not to be made again."""
     json: bool = False
     """Print JSON: every number, ours and the verdict."""
 

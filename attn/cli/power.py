@@ -47,6 +47,7 @@ def _pilot(name: str, words: Sequence[str], registry: Source) -> int:
 
 def _write(runs, root: Path) -> int:
     """Writes and prints the noise floor of runs."""
+    from attn.cli.folders import writing
     from attn.plots.tables import write_tables
     from attn.plots.terminal import to_rich
     from attn.records.comparison import group_runs
@@ -55,9 +56,7 @@ def _write(runs, root: Path) -> int:
     tables = [noise_table(group) for group in group_runs(runs) if group.done]
     printer = console()
     printer.print(to_rich(tables, [CAPTION], width=printer.width))
-    try:
+    with writing(root):
         paths = write_tables(tables, root / "noise", after=[CAPTION])
-    except OSError as error:
-        raise UserError(f"cannot write to {root}: {error.strerror}") from None
     print_paths(printer, *paths)
     return 0

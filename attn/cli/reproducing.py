@@ -1,6 +1,7 @@
 """The command `reproduce`: published numbers beside ours, with a verdict on each."""
 
 import json
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source
 from attn.cli.console import console, print_paths
-from attn.errors import unknown
+from attn.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from attn.cli.options import Reproducing
     from attn.config import Experiment
+    from attn.config.compiled import CompiledStep
+    from attn.records.compiled import Planned
     from attn.records.published import Paper
     from attn.records.run import Run
     from attn.report.reproduction import Compared
@@ -34,7 +37,10 @@ def reproduce(words: Sequence[str], registry: Source) -> int:
         raise unknown("paper", name, papers)
     ours = registry().reproductions(name)
     runs, code = _runs(name, {e.name: e for r in ours for e in r.experiments}, asked)
-    compared = compare(papers[name], ours, runs)
+    planned = _planned(
+        [step for r in ours for step in r.steps], _root(name, asked), asked
+    )
+    compared = compare(papers[name], ours, runs, planned)
     if asked.json:
         print(json.dumps([_as_json(one) for one in compared], indent=2))
         return code
@@ -60,7 +66,7 @@ def _listed(papers: "dict[str, Paper]", registry: Source) -> list[str]:
     for name, paper in papers.items():
         ours = registry().reproductions(name)
         beside = sum(len(one.rows) for one in ours)
-        minutes = sum({one.experiments: one.minutes for one in ours}.values())
+        minutes = sum({(r.experiments, r.steps): r.minutes for r in ours}.values())
         took = f", {minutes:g} min" if minutes else ""
         said = f"{beside} beside ours{took}" if beside else "none beside ours yet"
         lines.append(f"{name:20} {len(list(cells(paper))):3} numbers, {said}")
@@ -70,7 +76,11 @@ def _listed(papers: "dict[str, Paper]", registry: Source) -> list[str]:
             initial_indent="  ",
             subsequent_indent="  ",
         )
-    return [*lines, "", "reproduce PAPER: trains what is missing, and compares"]
+    return [
+        *lines,
+        "",
+        "reproduce PAPER: trains or compiles what is missing, and compares",
+    ]
 
 
 def _root(name: str, asked: "Reproducing") -> Path:
@@ -83,13 +93,12 @@ def _runs(
     name: str, experiments: "dict[str, Experiment]", asked: "Reproducing"
 ) -> "tuple[dict[str, Run], int]":
     """The finished runs of all experiments, those that were missing trained."""
-    from attn.cli.folders import folder
     from attn.cli.training import prepare, train
     from attn.records.collect import load_all
 
     found: dict[str, Run] = {}
-    for text in asked.have:
-        for run in load_all(folder("--have", text)):
+    for path in _have(asked) if experiments else ():
+        for run in load_all(path):
             if not run.failed and run.experiment == experiments.get(run.name):
                 found[run.name] = run
     missing = [e for e in experiments.values() if e.name not in found]
@@ -103,18 +112,51 @@ def _runs(
     return found | trained, code
 
 
+def _planned(
+    steps: "Sequence[CompiledStep]", root: Path, asked: "Reproducing"
+) -> "dict[str, Planned]":
+    """The bytes of all steps, those that were missing compiled, and kept one by one."""
+    from attn.cli.folders import writing
+    from attn.records.compiled import read_planned, write_planned
+
+    found = read_planned(root, *_have(asked)) if steps else {}
+    missing = {step.key: step for step in steps if step.key not in found}
+    for i, (key, step) in enumerate(missing.items(), 1):
+        from attn.train.memory import planned
+
+        print(f"compiling {i}/{len(missing)}: {step.experiment.name}", file=sys.stderr)
+        found[key] = planned(step)
+        with writing(root):
+            write_planned(root, {key: found[key]})
+    return found
+
+
+def _have(asked: "Reproducing") -> list[Path]:
+    """The folders of --have; raises `UserError` for one that is not there."""
+    from attn.cli.folders import folder
+
+    paths = [folder("--have", text) for text in asked.have]
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(
+                f"--have {path} is not a folder; give the folder of your runs"
+            )
+    return paths
+
+
 def _write(paper: "Paper", compared: "Sequence[Compared]", root: Path) -> int:
     """Writes and prints the comparison of one paper."""
-    from attn.cli.folders import save
-    from attn.plots.tables import to_csv, to_latex, to_markdown
+    from attn.cli.folders import writing
+    from attn.plots.tables import write_tables
     from attn.plots.terminal import to_rich
-    from attn.report.reproduction import summary, tables
+    from attn.report.reproduced import tables, write_page
+    from attn.report.reproduction import summary
 
     shown = tables(paper, compared)
     said = f"{paper.title} ({paper.source}): {summary(compared)}"
-    written = {"md": to_markdown(shown, after=[said])}
-    written |= {"csv": to_csv(shown), "tex": to_latex(shown)}
-    paths = save(root, {f"{paper.name}.{kind}": text for kind, text in written.items()})
+    with writing(root):
+        paths = write_tables(shown, root / paper.name, after=[said])
+        paths.append(write_page(paper, compared, root / f"{paper.name}.html"))
     printer = console()
     printer.print(to_rich(shown, [said], width=printer.width))
     print_paths(printer, *paths)

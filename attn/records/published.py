@@ -34,6 +34,8 @@ class Table:
     """Caveats of single rows and cells, under `row` or `row/column`."""
     units: Mapping[str, str] = field(default_factory=dict)
     """Units of columns that have another than the table."""
+    digits: Mapping[str, int] = field(default_factory=dict)
+    """Decimal places of columns whose numbers were printed with several."""
     mechanisms: Mapping[str, str] = field(default_factory=dict)
     """Rows that are mechanisms of `attn.kernels.KERNELS`, and their names there."""
     transcribed: str = ""
@@ -146,5 +148,8 @@ def _loose(table: Table) -> Iterator[str]:
     both = {f"{row}/{column}" for row, column in product(rows, columns)}
     yield from (f"caveats.{it} of no cell" for it in {*table.caveats} - rows - both)
     yield from (f"mechanisms.{it} of no row" for it in {*table.mechanisms} - rows)
-    named = {*table.units, *table.averages}.union(*table.averages.values())
-    yield from (f"units or averages of no column {it!r}" for it in named - columns)
+    named = {*table.units, *table.digits, *table.averages}
+    named = named.union(*table.averages.values())
+    yield from (
+        f"units, digits or averages of no column {it!r}" for it in named - columns
+    )

@@ -3,30 +3,25 @@
 A number that is computed from configs must equal the published one to its last digit.
 One that is measured is held against our interval, and what differs is named beside it;
 where that is too much only orders are compared, of pairs whose intervals are apart.
+So are the bytes that a compiler plans, since another one plans others.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import median
+from types import MappingProxyType
 
 from attn.config import Experiment
-from attn.plots.tables import Cell as Shown
-from attn.plots.tables import Column, Row, Table
-from attn.plots.units import NONE
+from attn.config.compiled import CompiledStep
+from attn.records.compiled import Planned
 from attn.records.estimates import Estimate
 from attn.records.published import Cell, Paper, cells
 from attn.records.run import Run
 from attn.registry import Reproduction
 
 NOT_RUN = "not run"
-COLUMNS = (
-    Column("row", text=True),
-    Column("column", text=True),
-    Column("published"),
-    Column("ours"),
-    Column("verdict", text=True),
-    Column("differs", text=True, spare=1),
-)
+NOTHING_COMPILED: Mapping[str, Planned] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,8 @@ class Compared:
     ours: Estimate | None
     verdict: str
     by: Reproduction | None
+    compiler: str = ""
+    """What planned our bytes, if they are that."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +47,39 @@ class Order:
     disagree: int = 0
     undecided: int = 0
     """Pairs whose intervals overlap."""
+    ratios: tuple[float, ...] = ()
+    """Our ratios to the row that others are divided by, over the published ones."""
 
     def __str__(self) -> str:
         decided = self.agree + self.disagree
         said = f"{self.agree} of {decided} pairs in the published order"
-        more = f", {self.undecided} undecided" if self.undecided else ""
-        return f"{self.by.column}: {said}{more}"
+        said += f", {self.undecided} undecided" if self.undecided else ""
+        if self.ratios:
+            low, middle, high = min(self.ratios), median(self.ratios), max(self.ratios)
+            said += (
+                f", and ratios to {self.by.relative_to} {low:.2f} to {high:.2f} times the "
+                f"published (median {middle:.2f})"
+            )
+        return f"{self.by.column}: {said}"
 
 
 def compare(
-    paper: Paper, reproductions: Sequence[Reproduction], runs: Mapping[str, Run]
+    paper: Paper,
+    reproductions: Sequence[Reproduction],
+    runs: Mapping[str, Run],
+    planned: Mapping[str, Planned] = NOTHING_COMPILED,
 ) -> list[Compared]:
     """Compares every number of a paper with ours.
 
     Args:
         runs: finished runs, by the names of their experiments.
+        planned: the bytes of compiled steps, by their keys.
     """
     known = {(r.table, r.column): r for r in reproductions}
     places = {
-        (table.name, column): _digits([row[i] for row in table.rows.values()])
+        (table.name, column): table.digits.get(
+            column, _digits([row[i] for row in table.rows.values()])
+        )
         for table in paper.tables
         for i, column in enumerate(table.columns)
     }
@@ -79,9 +90,11 @@ def compare(
         if by is None or cell.row not in by.rows:
             found.append(Compared(cell, places[at], None, NOT_RUN, None))
             continue
-        ours = _ours(by, cell.row, runs)
+        ours = _ours(by, cell.row, runs, planned)
         verdict = _verdict(cell.value, places[at], ours, by, cell.row)
-        found.append(Compared(cell, places[at], ours, verdict, by))
+        step = _planned(by, cell.row, planned)
+        compiler = step.by if step else ""
+        found.append(Compared(cell, places[at], ours, verdict, by, compiler))
     return found
 
 
@@ -91,9 +104,14 @@ def _digits(values: Sequence[float | None]) -> int:
     return max(map(len, tails), default=0)
 
 
-def _ours(by: Reproduction, row: str, runs: Mapping[str, Run]) -> Estimate | None:
-    """The number of ours in the published unit; None where its run has no score."""
+def _ours(
+    by: Reproduction, row: str, runs: Mapping[str, Run], planned: Mapping[str, Planned]
+) -> Estimate | None:
+    """The number of ours in the published unit; None where there is none yet."""
     source = by.rows[row]
+    if isinstance(source, CompiledStep):
+        step = _planned(by, row, planned)
+        return step and Estimate(step.bytes * by.scale, None, 1)
     if callable(source):
         return Estimate(source(), None, 1)
     run = runs.get(source.name)
@@ -101,6 +119,14 @@ def _ours(by: Reproduction, row: str, runs: Mapping[str, Run]) -> Estimate | Non
         return None
     mean, half = run.score.mean * by.scale, run.score.half
     return Estimate(mean, None if half is None else half * by.scale, run.score.n)
+
+
+def _planned(
+    by: Reproduction, row: str, planned: Mapping[str, Planned]
+) -> Planned | None:
+    """The bytes of a row that is a compiled step; None where it is not, or not yet."""
+    source = by.rows[row]
+    return planned.get(source.key) if isinstance(source, CompiledStep) else None
 
 
 def _verdict(
@@ -111,7 +137,7 @@ def _verdict(
         return NOT_RUN
     if callable(by.rows[row]):
         return "exact" if round(ours.mean, digits) == published else "differs"
-    if by.order_only:
+    if by.order_only or isinstance(by.rows[row], CompiledStep):
         return "order only"
     if ours.half is None:
         return "one seed"
@@ -121,11 +147,16 @@ def _verdict(
 
 
 def orders(compared: Sequence[Compared]) -> list[Order]:
-    """The orders of the rows of each column that are measured here, on one task."""
+    """The orders of the rows of each column that are measured here, on one task.
+
+    Bytes that a compiler plans have no interval: of two only equal ones are undecided.
+    """
     columns: dict[Hashable, list[Compared]] = {}
     for one in compared:
-        if one.by and one.ours and one.ours.half is not None:
-            source = one.by.rows[one.cell.row]
+        if one.by is None or one.ours is None:
+            continue
+        source = one.by.rows[one.cell.row]
+        if one.ours.half is not None or isinstance(source, CompiledStep):
             task = source.task if isinstance(source, Experiment) else None
             at = one.cell.table, one.cell.column, task
             columns.setdefault(at, []).append(one)
@@ -138,7 +169,14 @@ def _order(column: Sequence[Compared]) -> Order:
     counts = {"agree": 0, "disagree": 0, "undecided": 0}
     for one, other in combinations(column, 2):
         counts[_pair(one, other, by)] += one.cell.value != other.cell.value
-    return Order(by, **counts)
+    return Order(by, **counts, ratios=_ratios(column, by.relative_to))
+
+
+def _ratios(column: Sequence[Compared], reference: str) -> tuple[float, ...]:
+    """The ratios to one row, ours over the published ones."""
+    over = {one.cell.row: one.ours.mean / one.cell.value for one in column if one.ours}
+    whole = over.pop(reference, None)
+    return () if whole is None else tuple(ratio / whole for ratio in over.values())
 
 
 def _pair(one: Compared, other: Compared, by: Reproduction) -> str:
@@ -151,49 +189,6 @@ def _pair(one: Compared, other: Compared, by: Reproduction) -> str:
     ours = (a.mean > b.mean) == by.ours_higher_is_better
     published = (one.cell.value > other.cell.value) == by.higher_is_better
     return "agree" if ours == published else "disagree"
-
-
-def tables(paper: Paper, compared: Sequence[Compared]) -> list[Table]:
-    """A table for each published one of which a number stands beside ours."""
-    found = []
-    for table in paper.tables:
-        own = [one for one in compared if one.cell.table == table.name]
-        shown = [one for one in own if one.by is not None]
-        if not shown:
-            continue
-        said = [str(o) for o in orders(own)]
-        said += dict.fromkeys(one.by.note for one in shown if one.by and one.by.note)
-        rest = len(own) - len(shown)
-        said += [f"{rest} more numbers of this table: {NOT_RUN}"] if rest else []
-        title = f"{paper.name}, {table.caption}"
-        rows = tuple(map(_row, shown))
-        found.append(Table(title, COLUMNS, rows, note="; ".join(said)))
-    return found
-
-
-def _row(one: Compared) -> Row:
-    cell, digits = one.cell, one.digits
-    ours = NONE if one.ours is None else _text(one.ours, digits)
-    mean, half = (None, None) if one.ours is None else (one.ours.mean, one.ours.half)
-    differs = one.by.differs if one.by and one.by.differs else NONE
-    return Row(
-        (
-            Shown(cell.row),
-            Shown(cell.column),
-            Shown(f"{cell.value:.{digits}f}", cell.value),
-            Shown(ours, mean, half),
-            Shown(one.verdict, strong=one.verdict == "exact"),
-            Shown(differs),
-        )
-    )
-
-
-def _text(ours: Estimate, digits: int) -> str:
-    """A number with one more digit than the published one."""
-    mean = f"{ours.mean:,.{digits + 1}f}"
-    if ours.half is None:
-        return mean
-    return f"{mean} ± {ours.half:.{digits + 1}f} (n={ours.n})"
 
 
 def summary(compared: Sequence[Compared]) -> str:

@@ -104,9 +104,7 @@ def _make_step(
     return lambda state, batch: over_replicas(state, batch, scales)
 
 
-def make_eval_step(
-    objective: Objective, model_def: ModelDef
-) -> Callable[[State, Batch], Metrics]:
+def make_eval_step(objective: Objective, model_def: ModelDef) -> jax.stages.Wrapped:
     """Makes the jitted evaluation of one batch [B, ...], the same for all replicas.
 
     `weights` in the batch is 1 for a real row and 0 for filling, [B]. Gives sums over

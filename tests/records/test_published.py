@@ -108,6 +108,7 @@ def test_rows_that_are_mechanisms_here_have_their_names():
         ('"Sinkhorn Trans./Avg":', '"Sinkhorn/Avg":', "caveats.Sinkhorn/Avg"),
         ('"BigBird": "bigbird"', '"Bigbird": "bigbird"', "mechanisms.Bigbird"),
         ('"averages": {', '"averages": {"Mean": [],', "no column 'Mean'"),
+        ('"averages": {', '"digits": {"Mean": 1}, "averages": {', "no column 'Mean'"),
         ('"name": "lra"', '"name": "arena"', "name = 'arena'"),
         ("{", "", "is not JSON"),
     ],

@@ -1,6 +1,7 @@
 """The verdicts on published numbers follow from rules, and are not written down."""
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,15 @@ import pytest
 from tiny import TREES, experiment_of
 
 import launch
+from attn.config.compiled import CompiledStep
+from attn.errors import UserError
+from attn.records.compiled import FILE, Planned, read_planned
 from attn.records.published import Paper, Table
 from attn.records.result import Result
 from attn.records.run import Run
 from attn.registry import Reproduction
-from attn.report.reproduction import compare, orders, summary, tables
+from attn.report.reproduced import tables, write_page
+from attn.report.reproduction import compare, orders, summary
 
 COMMITTED = Path(launch.__file__).parent / "experiments/results/reproductions"
 ROWS = {"a": (0.5, 30.0), "b": (0.6, 25.5), "c": (0.7, None), "d": (0.8, 20.0)}
@@ -89,6 +94,88 @@ def test_orders_count_pairs_whose_intervals_are_apart():
     assert (order.agree, order.disagree, order.undecided) == (2, 1, 0)
 
 
+STEPS = {row: CompiledStep(experiment) for row, experiment in EXPERIMENTS.items()}
+SIZES = {"a": 300, "b": 510, "d": 100}
+PLANNED = {STEPS[row].key: Planned(size, "a compiler") for row, size in SIZES.items()}
+
+
+def test_bytes_that_a_compiler_plans_have_an_order_and_ratios():
+    memory = Reproduction(
+        "p", "t", "PPL", STEPS, scale=0.1, higher_is_better=False, relative_to="a"
+    )
+    compared = compare(PAPER, [memory], {}, PLANNED)
+    ours = {one.cell.row: one for one in compared if one.by}
+    assert {one.verdict for one in ours.values()} == {"order only"}
+    assert ours["b"].ours.mean == pytest.approx(51)
+    (order,) = orders(compared)
+    assert (order.agree, order.disagree, order.undecided) == (2, 1, 0)
+    assert order.ratios == pytest.approx((2.0, 0.5))  # 51 : 30 over 25.5 : 30, and d
+    assert "ratios to a 0.50 to 2.00 times the published (median 1.25)" in str(order)
+    (table,) = tables(PAPER, compared)
+    assert "bytes as planned by a compiler" in table.note
+
+
+def test_a_step_that_has_changed_has_no_bytes_yet():
+    trained, evaluated = (
+        CompiledStep(EXPERIMENTS["a"]),
+        CompiledStep(EXPERIMENTS["a"], backward=False),
+    )
+    assert trained.key != evaluated.key != CompiledStep(EXPERIMENTS["b"], False).key
+    one = Reproduction("p", "t", "PPL", {"a": evaluated})
+    found = {c.cell.row: c for c in compare(PAPER, [one], {}, PLANNED) if c.by}
+    assert (found["a"].verdict, found["a"].ours) == ("not run", None)
+
+
+def test_ratios_are_to_a_row_that_is_there():
+    with pytest.raises(UserError, match="unknown row of p/t/PPL 'e'"):
+        Reproduction("p", "t", "PPL", STEPS, relative_to="e")
+
+
+def test_a_column_may_have_been_printed_with_fewer_places_than_one_of_its_numbers():
+    rows = {"a": (0.51,), "b": (0.187,)}
+    for digits, said in ({}, "differs"), ({"score": 2}, "exact"):
+        table = replace(TABLE, columns=("score",), rows=rows, digits=digits)
+        paper = replace(PAPER, tables=(table,))
+        ours = Reproduction("p", "t", "score", {"a": lambda: 0.512})
+        (one,) = (c for c in compare(paper, [ours], {}) if c.by)
+        assert one.verdict == said
+
+
+def test_a_missing_step_is_compiled_once_and_kept(tmp_path, monkeypatch):
+    compiled = []
+
+    def planned(step):
+        compiled.append(step)
+        return Planned(1000 * len(compiled), "a compiler")
+
+    monkeypatch.setattr("attn.train.memory.planned", planned)
+    words = ["reproduce", "xformers", "--workdir"]
+    assert launch.main([*words, str(tmp_path / "one")]) == 0
+    assert [step.experiment.task.seq_len for step in compiled] == [2048] * 4
+    assert launch.main([*words, str(tmp_path / "one")]) == 0
+    found = read_planned(tmp_path)
+    assert [found[step.key].bytes for step in compiled] == [1000, 2000, 3000, 4000]
+    have = ["--have", str(tmp_path / "one")]
+    assert launch.main([*words, str(tmp_path / "two"), *have]) == 0
+    assert len(compiled) == 4
+    assert not (tmp_path / "two" / FILE).exists()
+    (tmp_path / "one" / FILE).write_text('{"key": {"bytes": "many"}}')
+    assert launch.main([*words, str(tmp_path / "one")]) == 2
+
+
+def test_the_page_has_numbers_verdicts_and_what_differs_and_stays_offline(tmp_path):
+    rows = {"a": lambda: 0.5, "b": EXPERIMENTS["b"]}
+    _, compared = verdicts(rows, {"b": run_of(0.6, 0.61)}, differs="<b>smaller</b>")
+    write_page(PAPER, compared, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    for part in ("A paper", "<strong>exact</strong>", "sizes alone decide it", "0.50"):
+        assert part in text
+    assert "<li>score: &lt;b&gt;smaller&lt;/b&gt;" in text
+    assert "5 more numbers of this table: not run" in text
+    assert "http" not in text
+    assert not re.search(r"\$[a-z]", text)  # every part of the page is filled in
+
+
 def test_rows_of_other_tasks_have_no_order():
     apart = {"a": EXPERIMENTS["a"], "b": replace(EXPERIMENTS["b"], task=TREES)}
     runs = {"a": run_of(0.1, 0.11), "b": run_of(0.8, 0.81)}
@@ -128,7 +215,10 @@ def test_every_reproduction_names_a_table_a_column_and_rows_that_are_published()
 @pytest.mark.parametrize(
     "path", sorted(COMMITTED.glob("*.md")), ids=lambda path: path.stem
 )
-def test_committed_comparisons_are_what_the_committed_runs_make(path, tmp_path):
+def test_committed_comparisons_are_what_the_committed_runs_make(
+    path, tmp_path, monkeypatch
+):
+    monkeypatch.delattr("attn.train.memory.planned")  # all that is compiled is there
     words = ["reproduce", path.stem, "--have", str(COMMITTED.parent)]
     assert launch.main([*words, "--workdir", str(tmp_path)]) == 0
     assert (tmp_path / path.name).read_text() == path.read_text()
