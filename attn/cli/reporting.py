@@ -77,7 +77,7 @@ def write_report(
     from attn.report import write_report as write
 
     try:
-        written = write(runs, out, title, claims=_claims(runs), svg=svg)
+        written = write(runs, out, title, claims=judged_claims(runs), svg=svg)
     except OSError as error:
         raise UserError(
             f"cannot write to {out}: {error.strerror}; choose another --out"
@@ -91,7 +91,7 @@ def write_report(
     return 0
 
 
-def _claims(runs: "Sequence[Run]") -> "Sequence[Table]":
+def judged_claims(runs: "Sequence[Run]") -> "Sequence[Table]":
     """Verdicts on the claims of registered studies, from runs that are as registered."""
     from attn.registry import claims, is_registered
     from attn.report.claims import claim_tables

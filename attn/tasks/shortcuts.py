@@ -49,10 +49,9 @@ def shortcuts(data: Dataset, documents: int = 1) -> dict[str, float]:
     train, valid, test = (
         questions(data.splits[split], documents) for split in ("train", "valid", "test")
     )
-    largest = max(int(asked.tokens.max()) for asked in (train, valid, test))
     found = {
         name: _accuracy(_looked_up(code(train), train, code(test)), test)
-        for name, code in _codes(train, largest + 1).items()
+        for name, code in _codes(train).items()
     }
     for name, views in _chosen(train).items():
         best = max(views, key=lambda view: _accuracy(view(train, valid), valid))
@@ -90,7 +89,7 @@ Code = Callable[[Questions], np.ndarray]
 Guess = Callable[[Questions, Questions], np.ndarray]
 
 
-def _codes(train: Questions, V: int) -> Mapping[str, Code]:
+def _codes(train: Questions) -> Mapping[str, Code]:
     """Tables: what each looks at, as one integer for every answer, [n, P]."""
     if train.at is None:
         codes: dict[str, Code] = {
@@ -101,12 +100,11 @@ def _codes(train: Questions, V: int) -> Mapping[str, Code]:
         if len(np.unique(train.lengths)) > 1:
             codes["length"] = lambda q: _code(q.lengths)
         return codes
-    V = int(train.tokens.max()) + 1
     return {
         "majority": lambda q: np.zeros_like(q.targets),
         "position": _where,
         "token read": lambda q: _read(q, 0),
-        "two tokens read": lambda q: _read(q, 0) * V + _read(q, 1),
+        "two tokens read": lambda q: _read(q, 0) * BASE + _read(q, 1),
     }
 
 

@@ -1,14 +1,18 @@
 """Claims: what they predict, and verdicts that follow from intervals alone."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-import launch
+import experiments
+from attn.cli.reporting import judged_claims
 from attn.config.claims import Claim, Prediction
 from attn.errors import UserError
 from attn.records.collect import load_all
 from attn.report.claims import claim_tables, judge, verdict, words
+from attn.report.html import write_page
 
 
 @pytest.fixture
@@ -102,13 +106,14 @@ def test_a_claim_without_content_is_refused():
         Prediction("a", "b", 0.5, 0.5)
 
 
-def test_report_judges_the_claims_of_registered_studies(tmp_path, capsys):
-    results = "experiments/results/heads"
-    assert launch.main(["report", results, "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "one head is worst" in said
-    page = (tmp_path / "report.html").read_text()
-    assert "<h2>Claims</h2>" in page
-    table = (tmp_path / "claims.md").read_text()
-    assert "heads-num\\_heads=8" in table or "heads-num_heads=8" in table
-    assert (tmp_path / "claims.csv").exists()
+def test_committed_runs_judge_the_claims_of_their_study(tmp_path):
+    runs = load_all(Path(experiments.__file__).parent / "results" / "heads")
+    tables = judged_claims(runs)
+    assert {table.title for table in tables} == {
+        "Supported: At equal parameters, one head is worst.",
+        "Supported: Very narrow heads lose again.",
+    }
+    page = write_page([], tmp_path / "report.html", claims=tables).read_text()
+    assert "<summary>Supported: At equal parameters, one head is worst." in page
+    other = replace(runs[0], config=runs[0].config | {"seeds": 9})
+    assert judged_claims([other]) == []  # alone, it has nothing to differ from

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from run_folders import softmax_maps, write_run
 
+from attn.config.claims import Claim, Prediction
 from attn.plots.results import CAPTION
 from attn.plots.tables import to_markdown
 from attn.records.collect import load_all
 from attn.records.comparison import group_runs
 from attn.records.run import read_maps
 from attn.report import write_report
+from attn.report.claims import claim_tables
 from attn.report.html import encode_map, write_page
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -146,12 +148,19 @@ def test_the_report_writes_table_page_and_pictures_where_asked(
 ):
     make_run("softmax", maps=soft_maps())
     runs = load_all(tmp_path / "runs")
-    report = write_report(runs, tmp_path / "out", "runs", svg=True)
+    claim = Claim("It recalls.", (Prediction(runs[0].name, than=0.5),))
+    claims = claim_tables([claim], runs)
+    report = write_report(runs, tmp_path / "out", "runs", claims=claims, svg=True)
     assert {path.suffix for path in report.pictures} == {".png", ".svg"}
-    assert report.table.read_text() == to_markdown(report.tables, after=[CAPTION])
+    results, judged = report.tables
+    assert report.table.read_text() == to_markdown([results], after=[CAPTION])
+    assert judged.title == "Supported: It recalls."
+    assert judged.title in (tmp_path / "out" / "claims.md").read_text()
+    assert judged.title in (tmp_path / "out" / "claims.csv").read_text()
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {
         *("table.md", "table.csv", "table.tex"),
+        *("claims.md", "claims.csv", "claims.tex"),
         "report.html",
         *(path.name for path in report.pictures),
     }
