@@ -19,6 +19,7 @@ from attn.tasks.listops import ListOps
 from attn.tasks.mano import Mano
 from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
+from attn.tasks.pathfinder import Pathfinder
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
 from attn.tasks.text import Text
@@ -32,6 +33,7 @@ TASKS: dict[str, type[Task]] = {
         PyDoc,
         Digits,
         ListOps,
+        Pathfinder,
         Induction,
         AssociativeRecall,
         SelectiveCopy,
@@ -61,6 +63,7 @@ __all__ = [
     "ListOps",
     "Mano",
     "NgramLookup",
+    "Pathfinder",
     "PyDoc",
     "Rows",
     "SelectiveCopy",
