@@ -76,7 +76,7 @@ def fits(
     """Which paddles keep their distance from all that is on the canvas."""
     places = look.place(at)[:, None] + look.window
     there = np.take_along_axis(canvas, places, axis=1)
-    return (there < table(look).limits[kinds]).all(axis=1)
+    return np.asarray((there < table(look).limits[kinds]).all(axis=1))
 
 
 def lay(look: Look, canvas: Canvas, curve: Curve) -> None:

@@ -147,6 +147,8 @@ def _filled(
     for number in range(plan.num_distractors):
         for trial in range(CURVE_TRIALS):
             rows = np.flatnonzero(~placed[:, number])
+            if not len(rows):
+                break
             drawn = (DISTRACTOR, number, trial)
             found, *grown, own = _distractors(plan, canvas[rows], keys[rows], *drawn)
             rows = rows[found]
@@ -183,6 +185,8 @@ def _seeds(
     degrees = np.floor(SEEDS * uniform(keys, 0)).astype(int)
     at, left = np.zeros((len(keys), 2), int), np.arange(len(keys))
     for trial in range(SEED_TRIALS):
+        if not len(left):
+            break
         drawn = [uniform(keys[left], 1 + 2 * trial + axis) for axis in (0, 1)]
         at[left] = np.floor(look.size * np.stack(drawn, axis=1)).astype(int)
         left = left[~fits(look, canvas[left], at[left], degrees[left])]
