@@ -22,6 +22,7 @@ from attn.tasks.mails import Mails
 from attn.tasks.mano import Mano
 from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
+from attn.tasks.pathfinder import Pathfinder
 from attn.tasks.pixels import Pixels
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
@@ -38,6 +39,7 @@ TASKS: dict[str, type[Task]] = {
         PyDoc,
         Digits,
         ListOps,
+        Pathfinder,
         Induction,
         AssociativeRecall,
         SelectiveCopy,
@@ -78,6 +80,7 @@ __all__ = [
     "Mails",
     "Mano",
     "NgramLookup",
+    "Pathfinder",
     "Pixels",
     "PyDoc",
     "Rows",
