@@ -1,6 +1,7 @@
 """The experiments of this laboratory; importing the package registers them all."""
 
 from experiments import (
+    arena,
     convolution,
     efficiency,
     families,
@@ -12,6 +13,7 @@ from experiments import (
 )
 
 __all__ = [
+    "arena",
     "convolution",
     "efficiency",
     "families",
