@@ -1,4 +1,4 @@
-"""Pathfinder: do the two discs of an image lie on one dashed curve?
+"""Pathfinder: whether the two discs of an image lie on one dashed curve.
 
 Rules of Linsley et al. 2018 (arXiv 1805.08315; `snakes2.py` of drewlinsley/pathfinder) with
 the sizes of Long Range Arena (Tay et al. 2021; `lra_benchmarks/data/pathfinder.py`), whose
@@ -13,8 +13,8 @@ hard set, `curv_contour_length_14`, is the default. LRA's amounts are 160,000, 2
 - Strokes are sampled at 16 x 16 points a pixel and have round ends; there PIL draws them at
   twice the size, and Lanczos shrinks them and leaves rings of a few levels.
 - Levels end at 255; there each image is divided by its brightest pixel.
-- `continuity` is 1 at 64 px, too. LRA names 1.8, with which one pair of curves in about a
-  thousand finds room: a fifth of a second an image here, nine seconds there.
+- `continuity` is 1 at 64 px, too. LRA names 1.8, with which one pair of curves in a thousand
+  or two finds room, there and here: a fifth of a second an image.
 - Labels are drawn in pairs, one of each kind, not independently.
 """
 

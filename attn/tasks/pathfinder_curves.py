@@ -73,7 +73,7 @@ def seeded(at: Int[np.ndarray, "n 2"], degrees: Int[np.ndarray, " n"]) -> Curve:
 def fits(
     look: Look, canvas: Canvas, at: np.ndarray, kinds: np.ndarray
 ) -> Bool[np.ndarray, " n"]:
-    """Which paddles keep their distance from all that is on the canvas."""
+    """Tells which paddles keep their distance from all that is on the canvas."""
     places = look.place(at)[:, None] + look.window
     there = np.take_along_axis(canvas, places, axis=1)
     return np.asarray((there < table(look).limits[kinds]).all(axis=1))
@@ -123,7 +123,7 @@ def _weights(
     curve: Curve,
     heads: Int[np.ndarray, "n c 2"],
 ) -> Float[np.ndarray, "n c"]:
-    """How likely each end is: the straighter and the freer, the more."""
+    """Weighs each end: the straighter and the freer, the likelier."""
     inside = ((heads >= 0) & (heads < look.size)).all(axis=-1)
     places = look.place(np.clip(heads, 0, look.size - 1))
     near = [0, 1, -1, look.side, -look.side]  # a disc of the margin's radius

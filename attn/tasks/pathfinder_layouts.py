@@ -36,7 +36,7 @@ MIDDLE, CURVE, DISTRACTOR = range(3)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is the same in every image."""
+    """The settings that are the same in every image."""
 
     look: Look
     contour_length: int
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Layouts:
-    """Where the paddles of images lie, and which of the table they are."""
+    """The places of the paddles of images, and which of the table they are."""
 
     at: Int[np.ndarray, "n 2 l 2"]
     """The pixels from which the two curves' paddles are drawn, in their order."""

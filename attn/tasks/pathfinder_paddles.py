@@ -101,7 +101,7 @@ def table(look: Look) -> Paddles:
 def _strokes(
     look: Look, angle: float, length: int, *radii: float
 ) -> Float[np.ndarray, "r w"]:
-    """How much of each pixel lies within some distances of a line from the centre."""
+    """Computes how much of each pixel is within some distances of a line."""
     count = (2 * look.reach + 1) * FINE
     along = (np.arange(count) + 0.5) / FINE - look.reach - 0.5
     y, x = along[:, None], along

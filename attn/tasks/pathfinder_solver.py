@@ -69,7 +69,7 @@ def _flat(look: Look, images: Integer[np.ndarray, "n t"]) -> Iterator[Flat]:
 
 
 def _answers(look: Look, canvas: Flat, length: int) -> Bool[np.ndarray, " n"]:
-    """Whether the likeliest chain from one of the discs ends at the other."""
+    """Tells whether the likeliest chain from one of the discs ends at the other."""
     ends, alone = discs(look, canvas)
     kinds = range(SEEDS, SEEDS + len(table(look).steps))
     found = _joined([_paddles(look, canvas, alone, kind) for kind in kinds])
@@ -134,7 +134,7 @@ def _firsts(look: Look, canvas: Flat, alone: Flat, places: np.ndarray) -> Found:
 def _costs(
     look: Look, canvas: Flat, alone: Flat, spots: np.ndarray, kind: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much brighter than a paddle its space is, and whether it is shown."""
+    """Computes how much brighter than a paddle its space is, and whether it is shown."""
     levels, own = _levels(look, kind), table(look).space[kind] >= OWN
     places = spots[:, None] + look.window[own]
     disc = alone[places].astype(int)
@@ -177,7 +177,7 @@ def _chains(firsts: Found, found: Found, length: int) -> Float[np.ndarray, " p"]
 
 
 def _links(these: Found, those: Found) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which paddles may follow which, and the cost of each turn."""
+    """Finds which paddles may follow which, and the cost of each turn."""
     order = np.argsort(those.pivots, kind="stable")
     low, high = (
         np.searchsorted(those.pivots[order], these.nexts, side)
