@@ -13,7 +13,7 @@ from attn.errors import UserError
 
 if TYPE_CHECKING:
     from attn.plots.tables import Table
-    from attn.tasks import Task
+    from attn.tasks import Dataset, Task
 
 NOTE = (
     "Accuracy on the test split: tables filled, and places chosen, on train, distances "
@@ -28,6 +28,7 @@ def audit(words: Sequence[str], registry: Source) -> int:
     from attn.cli.options import Auditing
     from attn.cli.parsing import parse, print_help_of, split_off
     from attn.data.build import prepare
+    from attn.plots.terminal import to_rich
     from attn.tasks.shortcuts import best, shortcuts
 
     name, rest = take_name(words, "audit")
@@ -44,24 +45,32 @@ def audit(words: Sequence[str], registry: Source) -> int:
     table = _table(task, found, task.baselines(data), data.sha256, changed)
     if asked.json:
         print(json.dumps({"task": task.name, "data": data.sha256, **found}, indent=2))
-    _write(table, "-".join([task.name, *changed]), root, shown=not asked.json)
-    return 0
-
-
-def _write(table: "Table", name: str, root: Path | None, *, shown: bool) -> None:
-    """Prints a table, and keeps it where there is a folder for it."""
-    from attn.cli.folders import writing
-    from attn.plots.tables import write_tables
-    from attn.plots.terminal import to_rich
-
     paths = []
     if root is not None:
-        with writing(root):
-            paths = write_tables([table], root / name, after=[NOTE])
-    if shown:
+        paths = _write(table, task, data, root / "-".join([task.name, *changed]))
+    if not asked.json:
         printer = console()
         printer.print(to_rich([table], [NOTE], width=printer.width))
         print_paths(printer, *paths)
+    return 0
+
+
+def _write(table: "Table", task: "Task", data: "Dataset", stem: Path) -> list[Path]:
+    """Keeps the table, and a picture of some examples if they are images."""
+    from attn.cli.folders import writing
+    from attn.plots.tables import write_tables
+
+    with writing(stem.parent):
+        paths = write_tables([table], stem, after=[NOTE])
+        if task.image is not None:
+            from attn.plots.examples import draw_examples
+            from attn.plots.style import LIGHT
+
+            paths.append(stem.with_name(f"{stem.name}.png"))
+            title = f"{table.title}, test split"
+            drawn = draw_examples(data.splits["test"], task.image, title, LIGHT)
+            drawn.savefig(paths[-1], metadata={"Software": None})
+    return paths
 
 
 def _changed(task: "Task") -> list[str]:
@@ -69,7 +78,7 @@ def _changed(task: "Task") -> list[str]:
     return [
         re.sub(r"[^\w.=-]+", "-", f"{field.name}={getattr(task, field.name)}")
         for field in fields(task)
-        if getattr(task, field.name) != field.default
+        if getattr(task, field.name) != getattr(type(task)(), field.name)
     ]
 
 

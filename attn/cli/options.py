@@ -74,7 +74,7 @@ class Auditing:
     json: bool = False
     """Print JSON."""
     workdir: str | None = None
-    """Folder in which to keep the table, as Markdown and CSV."""
+    """Folder in which to keep the table, and a picture of examples that are images."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Task:
         return self.seq_len // self.objective.num_documents
 
     @property
+    def image(self) -> tuple[int, int] | None:
+        """The height and width of the image whose pixels the tokens are, if they are."""
+        return None
+
+    @property
     def metric(self) -> Metric:
         """The metric by which runs are scored."""
         return self.objective.metric

@@ -36,6 +36,11 @@ class Digits(Task):
             )
 
     @property
+    def image(self) -> tuple[int, int]:
+        """The height and width of an image."""
+        return 8, 8
+
+    @property
     def vocab_size(self) -> int:
         """The number of grey levels, 17."""
         return 17

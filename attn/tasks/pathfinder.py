@@ -89,6 +89,11 @@ class Pathfinder(Task):
             require(self, field, finite, "it must be above 0, and finite")
 
     @property
+    def image(self) -> tuple[int, int]:
+        """The height and width of an image."""
+        return self.size, self.size
+
+    @property
     def vocab_size(self) -> int:
         """The number of grey levels, 256."""
         return 256

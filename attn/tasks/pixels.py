@@ -49,6 +49,11 @@ class Pixels(PackagedExamples):
             )
 
     @property
+    def image(self) -> tuple[int, int]:
+        """The height and width of an image."""
+        return 28, 28
+
+    @property
     def vocab_size(self) -> int:
         """The number of grey levels, 256."""
         return LEVELS

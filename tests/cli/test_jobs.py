@@ -245,6 +245,8 @@ def test_a_task_is_audited_with_its_options(here, capsys):
     do("audit text:audited.txt --task.seq-len 32 --json")
     found = json.loads(capsys.readouterr().out)
     assert 0.2 < found["two tokens read"] < 1
+    do("audit digits --workdir audits")
+    assert (kept / "digits.png").read_bytes().startswith(b"\x89PNG")
     do("audit induction --seeds 1", code=2)
     assert "audit has no model" in capsys.readouterr().err
     do("audit inductions", code=2)
