@@ -49,7 +49,7 @@ register(
             name="families",
             claim="At equal parameters, data and steps, dense attention recalls what sparse and low-rank attention cannot, and costs more.",
             experiments=under(recall, MECHANISMS) + under(text, MECHANISMS),
-            minutes=6,
+            minutes=8,
             claims=(
                 Claim(
                     recall.claim,

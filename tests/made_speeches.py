@@ -51,5 +51,6 @@ def made_speeches(tmp_path_factory):
     """The path of the archive, which the task reads in place of the real one."""
     path = write_speeches(tmp_path_factory.mktemp("speeches") / "made.tgz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("attn.tasks.speeches.Speeches.archive", lambda task: path)
+        for name in ("speeches.Speeches", "addresses.Addresses"):
+            patch.setattr(f"attn.tasks.{name}.archive", lambda task: path)
         yield path

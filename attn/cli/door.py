@@ -51,7 +51,7 @@ USAGE = """The command line of the laboratory.
     evaluate DIR              its runs on a split, at another length: --task.seq-len
     inspect NAME              how far cheaper attention is from softmax
     bench [--json]            our kernels beside other libraries', by ratio
-    fetch [NAME ...]          data packages that tasks read; no name: all, and which are here
+    fetch [NAME ...]          data packages that tasks read; alone: lists them
 
 NAME is as `list` says, or a file that `show --save` wrote. --experiments FILE.py, anywhere,
 registers experiments, mechanisms and tasks of your own. Each command has --help. An

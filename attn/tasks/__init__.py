@@ -3,6 +3,7 @@
 Nothing heavy loads here; `attn.data.build` brings TFDS and `attn.data.pipeline` Grain.
 """
 
+from attn.tasks.addresses import Addresses
 from attn.tasks.associative_recall import AssociativeRecall
 from attn.tasks.base import (
     SPLITS,
@@ -56,6 +57,7 @@ TASKS: dict[str, type[Task]] = {
         Pixels,
         Mails,
         Speeches,
+        Addresses,
         Text,
         Csv,
         Tfds,
@@ -66,6 +68,7 @@ __all__ = [
     "MQAR",
     "SPLITS",
     "TASKS",
+    "Addresses",
     "AssociativeRecall",
     "Brevo",
     "CommonWords",

@@ -18,7 +18,7 @@ from attn.objectives import BITS_PER_BYTE, BITS_PER_TOKEN, NextToken
 from attn.tasks.base import SPLITS, Dataset, Rows, Streamed
 from attn.tasks.own import OwnData, read_parts
 from attn.tasks.vocabulary import BYTES
-from attn.tasks.windows import baselines, windows
+from attn.tasks.windows import baselines, cut, require_even
 
 ALL = "all"
 
@@ -32,11 +32,7 @@ class Text(OwnData, Streamed):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.seq_len < 2 or self.seq_len % 2:
-            raise UserError(
-                f"Text.seq_len = {self.seq_len}; it must be even (train windows overlap "
-                "by half) and at least 2"
-            )
+        require_even(self)
 
     @property
     def objective(self) -> NextToken:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -61,18 +57,10 @@ class Text(OwnData, Streamed):
                     yield name, self.words.encode(part, origin)
 
     def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
-        T = self.seq_len
         if ALL in streams:
             streams = split_end(streams[ALL], self.held_out)
-        for split in SPLITS:
-            if len(streams[split]) <= T:
-                raise UserError(
-                    f"{self.data} has {len(streams[split])} tokens in the {split} split, "
-                    f"and one window needs {T + 1}; lower --task.seq-len, raise "
-                    "--task.held-out, or give more text"
-                )
-        steps = {"train": T // 2, "valid": T, "test": T}
-        return {split: windows(streams[split], T, steps[split]) for split in SPLITS}
+        way_out = "lower --task.seq-len, raise --task.held-out, or give more text"
+        return cut(self, streams, way_out)
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes bits per token on the test split's scored tokens, fitted on train."""

