@@ -4,7 +4,8 @@
 
 Associative recall (MQAR) is asked of every mechanism that can be causal; handwritten
 digits, pixel by pixel, of all. Recurrences read the pixels causally, the others both
-ways. Models of a task have the same parameters, data, steps and seeds.
+ways. Models of a task have the same parameters, data, steps and seeds, and each its own
+learning rate, the best of a grid (`tune mechanisms`).
 """
 
 from dataclasses import replace
@@ -14,7 +15,7 @@ from attn.config.claims import Claim, Prediction
 from attn.kernels import KERNELS, Kernel
 from attn.registry import Study, register
 from attn.tasks import MQAR, Digits
-from experiments.lineup import alike, better, under
+from experiments.lineup import alike, at_own_rates, better, under
 
 KNOBS: dict[str, dict[str, int]] = {
     "longformer": {"num_global": 4},
@@ -72,23 +73,29 @@ causal_digits = replace(digits, model=replace(digits.model, causal=True))
 READERS = under(digits, able("bidirectional"))
 
 register(
-    Study(
-        name="mechanisms",
-        claim="At equal parameters every mechanism reads digits; recall tells them apart.",
-        experiments=under(recall, able("causal"))
-        + READERS
-        + under(causal_digits, RECURRENCES),
-        minutes=30,
-        claims=(
-            Claim(
-                "What can pick any key by its content recalls 4 pairs.",
-                tuple(Prediction(f"all_recall_{name}", than=0.95) for name in SHARP),
+    at_own_rates(
+        Study(
+            name="mechanisms",
+            claim="At equal parameters every mechanism reads digits; recall tells them apart.",
+            experiments=under(recall, able("causal"))
+            + READERS
+            + under(causal_digits, RECURRENCES),
+            minutes=30,
+            claims=(
+                Claim(
+                    "What can pick any key by its content recalls 4 pairs.",
+                    tuple(
+                        Prediction(f"all_recall_{name}", than=0.95) for name in SHARP
+                    ),
+                ),
+                Claim(
+                    "A fixed pattern recalls less than softmax.",
+                    better(
+                        "all_recall_softmax", *(f"all_recall_{name}" for name in FIXED)
+                    ),
+                ),
+                Claim(digits.claim, alike(READERS, within=0.03)),
             ),
-            Claim(
-                "A fixed pattern recalls less than softmax.",
-                better("all_recall_softmax", *(f"all_recall_{name}" for name in FIXED)),
-            ),
-            Claim(digits.claim, alike(READERS, within=0.03)),
-        ),
+        )
     )
 )

@@ -16,7 +16,7 @@ from attn.config.claims import Claim, Prediction
 from attn.kernels import Linear, Linformer, Performer, Softmax
 from attn.registry import Study, register
 from attn.tasks import ListOps
-from experiments.lineup import line_up, under
+from experiments.lineup import better, line_up, under
 
 listops = Experiment(
     name="listops",
@@ -50,12 +50,9 @@ register(
                     Prediction(e.name, "root_and_leaves", -1.0, 0.01) for e in MASKED
                 ),
             ),
-            Claim(
-                padded.claim,
-                tuple(
-                    Prediction(f"listops_{e.model.kernel.name}", than=e.name)
-                    for e in PADDED
-                ),
+            *(
+                Claim(f"{padded.claim} ({name})", better(f"listops_{name}", e.name))
+                for name, e in ((e.model.kernel.name, e) for e in PADDED)
             ),
         ),
     )

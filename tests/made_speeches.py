@@ -46,7 +46,7 @@ def write_speeches(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made_speeches(tmp_path_factory):
     """The path of the archive, which the task reads in place of the real one."""
     path = write_speeches(tmp_path_factory.mktemp("speeches") / "made.tgz")

@@ -1,7 +1,7 @@
 """What is registered is sound: named once, fairly sized, and traceable."""
 
 import csv
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import isfinite
 from pathlib import Path
 
@@ -141,11 +141,15 @@ AUDITED = sorted((RESULTS / "audits").glob("*.csv"))
 
 
 @pytest.mark.parametrize("path", AUDITED, ids=lambda path: path.stem)
-def test_committed_audits_are_of_tasks_with_the_baselines_that_they_have_now(path):
+def test_committed_audits_are_of_tasks_with_the_baselines_that_they_have_now(
+    path, tiny_packages, made_speeches
+):
     name, *knobs = path.stem.split("-")
     values = (knob.split("=") for knob in knobs)
     task = TASKS[name](**{k: int(v) if v.isdecimal() else v for k, v in values})
-    few = replace(task, num_train=64, num_valid=8, num_test=8)
+    sizes = {"num_train": 64, "num_valid": 8, "num_test": 8}
+    named = {field.name for field in fields(task)}
+    few = replace(task, **{k: v for k, v in sizes.items() if k in named})
     rows = {
         split: {key: in_32_bits(array) for key, array in few.rows(split).items()}
         for split in SPLITS

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from attn.tasks import Dataset, Task
 
 NOTE = (
-    "Accuracy on the test split: tables filled, and places chosen, on train, distances "
-    "on valid, of the first 4 M tokens of each. None of these solvers attends; what the "
-    "best of them finds is no evidence of attention."
+    "Accuracy on the test split. Tables, and places that are copied, are of train; a place "
+    "that is looked at, and a distance, are chosen on valid; all of the first 4 M tokens of "
+    "each split, but for the task's own. None of these solvers attends; what the best of "
+    "them finds is no evidence of attention."
 )
 
 
@@ -42,7 +43,7 @@ def audit(words: Sequence[str], registry: Source) -> int:
     changed = _changed(task)
     data = prepare(task := task.resolved())
     found = dict(best(shortcuts(data, task.objective.num_documents)))
-    table = _table(task, found, task.baselines(data), data.sha256, changed)
+    table = _table(task, found, data, changed)
     if asked.json:
         print(json.dumps({"task": task.name, "data": data.sha256, **found}, indent=2))
     paths = []
@@ -97,13 +98,9 @@ def _task(name: str, words: Sequence[str]) -> "Task":
 
 
 def _table(
-    task: "Task",
-    found: dict[str, float],
-    baselines: dict[str, float],
-    sha256: str,
-    changed: Sequence[str],
+    task: "Task", found: dict[str, float], data: "Dataset", changed: Sequence[str]
 ) -> "Table":
-    """Solvers and the task's own baselines, the best first."""
+    """Solvers, the task's own baselines and what knows its rule, the best first."""
     from attn.plots.tables import Cell, Column, Row, Table
     from attn.plots.units import metric_label, metric_text
     from attn.records.estimates import Estimate
@@ -113,11 +110,13 @@ def _table(
 
     columns = (Column("solver", text=True), Column("accuracy, %", raw="accuracy"))
     rows = [Row((Cell(name), cell("accuracy", x))) for name, x in found.items()]
-    note = f"data {sha256[:12]}"
+    note = f"data {data.sha256[:12]}"
     if task.metric.name == "accuracy":
+        own = {"its own": task.baselines(data), "knows the rule": task.solvers(data)}
         rows += [
-            Row((Cell(f"{name.replace('_', ' ')} (its own)"), cell("accuracy", x)), "baseline")
-            for name, x in baselines.items()
+            Row((Cell(f"{name.replace('_', ' ')} ({kind})"), cell("accuracy", x)), "baseline")
+            for kind, values in own.items()
+            for name, x in values.items()
         ]  # fmt: skip
     else:
         note += f" · its own baselines are in {metric_label(task.metric.name)}"

@@ -35,6 +35,7 @@ def reproduce(words: Sequence[str], registry: Source) -> int:
     asked = parse(Reproducing, rest, prog="launch.py reproduce PAPER")
     if name not in papers:
         raise unknown("paper", name, papers)
+    _have(asked)
     ours = registry().reproductions(name)
     runs, code = _runs(name, {e.name: e for r in ours for e in r.experiments}, asked)
     planned = _planned(

@@ -9,7 +9,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
@@ -99,9 +99,19 @@ def _append(url: str, part: Path, package: Package, tell: Tell) -> None:
             raise _refusal(package, f"of {start * resumes + total:,} bytes")
         with part.open("ab" if resumes else "wb") as file:
             tell(file.tell())
-            while file.tell() <= package.size and (block := response.read(CHUNK)):
+            while file.tell() <= package.size and (block := _read(response)):
                 file.write(block)
                 tell(file.tell())
+
+
+def _read(response: HTTPResponse) -> bytes:
+    """Reads a block; whatever breaks is of the network, and not of our disk."""
+    try:
+        return response.read(CHUNK)
+    except BROKEN:
+        raise
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from error
 
 
 def _request(url: str, start: int) -> Request:

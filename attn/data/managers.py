@@ -87,7 +87,12 @@ def address(package: Package) -> str:
         )
     asks = manager.asks.format(_at_version(package)).split()
     said, why = _ask([*manager.program, *asks])
-    found = "" if why else manager.reads(said)
+    try:
+        found = "" if why else manager.reads(said)
+    except (ValueError, LookupError):  # it printed something else than it was asked for
+        found = ""
+    if found and not re.match("(https?|file)://", found):
+        found, why = "", f"{program} gave no address"
     if not found:
         why = why or f"{program} knows no {_at_version(package)}"
         first = "run apt-get update" if package.manager == "apt" else "try it later"

@@ -6,7 +6,6 @@ tenth to test, each whole, by the hash of its text. Less than one byte in a hund
 lies in a run of 64 that another address has, too: mostly a president's own quotations.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -14,15 +13,15 @@ from itertools import chain
 import numpy as np
 
 from attn.objectives import BITS_PER_BYTE, NextToken
-from attn.tasks.base import SPLITS, Dataset, Rows, Streamed
+from attn.tasks.base import Dataset, Rows, Streamed, split_by_hash
 from attn.tasks.packaged import Packaged
 from attn.tasks.speeches import addresses
 from attn.tasks.vocabulary import Vocabulary
 from attn.tasks.windows import baselines, cut, require_even
 
 BETWEEN = b"\n\n"
-HELD_OUT = 10
-"""One address in so many goes to valid, and one to test."""
+HELD_OUT = 0.1
+"""The share of addresses in valid, and in test."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,15 @@ class Addresses(Packaged, Streamed):
     def parts(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yields the addresses of each split, one after the other."""
         for text in chain.from_iterable(addresses(self.archive())):
-            yield split_of(text), np.frombuffer(text + BETWEEN, np.uint8)
+            yield (
+                split_by_hash(text, 0, HELD_OUT),
+                np.frombuffer(text + BETWEEN, np.uint8),
+            )
 
     def cut(self, streams: Mapping[str, np.ndarray]) -> Mapping[str, Rows]:
         """The rows of each split: each valid and test byte is a target once."""
-        return cut(self, streams, "make it shorter")
+        return cut(self.seq_len, streams, self.package, "lower --task.seq-len")
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes bits per byte on the test split's scored bytes, fitted on train."""
         return baselines(data, self.vocab_size)
-
-
-def split_of(text: bytes) -> str:
-    """The split of an address, by the hash of its text."""
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % HELD_OUT
-    return {0: "test", 1: "valid"}.get(number, SPLITS[0])

@@ -32,6 +32,7 @@ class Depo(Synthetic):
     """Say the k-th successor of a node of a cycle."""
 
     name = "depo"
+    version = "1.1.0"
 
     seq_len: int = 64
     num_nodes: int = 16

@@ -31,7 +31,7 @@ from attn.tasks.pathfinder_curves import Keys, derived, uniform
 from attn.tasks.pathfinder_images import drawn
 from attn.tasks.pathfinder_layouts import Plan, layouts
 from attn.tasks.pathfinder_paddles import LOOKS
-from attn.tasks.pathfinder_solver import distances
+from attn.tasks.pathfinder_solver import distances, solved
 from attn.tasks.synthetic import require
 
 AT_ONCE = 4096
@@ -76,7 +76,9 @@ class Pathfinder(Task):
         pixels = self.size**2
         if self.seq_len == 0:
             object.__setattr__(self, "seq_len", pixels)
-        what = f"an image of size = {self.size} has {pixels} pixels, as 0 says"
+        what = (
+            f"an image of size = {self.size} has {pixels} pixels; give --task.seq-len 0"
+        )
         require(self, "seq_len", self.seq_len == pixels, what)
         require_positive(self, "num_train", "num_valid", "num_test")
         require_seed(self)
@@ -151,6 +153,12 @@ class Pathfinder(Task):
         }
         tables = {name: _looked_up(view, train, test) for name, view in views.items()}
         return {"chance": 0.5} | tables | {"linear": _linear(train, test)}
+
+    def solvers(self, data: Dataset) -> dict[str, float]:
+        """Computes the test accuracy of tracing curves, paddle by paddle."""
+        rows, look = data.splits["test"], LOOKS[self.size]
+        said = solved(look, rows["tokens"], self.contour_length)
+        return {"tracing": float(np.mean(said == rows["targets"][:, 0]))}
 
 
 def _looked_up(view: Callable[[Rows], np.ndarray], train: Rows, test: Rows) -> float:

@@ -60,7 +60,7 @@ class Text(OwnData, Streamed):
         if ALL in streams:
             streams = split_end(streams[ALL], self.held_out)
         way_out = "lower --task.seq-len, raise --task.held-out, or give more text"
-        return cut(self, streams, way_out)
+        return cut(self.seq_len, streams, self.data, way_out)
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes bits per token on the test split's scored tokens, fitted on train."""

@@ -33,19 +33,18 @@ def require_even(task: Task) -> None:
 
 
 def cut(
-    task: Task, streams: Mapping[str, Integer[np.ndarray, " _"]], way_out: str
+    T: int, streams: Mapping[str, Integer[np.ndarray, " _"]], named: str, way_out: str
 ) -> dict[str, Rows]:
     """Cuts the tokens of each split into windows; those of train overlap by half.
 
     Raises:
-        UserError: a split has no window; the message ends with a way out.
+        UserError: a split has no window; the text is named, and the way out.
     """
-    T = task.seq_len
     for split in SPLITS:
         if (tokens := len(streams.get(split, ()))) <= T:
             raise UserError(
-                f"{type(task).__name__}.seq_len = {T}: the {split} split has {tokens} "
-                f"tokens, and one window needs {T + 1}; {way_out}"
+                f"{named} has {tokens} tokens in the {split} split, and one window needs "
+                f"{T + 1}; {way_out}"
             )
     steps = {"train": T // 2, "valid": T, "test": T}
     return {split: windows(streams[split], T, steps[split]) for split in SPLITS}

@@ -46,14 +46,17 @@ def planned(step: CompiledStep) -> Planned:
 def _batch(
     experiment: Experiment, lead: tuple[int, ...]
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a batch of one class a row, below some leading dimensions."""
+    """The shapes of a batch, below some leading dimensions."""
     task, B = experiment.task, experiment.train.batch_size
     shapes: dict[str, tuple[int, ...]] = {
         "tokens": (task.seq_len,),
         "targets": (task.num_scored,),
     }
     if task.padded:
-        shapes["lengths"] = ()
+        documents = task.objective.num_documents
+        shapes["lengths"] = () if documents == 1 else (documents,)
+    if getattr(task.objective, "scored", "all") == "positions":
+        shapes["positions"] = (task.num_scored,)
     rows = PartitionSpec(*[None] * len(lead), "data")
     sharding = NamedSharding(jax.sharding.get_mesh(), rows)
     return {

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from local_server import CONTENT, SMALL, WAY_ROUND, Server
+from local_server import CONTENT, SMALL, WAY_ROUND
 
 from attn.data.fetch import fetch
 from attn.errors import Failed, UserError
@@ -117,11 +118,12 @@ def test_a_login_of_a_mirror_is_used_and_never_told(server, monkeypatch):
 
 
 def test_without_a_network_the_way_round_is_told(server, monkeypatch):
-    with Server() as closed:
-        url = closed.url
-    monkeypatch.setattr("attn.data.fetch.address", lambda package: url)
-    with pytest.raises(Failed, match="Connection refused; 0 of 3,000,000") as error:
-        fetch("small")
+    with socket.socket() as deaf:  # its port is taken, and nobody listens
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/small"
+        monkeypatch.setattr("attn.data.fetch.address", lambda package: url)
+        with pytest.raises(Failed, match="Connection refused; 0 of 3,000,000") as error:
+            fetch("small")
     assert f"{WAY_ROUND} into {place(SMALL).parent}" in told(error)
 
 

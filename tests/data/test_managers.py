@@ -16,10 +16,10 @@ def told(error) -> str:
     return str(error.value)
 
 
-REPORT = '{"install": [{"download_info": {"url": "U"}}]}'
+REPORT = '{"install": [{"download_info": {"url": "http://U"}}]}'
 SAYS = {
-    "npm": ("npm", 'test "$3" = @some/small@1.2.3 && echo U'),
-    "apt": ("apt-get", "test \"$3\" = @some/small=1.2.3 && echo \"'U' small.deb 3 SHA256:0\""),
+    "npm": ("npm", 'test "$3" = @some/small@1.2.3 && echo http://U'),
+    "apt": ("apt-get", "test \"$3\" = @some/small=1.2.3 && echo \"'http://U' small.deb 3 SHA256:0\""),
     "pip": ("python", f"for word; do :; done; test $word = @some/small==1.2.3 && echo '{REPORT}'"),
 }  # fmt: skip
 
@@ -30,7 +30,7 @@ def test_a_manager_says_the_address_of_that_version(manager, program, monkeypatc
     program(name, script)
     only = replace(MANAGERS[manager], program=(name,))
     monkeypatch.setitem(MANAGERS, manager, only)
-    assert address(replace(SMALL, manager=manager)) == "U"
+    assert address(replace(SMALL, manager=manager)) == "http://U"
 
 
 MISSING = {
@@ -69,7 +69,8 @@ def do(*words: str) -> int:
     return launch.main(["fetch", *words])
 
 
-def test_the_command_tells_which_packages_are_here(server, capsys):
+def test_the_command_tells_which_packages_are_here(server, capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)  # makes a terminal of any file
     assert do() == 0
     lines = capsys.readouterr().out.splitlines()
     assert next(line for line in lines if "random bytes" in line).endswith("no   │")
