@@ -29,8 +29,8 @@ def draw_examples(
 
 
 def spread(targets: Integer[np.ndarray, " n"], count: int) -> list[int]:
-    """The first rows of each target in turn, as many of each as the count allows."""
-    classes = np.unique(targets)
-    each = -(-count // len(classes))
-    rows = [np.flatnonzero(targets == target)[:each] for target in classes]
-    return np.concatenate(rows)[:count].tolist()
+    """The first rows of each target, as even as the count allows, in order of targets."""
+    own = [np.flatnonzero(targets == target)[:count] for target in np.unique(targets)]
+    ranked = sorted((i, row) for rows in own for i, row in enumerate(rows.tolist()))
+    chosen = [row for _, row in ranked[:count]]
+    return sorted(chosen, key=lambda row: (targets[row], row))

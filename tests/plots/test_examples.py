@@ -9,7 +9,7 @@ from attn.plots.style import LIGHT
 def test_each_target_has_its_share_in_order():
     targets = np.array([1, 1, 0, 1, 0, 0, 1])
     assert spread(targets, 4) == [2, 4, 0, 1]
-    assert spread(targets, 3) == [2, 4, 0]
+    assert spread(targets, 3) == [2, 0, 1]
     assert spread(np.zeros(2, int), 5) == [0, 1]
 
 

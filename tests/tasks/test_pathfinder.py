@@ -135,7 +135,10 @@ def test_answers_are_not_told_by_ink_nor_by_pixels_one_by_one(easy):
     "knobs, said",
     [
         ({"size": 33}, r"size = 33; it must be one of \[32, 64\]"),
-        ({"size": 64, "seq_len": 1024}, "seq_len = 1024; .* 4096 pixels; give --task.seq-len 0"),
+        (
+            {"size": 64, "seq_len": 1024},
+            "seq_len = 1024; .* 4096 pixels; give --task.seq-len 0",
+        ),
         ({"contour_length": 2}, "contour_length = 2; it must be at least 3"),
         ({"num_distractors": -1}, "num_distractors = -1; it must be at least 0"),
         ({"continuity": 0.0}, "continuity = 0.0; it must be above 0"),
