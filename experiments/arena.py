@@ -65,7 +65,7 @@ register(
         name="arena",
         claim=CLAIM,
         experiments=ARENA,
-        minutes=60,
+        minutes=100,
         claims=(beats_baselines(ARENA),),
     )
 )
