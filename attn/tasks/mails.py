@@ -3,9 +3,8 @@
 6,046 mails of 2002 and 2003. Headers are cut off, since they tell the mailing list and
 what filters said; white space around bodies too, and of equal bodies one is kept: 5,851
 are left. The split is by the hash of what is read, so no two splits share a row. Mails of
-one sender still resemble each other: 10.6 % of the test mails begin with the same 128
-bytes as one of train, always of the same label. Parts of MIME mails keep headers of their
-own. (Texts are their senders'; the licence is of the collection.)
+one sender still resemble each other and may begin alike, and parts of MIME mails keep
+headers of their own. (Texts are their senders'; the licence is of the collection.)
 """
 
 import re

@@ -22,11 +22,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from attn.errors import UserError, require_positive, unknown
 from attn.objectives import Classify
 from attn.tasks.base import SPLITS, Dataset, Rows, Task, require_seed
+from attn.tasks.linear import accuracy, softmax_regression, with_bias
 from attn.tasks.pathfinder_curves import Keys, derived, uniform
 from attn.tasks.pathfinder_images import drawn
 from attn.tasks.pathfinder_layouts import Plan, layouts
@@ -40,8 +41,6 @@ BRIGHT = 128
 """The grey level from which a pixel counts as ink."""
 LOOKED_AT = 16_384
 """Rows of a split that baselines look at."""
-DECAY = 1e-3
-"""Weight decay of the logistic regression."""
 LABEL = 4
 """What a number is drawn for: which image of a pair is positive."""
 
@@ -152,7 +151,12 @@ class Pathfinder(Task):
             "disc_distance": lambda rows: distances(LOOKS[self.size], rows["tokens"]),
         }
         tables = {name: _looked_up(view, train, test) for name, view in views.items()}
-        return {"chance": 0.5} | tables | {"linear": _linear(train, test)}
+        (x, y), (x_test, y_test) = (
+            (with_bias(rows["tokens"]), rows["targets"][:, 0]) for rows in (train, test)
+        )
+        weights = softmax_regression(x, y, self.num_classes)
+        linear = {"linear": accuracy(weights, x_test, y_test)}
+        return {"chance": 0.5} | tables | linear
 
     def solvers(self, data: Dataset) -> dict[str, float]:
         """Computes the test accuracy of tracing curves, paddle by paddle."""
@@ -167,22 +171,3 @@ def _looked_up(view: Callable[[Rows], np.ndarray], train: Rows, test: Rows) -> f
     counts = np.zeros((max(seen.max(), asked.max()) + 1, 2))
     np.add.at(counts, (seen, train["targets"][:, 0]), 1)
     return float(np.mean(counts[asked].argmax(axis=1) == test["targets"][:, 0]))
-
-
-def _linear(train: Rows, test: Rows) -> float:
-    """The test accuracy of a logistic regression on grey levels."""
-    from scipy.optimize import minimize
-
-    x, x_test = (rows["tokens"].astype(np.float32) / 255 for rows in (train, test))
-    mean, signs = x.mean(axis=0), 2.0 * train["targets"][:, 0] - 1
-    x, x_test = x - mean, x_test - mean
-
-    def loss(w: Float[np.ndarray, " t"]) -> tuple[float, np.ndarray]:
-        margins = signs * (x @ w.astype(np.float32))
-        slope = -signs / (1 + np.exp(margins)) / len(x)
-        value = np.logaddexp(0, -margins).mean() + DECAY / 2 * w @ w
-        return value, slope.astype(np.float32) @ x + DECAY * w
-
-    start = np.zeros(x.shape[1])
-    w = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
-    return float(np.mean((x_test @ w > 0) == test["targets"][:, 0]))

@@ -16,9 +16,8 @@ Matching passages are of two addresses. Every passage is on its side in one matc
 and in one other, so that a passage alone says nothing, and no document is padded. What
 tells presidents apart is left in: their time, whose words and spelling change, their
 causes, whether they spoke or wrote (most wrote, 1801 .. 1912), a transcriber's habits.
-Whoever knew the years would be right in 98 % of the default test pairs, calling a match
-what is at most nine years apart: so this asks for a date as much as for a writer. The
-pairs of a split share few addresses, so an interval over pairs is too narrow.
+Whoever knew the years could tell most pairs: so this asks for a date as much as for a
+writer. The pairs of a split share few addresses, so an interval over pairs is too narrow.
 """
 
 import tarfile

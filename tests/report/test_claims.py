@@ -115,5 +115,11 @@ def test_committed_runs_judge_the_claims_of_their_study(tmp_path):
     }
     page = write_page([], tmp_path / "report.html", claims=tables).read_text()
     assert "<summary>Supported: At equal parameters, one head is worst." in page
-    other = replace(runs[0], config=runs[0].config | {"seeds": 9})
-    assert judged_claims([other]) == []  # alone, it has nothing to differ from
+    longer = [
+        replace(
+            run, config=run.config | {"train": run.config["train"] | {"steps": 9_000}}
+        )
+        for run in runs
+    ]
+    assert longer[0].experiment.train.steps == 9_000
+    assert judged_claims(longer) == []  # they are not what the study registered
