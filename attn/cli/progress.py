@@ -138,7 +138,8 @@ def _details(values: Mapping[str, Any]) -> list[str]:
     words.append(f"{values['step_ms']:.1f} ms/step/seed")
     if "valid" in values:
         scores = values["valid"]
-        name = next((n for n in scores if n.startswith("bits_per_")), "accuracy")
+        own = (n for n in scores if n.startswith(("bits_per_", "exact_")))
+        name = next(own, "accuracy")
         words.append(f"valid {name.replace('_', ' ')} {_mean(scores[name]):.3f}")
     return words
 

@@ -4,6 +4,7 @@ from attn.objectives.base import (
     ACCURACY,
     BITS_PER_BYTE,
     BITS_PER_TOKEN,
+    EXACT_MATCH,
     Batch,
     Metric,
     Objective,
@@ -12,11 +13,13 @@ from attn.objectives.classify import Classify
 from attn.objectives.heads import ClassHead, Head, PairHead, TokenHead
 from attn.objectives.match import Match
 from attn.objectives.next_token import NextToken
+from attn.objectives.sequence_to_sequence import SequenceToSequence
 
 __all__ = [
     "ACCURACY",
     "BITS_PER_BYTE",
     "BITS_PER_TOKEN",
+    "EXACT_MATCH",
     "Batch",
     "ClassHead",
     "Classify",
@@ -26,5 +29,6 @@ __all__ = [
     "NextToken",
     "Objective",
     "PairHead",
+    "SequenceToSequence",
     "TokenHead",
 ]

@@ -24,11 +24,12 @@ Model = Callable[..., Array]
 class Metric:
     """A metric: its name, its unit in tables, and which direction is better."""
 
-    name: Literal["accuracy", "bits_per_byte", "bits_per_token"]
+    name: Literal["accuracy", "exact_match", "bits_per_byte", "bits_per_token"]
     higher_is_better: bool
 
 
 ACCURACY = Metric("accuracy", higher_is_better=True)
+EXACT_MATCH = Metric("exact_match", higher_is_better=True)
 BITS_PER_BYTE = Metric("bits_per_byte", higher_is_better=False)
 BITS_PER_TOKEN = Metric("bits_per_token", higher_is_better=False)
 
@@ -42,6 +43,9 @@ class Objective:
     """Whether a token may see only those before it."""
     num_documents: ClassVar[int] = 1
     """How many sequences of equal length a row holds, which the model reads alone."""
+
+    reads_source: ClassVar[bool] = False
+    """Whether a row holds a source sequence beside the one that is written."""
 
     metric: Metric = ACCURACY
     """The metric by which runs are scored."""

@@ -44,7 +44,7 @@ def limits(group: Group, values: Sequence[float] = ()) -> tuple[float, float]:
     low, high = low - room, high + room
     return (
         (max(low, -3.0), min(high, 103.0))
-        if group.metric == "accuracy"
+        if group.metric in ("accuracy", "exact_match")
         else (low, high)
     )
 

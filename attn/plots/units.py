@@ -9,6 +9,7 @@ NONE = "-"
 # metric: what to write, factor from stored to shown, decimals
 _METRICS = {
     "accuracy": ("accuracy, %", 100.0, 1),
+    "exact_match": ("exact match, %", 100.0, 1),
     "bits_per_byte": ("bits per byte", 1.0, 3),
     "bits_per_token": ("bits per token", 1.0, 3),
 }

@@ -7,6 +7,8 @@ Rows are dictionaries of equal-length arrays, one entry an example:
     positions  int32 [rows, P]   where (only `scored="positions"`)
     lengths    int32 [rows]      real tokens of each row (only padded tasks)
                      [rows, 2]   of each document, where a row holds two (`Match`)
+    source     int32 [rows, S]   what is read before, with `source_lengths` [rows]
+                                 (only `SequenceToSequence`)
     weights    float32 [rows] or [rows, P]   how much each counts (1 unless given)
 """
 
@@ -49,7 +51,7 @@ class Task:
     rows."""
 
     seq_len: int = 64
-    """Tokens the model reads, T."""
+    """Tokens the model reads, T; of a target, where there is a source."""
 
     def __post_init__(self):
         require_positive(self, "seq_len")
@@ -69,6 +71,11 @@ class Task:
     def num_classes(self) -> int:
         """The number of different targets; `vocab_size` where they are tokens."""
         return self.vocab_size
+
+    @property
+    def source_len(self) -> int:
+        """The number of tokens of the source, S; 0 where there is none."""
+        return 0
 
     @property
     def num_scored(self) -> int:

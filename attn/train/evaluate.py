@@ -39,10 +39,13 @@ class Evaluator:
         self.sharding = NamedSharding(mesh, P("data"))
 
     def __call__(self, state: State, split: str) -> dict[str, Any]:
-        totals = {"loss": 0.0, "accuracy": 0.0, "count": 0.0}
+        totals: dict[str, Any] = {}
         for batch in eval_batches(self.splits[split], self.batch_size):
             sums = self.step(state, jax.device_put(batch, self.sharding))
-            totals = {k: totals[k] + np.asarray(sums[k], np.float64) for k in totals}
+            totals = {
+                k: totals.get(k, 0.0) + np.asarray(x, np.float64)
+                for k, x in sums.items()
+            }
         scores = self.objective.metrics(totals)
         return {name: values.tolist() for name, values in scores.items()}
 
