@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from attn import config
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention
+from attn.model.memory import Memory
 from attn.model.weights import weight
 from attn.parallel.rules import layout
 
@@ -56,7 +57,10 @@ class LatentAttention(Attention):
         return c, self.rotated(k[:, :, None], info)[:, :, 0]
 
     def project(
-        self, x: Float[Array, "B T D"], info: TokenInfo
+        self,
+        x: Float[Array, "B T D"],
+        info: TokenInfo,
+        memory: Memory | None = None,
     ) -> tuple[Array, Array, Array]:
         """Projects to queries and keys [B, T, N, H + U], and values [B, T, N, H]."""
         (q, q_rotated), (c, k_rotated) = self.queries(x, info), self.cached(x, info)
@@ -85,9 +89,9 @@ class LatentAttention(Attention):
             raise self.kernel.unable("exact", "asked to absorb W_uk into its queries")
         (q, q_rotated), (c, k_rotated) = self.queries(x, info), self.cached(x, info)
         up_k, up_v = (up[...].astype(x.dtype) for up in (self.up_k, self.up_v))
-        scale = (q.shape[-1] + self.rope_width) ** -0.5
+        scale = self.spec.scale or (q.shape[-1] + self.rope_width) ** -0.5
         q = jnp.einsum("btnh,rnh->btnr", q, up_k)
         q = jnp.concatenate([q, q_rotated], axis=-1)
         k = jnp.concatenate([c, k_rotated], axis=-1)
-        mixed = self.attend(q, k[:, :, None], c[:, :, None], info, scale)
-        return self.read_out(jnp.einsum("btnr,rnh->btnh", mixed, up_v))
+        mixed = self.attend(q, k[:, :, None], c[:, :, None], info, scale=scale)
+        return self.read_out(jnp.einsum("btnr,rnh->btnh", mixed, up_v), x)

@@ -69,9 +69,8 @@ class SequenceToSequence(Objective):
         return super().loss(model, weighted(batch), key)
 
     def sums(self, model, batch):
-        batch = weighted(batch)
+        weights = weighted(batch)["weights"]
         loss, right = score(self.logits(model, batch), batch["targets"])
-        weights = weights_of(batch, loss)
         wrong = jnp.where(weights > 0, 1 - right, 0).sum(axis=1)
         # A row of evaluation that fills a batch has no weight anywhere.
         rows = (weights > 0).any(axis=1).astype(jnp.float32)

@@ -23,7 +23,7 @@ def make_maps(
     `layer_<i>` [N, T, T], its tokens and their labels.
     """
     rows = {key: np.asarray(array[0]) for key, array in data.splits["test"].items()}
-    read = min(MAP_TOKENS, experiment.task.document_len)
+    read = min(MAP_TOKENS, experiment.lengths[0])
     tokens = np.asarray(rows["tokens"][:read], np.int32)
     length = min(int(rows["lengths"].flat[0]), read) if "lengths" in rows else None
     copies = jax.typeof(state.step).sharding.mesh.shape["data"]
