@@ -108,6 +108,10 @@ class Task:
         """The task with what only its data say, as the size of a vocabulary."""
         return self
 
+    def remark(self) -> str:
+        """A sentence for whoever builds the data, as of what is left out; mostly ""."""
+        return ""
+
     @property
     def source(self) -> str:
         """The version of the data beside the config, as in `python-3.11.7`."""
