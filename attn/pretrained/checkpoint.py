@@ -14,8 +14,6 @@ from attn.pretrained.tokenizer import read_tokenizer
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The one file of a small checkpoint, and what names the shards of a large one."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-FLOATS = ("F64", "F32", "F16", "BF16")
-"""The dtypes of weights, as safetensors names them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Checkpoint:
     """The shape of every tensor by its name."""
     read: Callable[[str], np.ndarray]
     """Reads a tensor by its name."""
+    dtype: Callable[[str], str]
+    """Tells a tensor's dtype by its name, in the words of safetensors."""
     tokenizer: Callable[[], Any]
     """Makes the `tokenizers.Tokenizer` that is with the weights."""
 
@@ -75,6 +75,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         config,
         shapes,
         read=lambda name: handles[name].get_tensor(name),
+        dtype=lambda name: handles[name].get_slice(name).get_dtype(),
         tokenizer=lambda: read_tokenizer(path),
     )
 
@@ -129,13 +130,7 @@ def _open(file: Path) -> tuple[Any, dict[str, tuple[int, ...]]]:
         handle = safe_open(file, framework="np")
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is damaged ({error}); get it again") from error
-    shapes = {}
-    for name in handle.keys():  # noqa: SIM118  # it is no mapping
-        tensor = handle.get_slice(name)
-        if tensor.get_dtype() not in FLOATS:
-            raise UserError(
-                f"{file}: tensor {name} is {tensor.get_dtype()}, and weights are "
-                f"{', '.join(FLOATS)}; convert them to one of these"
-            )
-        shapes[name] = tuple(tensor.get_shape())
-    return handle, shapes
+    return handle, {
+        name: tuple(handle.get_slice(name).get_shape())
+        for name in handle.keys()  # noqa: SIM118  # it is no mapping
+    }

@@ -84,7 +84,9 @@ def open_gguf(path: Path) -> Checkpoint:
 
     shapes = {name: tuple(map(int, t.shape[::-1])) for name, t in tensors.items()}
     config.setdefault("vocab_size", shapes.get("model.embed_tokens.weight", (0,))[0])
-    return Checkpoint(path, config, shapes, tensor, tokenizer)
+    return Checkpoint(
+        path, config, shapes, tensor, dtype=lambda name: "F32", tokenizer=tokenizer
+    )
 
 
 def read(path: Path) -> Any:

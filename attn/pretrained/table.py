@@ -13,6 +13,8 @@ from attn.errors import UserError
 from attn.pretrained.checkpoint import Checkpoint
 from attn.pretrained.families.base import Family, Tensor
 
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""The dtypes of weights, as safetensors names them."""
 Sizes = dict[str, int]
 """The size of each dimension by its letter."""
 
@@ -78,15 +80,25 @@ def sources(
             )
         needed.add(name)
         found[path] = source = Source(there[name], tensor, sizes)
-        shape = checkpoint.shapes[there[name]]
-        if shape != source.shape:
-            raise UserError(
-                f"{checkpoint.path}: tensor {there[name]} has shape {shape}, and its "
-                f"config.json tells of {source.shape}"
-            )
+        _check_tensor(source, checkpoint)
     for name in sorted(there.keys() - needed):
         _check_extra(name, there, family, checkpoint)
     return found
+
+
+def _check_tensor(source: Source, checkpoint: Checkpoint) -> None:
+    """Raises `UserError` for a tensor of another shape, or of integers."""
+    name = source.name
+    what = f"{checkpoint.path}: tensor {name}"
+    shape, dtype = checkpoint.shapes[name], checkpoint.dtype(name)
+    if shape != source.shape:
+        raise UserError(
+            f"{what} has shape {shape}, and its config.json tells of {source.shape}"
+        )
+    if dtype not in FLOATS:
+        raise UserError(
+            f"{what} is {dtype}, and weights are {', '.join(FLOATS)}; convert them"
+        )
 
 
 def _check_extra(
