@@ -101,9 +101,7 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
         UserError: there is no such folder, or its model does not write.
     """
     if not (folder / "result.json").exists():
-        from attn.pretrained import load_writer
-
-        return load_writer(folder)
+        return of_pretrained(folder)
     experiment = load(folder).experiment
     task, objective = experiment.task, experiment.task.objective
     if not isinstance(objective, NextToken | SequenceToSequence):
@@ -119,6 +117,25 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
         getattr(task, "start", None) if source else None,
         getattr(task, "end", None) if source else None,
         lambda rows: examples(task, rows),
+    )
+
+
+def of_pretrained(folder: Path) -> Writer:
+    """The writer of a folder of pretrained weights, or of a GGUF file."""
+    from attn import pretrained
+
+    model = pretrained.load(folder)
+    transformer, said = model.transformer, model.checkpoint.config
+    if not transformer.model.causal:
+        raise UserError(f"{folder} holds an encoder, which writes nothing")
+    tokenizer, end = model.tokenizer, said.get("eos_token_id")
+    start = None if transformer.encoder is None else said.get("decoder_start_token_id", 0)
+    return Writer(
+        transformer,
+        lambda text: tokenizer.encode(text).ids,
+        lambda tokens: tokenizer.decode(list(tokens)),
+        start,
+        end[0] if isinstance(end, list) else end,
     )
 
 
