@@ -28,7 +28,7 @@ both = Experiment(
         encoder_pattern=("attention", "mlp"),
         repeats=2,
     ),
-    train=TrainConfig(steps=1500, batch_size=64, peak_lr=2e-3, eval_every=250),
+    train=TrainConfig(steps=800, batch_size=64, peak_lr=2e-3, eval_every=100),
 )
 alone = match(
     replace(
@@ -48,7 +48,7 @@ register(
         name="architectures",
         claim=both.claim,
         experiments=(both, alone),
-        minutes=15,
+        minutes=9,
         claims=(
             Claim(both.claim, better(both.name, EXACT)),
             Claim(alone.claim, (Prediction(alone.name, both.name, at_least=-0.01),)),

