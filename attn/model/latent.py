@@ -13,7 +13,7 @@ from attn import config
 from attn.attention.decode import begin, fill, step
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention, Cache, of_row
-from attn.model.memory import Memory
+from attn.model.memory import Memory, MemoryCache
 from attn.model.weights import weight
 from attn.parallel.rules import layout
 
@@ -96,7 +96,7 @@ class LatentAttention(Attention):
         self, x: Float[Array, "B T D"], info: TokenInfo, cache: Cache
     ) -> tuple[Float[Array, "B T N H"], Cache]:
         """Attends from a prompt by ordinary heads, and from one token by absorbed ones."""
-        if "exact" not in self.kernel.can:
+        if "exact" not in self.kernel.can or isinstance(cache, MemoryCache):
             return super().decode(x, info, cache)
         c, k_rotated = self.cached(x, info)
         k = jnp.concatenate([c, k_rotated], axis=-1)[:, :, None]

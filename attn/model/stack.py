@@ -63,9 +63,9 @@ class Stack(nnx.Module):
         """
         dtype = jnp.dtype(self.model.dtype)
         return [
-            block.layer.begin(B, L, dtype, memory)
-            if hasattr(block.layer, "begin")
-            else None
+            None
+            if isinstance(block.layer, MLP)
+            else block.layer.begin(B, L, dtype, memory)  # pyright: ignore
             for block in self.layers
         ]
 
