@@ -52,6 +52,8 @@ def prepare(
             folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(folder.parent)
             _build(task, folder)
+            if say is not None and (remark := task.remark()):
+                say(remark)
     except OSError as error:
         raise UserError(
             f"cannot keep datasets in {root}: {error}; make room there, or set "

@@ -5,14 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from attn import config
 from attn.attention import attend, effective_map
+from attn.attention.decode import Cache as HeadCache
+from attn.attention.decode import begin, prefill, step
 from attn.config.attention import T5_BUCKETS
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.memory import Memory
+from attn.model.memory import Memory, MemoryCache
+from attn.model.projections import Projections
 from attn.model.weights import (
     EMBEDDING,
     VECTOR,
@@ -23,29 +26,26 @@ from attn.model.weights import (
     weight,
 )
 from attn.parallel.rules import lay, layout
-from attn.positions import Alibi, RelativeBias, T5Bias, alibi_slopes, rotary
+from attn.positions import Alibi, RelativeBias, T5Bias, alibi_slopes
+
+Cache = HeadCache | MemoryCache
+"""The cache of an attention layer."""
 
 
-class Attention(nnx.Module):
+class Attention(Projections):
     """Multi-head attention with any kernel (`attn.config.Attention`)."""
 
     def __init__(
         self, spec: config.Attention, model: config.ModelConfig, rngs: nnx.Rngs
     ):
         (N, _, H), D = spec.sizes, model.d_model
-        self.spec, self.kernel = spec, spec.mechanism
+        super().__init__(spec, model, rngs)
         self.mask, self.causal = spec.seen(model.mask), model.causal
-        self.make_heads(D, rngs)
         self.o = weight(rngs, "N H D", N, H, D, fan_in=N * H, role=Role(True, 2))
         self.o_bias = bias("D", D) if spec.bias == "all" else nnx.data(None)
         self.gate = nnx.data(None)
         if spec.gate:
             self.gate = weight(rngs, "D N H", D, N, H, fan_in=D)
-        self.q_norm = self.k_norm = nnx.data(None)
-        if spec.qk_norm:
-            eps = model.norm.eps
-            self.q_norm = nnx.RMSNorm(H, epsilon=eps, rngs=rngs)
-            self.k_norm = nnx.RMSNorm(H, epsilon=eps, rngs=rngs)
         self.own = nnx.data(None)
         if self.kernel.owns != "nothing":
             kind = nnx.Param if self.kernel.owns == "weights" else Features
@@ -61,75 +61,6 @@ class Attention(nnx.Module):
         self.buckets = nnx.data(None)
         if spec.positions == "t5":
             self.buckets = weight(rngs, "N L", N, T5_BUCKETS, fan_in=D, role=EMBEDDING)
-
-    def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
-        """Makes the input projections of what the kernel reads."""
-        N, K, H = self.spec.sizes
-        self.shapes = {"q": ("N", N, H), "k": ("K", K, H), "v": ("K", K, H)}
-
-        def make(name: str):
-            if name not in self.kernel.reads:
-                return nnx.data(None)
-            letter, heads, H = self.shapes[name]
-            return weight(rngs, f"D {letter} H", D, heads, H, fan_in=D)
-
-        def make_bias(name: str):
-            if name not in self.kernel.reads or self.spec.bias == "none":
-                return nnx.data(None)
-            letter, heads, H = self.shapes[name]
-            return bias(f"{letter} H", heads, H)
-
-        self.q, self.k, self.v = map(make, self.shapes)
-        self.q_bias, self.k_bias, self.v_bias = map(make_bias, self.shapes)
-
-    def project(
-        self,
-        x: Float[Array, "B T D"],
-        info: TokenInfo,
-        memory: Memory | None = None,
-    ) -> tuple[Array, Array, Array]:
-        """Projects to queries [B, T, N, H], keys and values [B, S, K, H]; rotates them.
-
-        Keys and values come from the memory where the layer attends to it, else from
-        `x`. What the kernel does not read is 0.
-        """
-        k, v = self.project_keys(x if memory is None else memory.states, info)
-        return self.project_queries(x, info), k, v
-
-    def project_queries(
-        self, x: Float[Array, "B T D"], info: TokenInfo
-    ) -> Float[Array, "B T N H"]:
-        """Projects to queries, normalised and rotated as the layer's spec says."""
-        q = self._heads("q", x)
-        q = q if self.q_norm is None else self.q_norm(q).astype(x.dtype)
-        return self.rotated(q, info) if self.spec.rotary else q
-
-    def project_keys(
-        self, x: Float[Array, "B S D"], info: TokenInfo
-    ) -> tuple[Float[Array, "B S K H"], Float[Array, "B S K H"]]:
-        """Projects to keys and values, keys normalised and rotated as the spec says."""
-        k, v = self._heads("k", x), self._heads("v", x)
-        k = k if self.k_norm is None else self.k_norm(k).astype(x.dtype)
-        return self.rotated(k, info) if self.spec.rotary else k, v
-
-    def _heads(self, name: str, x: Float[Array, "B T D"]) -> Float[Array, "B T N H"]:
-        """One of the projections to heads, with its bias; 0 where the kernel reads none."""
-        w: nnx.Param | None = getattr(self, name)
-        letter, *sizes = self.shapes[name]
-        if w is None:
-            zeros = jnp.zeros((*x.shape[:2], *sizes), x.dtype)
-            return lay(zeros, f"B T {letter} H")
-        heads = jnp.einsum("btd,dnh->btnh", x, w[...].astype(x.dtype))
-        b: nnx.Param | None = getattr(self, f"{name}_bias")
-        return heads if b is None else heads + b[...].astype(x.dtype)[None, None]
-
-    def rotated(self, x: Array, info: TokenInfo) -> Array:
-        """Rotates queries or keys by their positions."""
-        spec, width = self.spec, self.spec.rotated_width
-        dim = None if width == x.shape[-1] else width
-        return rotary(
-            x, info.positions, base=spec.base, dim=dim, scaling=spec.rope_scaling
-        )
 
     @property
     def weights(self) -> dict[str, Array] | None:
@@ -150,20 +81,61 @@ class Attention(nnx.Module):
         x: Float[Array, "B T D"],
         info: TokenInfo,
         memory: Memory | None = None,
-        cache: Any = None,
+        cache: Cache | None = None,
         *,
         key: Array | None = None,
-    ) -> tuple[Float[Array, "B T D"], Any]:
+    ) -> tuple[Float[Array, "B T D"], Cache | None]:
         """Attends from every token to those that the mask and `info` show.
 
         Args:
             memory: the encoder's states, for a layer whose source they are.
+            cache: from `begin`; the tokens are then a prompt, or one more of each
+                row, whose position `info` says.
             key: hides keys, as `attention_dropout` says.
         """
+        if cache is not None:
+            out, cache = self.decode(x, info, cache)
+            return self.read_out(out, x), cache
         memory = self.own_memory(memory)
         heads = self.project(x, info, memory)
         out = self.attend(*heads, info, memory, key=key)
         return self.read_out(out, x), cache
+
+    def begin(self, B: int, L: int, dtype: Any, memory: Memory | None = None) -> Cache:
+        """Makes the cache of B sequences of at most L tokens, before the first one."""
+        (N, K, H), memory = self.spec.sizes, self.own_memory(memory)
+        if memory is not None:
+            return MemoryCache(
+                *self.project_keys(memory.states, memory.info), memory.info.mask
+            )
+        widths = self.spec.key_width, H
+        return begin(
+            self.kernel, self.mask, B, L, heads=(N, K), widths=widths, dtype=dtype
+        )
+
+    def decode(
+        self, x: Float[Array, "B T D"], info: TokenInfo, cache: Cache
+    ) -> tuple[Float[Array, "B T N H"], Cache]:
+        """Attends from a prompt, or from one more token of each row, and caches it."""
+        if isinstance(cache, MemoryCache):
+            options = {"mask": self.mask, "bias": None, "kv_mask": cache.mask}
+            q = self.project_queries(x, info)
+            return self._run(
+                q, cache.k, cache.v, options | {"weights": self.weights}
+            ), cache
+        heads, scale = self.project(x, info), self.spec.scale
+        given = {"mask": self.mask, "bias": self.bias, "weights": self.weights}
+        if x.shape[1] > 1:
+            return prefill(self.kernel, *heads, cache, info=info, scale=scale, **given)
+        return step(
+            self.kernel,
+            *heads,
+            cache,
+            positions=info.positions,
+            active=of_row(info.mask),
+            scale=scale,
+            **given,
+        )
 
     def own_memory(self, memory: Memory | None) -> Memory | None:
         """The memory, if it is what the layer attends to.
@@ -209,15 +181,19 @@ class Attention(nnx.Module):
         if key is not None and self.spec.attention_dropout:
             B, T, S = len(q), q.shape[1], k.shape[1]
             options["bias"] = self.hidden_keys(key, B, T, S)
-        return attend(
-            self.kernel,
-            q,
-            k,
-            v,
-            **options,
-            scale=self.spec.scale if scale is None else scale,
-            impl=self.spec.impl or "auto",
-        )
+        return self._run(q, k, v, options, scale)
+
+    def _run(
+        self,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B S K H"],
+        v: Float[Array, "B S K Hv"],
+        options: dict[str, Any],
+        scale: float | None = None,
+    ) -> Float[Array, "B T N Hv"]:
+        scale = self.spec.scale if scale is None else scale
+        impl = self.spec.impl or "auto"
+        return attend(self.kernel, q, k, v, **options, scale=scale, impl=impl)
 
     def hidden_keys(
         self, key: Array, B: int, T: int, S: int
@@ -254,6 +230,11 @@ class Attention(nnx.Module):
         q, k, _ = self.project(x, info, memory)
         options = self.options(info, memory)
         return effective_map(self.kernel, q, k, scale=self.spec.scale, **options)
+
+
+def of_row(mask: Bool[Array, "B T"] | None) -> Bool[Array, "B"] | None:
+    """The first column of a mask of tokens."""
+    return None if mask is None else mask[:, 0]
 
 
 def lay_heads(x: Array) -> Array:

@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from attn import config
+from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention
 from attn.model.memory import Memory
@@ -40,17 +41,48 @@ class ShortConv(nnx.Module):
         memory: Memory | None = None,
         cache: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Mixes each token with its neighbours of the same segment."""
+        """Mixes each token with its neighbours of the same segment.
+
+        Args:
+            cache: from `begin`, the tokens before: [B, W - 1, D].
+        """
         if info.mask is not None:
             x = jnp.where(info.mask[..., None], x, 0)
         taps = self.taps[...].astype(x.dtype)
+        if cache is not None:
+            x, cache = jnp.concatenate([cache, x], axis=1), self._kept(x, info, cache)
         shifted = self.shifted(x)
+        if cache is not None:
+            shifted = [y[:, cache.shape[1] :] for y in shifted]
         if info.segment_ids is not None:
             ids = self.shifted(info.segment_ids + 1)
             own = (near == info.segment_ids + 1 for near in ids)
             shifted = (jnp.where(o[..., None], y, 0) for o, y in zip(own, shifted))
         mixed = sum(y * taps[i, None, None] for i, y in enumerate(shifted))
         return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype)), cache
+
+    def begin(
+        self, B: int, L: int, dtype: Any, memory: Memory | None = None
+    ) -> Float[Array, "B W D"]:
+        """Makes the cache before the first token: zeros, as beyond the ends."""
+        W, D = self.taps.shape
+        if self.ahead:
+            raise UserError(
+                "a short_conv of an encoder sees later tokens; it cannot decode"
+            )
+        return jnp.zeros((B, W - 1, D), dtype)
+
+    def _kept(
+        self, x: Float[Array, "B T D"], info: TokenInfo, cache: Float[Array, "B W D"]
+    ) -> Float[Array, "B W D"]:
+        """The last tokens of each row that are real, `cache` being those before."""
+        W, T = cache.shape[1], x.shape[1]
+        both = jnp.concatenate([cache, x.astype(cache.dtype)], axis=1)
+        if info.mask is None:
+            return both[:, T:]
+        last = jnp.max(jnp.where(info.mask, jnp.arange(T)[None], -1), axis=1)
+        at = last[:, None] + 1 + jnp.arange(W)[None]
+        return jnp.take_along_axis(both, at[..., None], axis=1)
 
     def shifted(self, x: Array) -> list[Array]:
         """Shifts `x` [B, T, ...] by each tap; 0 beyond the ends."""
@@ -154,5 +186,5 @@ class Residual(nnx.Module):
         return x, cache
 
     def normed(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """What the layer is given."""
+        """The input of the layer."""
         return x if self.norm is None else self.norm(x).astype(x.dtype)

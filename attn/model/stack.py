@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -53,6 +54,30 @@ class Stack(nnx.Module):
             with scope(f"{self.scope}/{i}"):
                 x, _ = layer(x, info, memory, key=own)
         return self.last(x)
+
+    def begin(self, B: int, L: int, memory: Memory | None = None) -> list[Any]:
+        """Makes the decoding caches of all layers, for B sequences of at most L tokens.
+
+        Raises:
+            UserError: a mechanism does not decode, or a layer sees later tokens.
+        """
+        dtype = jnp.dtype(self.model.dtype)
+        return [
+            block.layer.begin(B, L, dtype, memory)
+            if hasattr(block.layer, "begin")
+            else None
+            for block in self.layers
+        ]
+
+    def advance(
+        self, x: Float[Array, "B T D"], info: TokenInfo, caches: list[Any]
+    ) -> tuple[Float[Array, "B T D"], list[Any]]:
+        """Computes the states of a prompt, or of one more token a row, and caches them."""
+        after = []
+        for layer, cache in zip(self.layers, caches):
+            x, cache = layer(x, info, None, cache)
+            after.append(cache)
+        return self.last(x), after
 
     scope = "layers"
     """The name under which records keep what its layers chose."""

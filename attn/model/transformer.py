@@ -202,7 +202,7 @@ class Transformer(Stack):
         source: Int[Array, "B S"] | None = None,
         source_info: TokenInfo = TokenInfo(),
         types: Int[Array, "B T"] | None = None,
-    ) -> dict[str, Float[Array, "B N T S"]]:
+    ) -> dict[str, Float[Array, "_ N _ _"]]:
         """Computes the effective map of each attention layer that has one, by name.
 
         Layers are `layer_0`, ... and an encoder's `encoder_0`, ...
@@ -228,7 +228,7 @@ def maps_of(
     x: Float[Array, "B T D"],
     info: TokenInfo,
     memory: Memory | None = None,
-) -> dict[str, Float[Array, "B N T S"]]:
+) -> dict[str, Float[Array, "_ N _ _"]]:
     """Computes the effective map of each attention layer of a stack on embedded tokens."""
     seen = stack.seen(info)
     return {

@@ -100,6 +100,6 @@ def weighted(batch: Batch) -> Batch:
     """The batch with a weight for each target, 0 at padding."""
     targets = batch["targets"]
     real = ones_at_real(TokenInfo(lengths=batch.get("lengths")), targets)
-    weights = weights_of(batch, targets)
     real = real.astype(jnp.float32)
+    weights = weights_of(batch, real)
     return {**batch, "weights": real if weights is None else real * weights}

@@ -15,6 +15,7 @@ from attn.tasks.brevo import Brevo
 from attn.tasks.copying import Copy, SelectiveCopy
 from attn.tasks.counted_words import CommonWords, FrequentWords
 from attn.tasks.csv import Csv
+from attn.tasks.dates import Dates
 from attn.tasks.depo import Depo
 from attn.tasks.digits import Digits
 from attn.tasks.induction import Induction
@@ -58,6 +59,7 @@ TASKS: dict[str, type[Task]] = {
         Mails,
         Speeches,
         Addresses,
+        Dates,
         Text,
         Csv,
         Tfds,
@@ -75,6 +77,7 @@ __all__ = [
     "Copy",
     "Csv",
     "Dataset",
+    "Dates",
     "Depo",
     "Digits",
     "FrequentWords",

@@ -5,11 +5,13 @@ python launch.py fetch minilm smollm2
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_checkpoints import REFERENCES
 
 from attn.errors import UserError
+from attn.model.generate import Prompt, generate
 from attn.pretrained import fetched, load
 from attn.tasks.packages import PACKAGES, place
 
@@ -46,14 +48,15 @@ def test_a_language_model_scores_text_and_continues_it_as_transformers_does():
     pytest.importorskip("gguf")
     known = KNOWN["smollm2"]
     model = load(folder_of("smollm2"))
-    tokens, mask = model.encode([known["text"], known["continued"]])
-    assert mask[0].sum() == known["num_tokens"]
-    assert tokens[1][mask[1]].tolist() == known["tokens"]
-    logits = np.asarray(model(tokens, mask), np.float64)
-    scores = logits[0] - np.logaddexp.reduce(logits[0], axis=-1, keepdims=True)
-    nats = -scores[np.arange(mask[0].sum() - 1), tokens[0][mask[0]][1:]].sum()
+    tokens, _ = model.encode([known["text"]])
+    assert tokens.shape == (1, known["num_tokens"])
+    logits = np.asarray(model(tokens), np.float64)[0]
+    scores = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    nats = -scores[np.arange(len(scores) - 1), tokens[0, 1:]].sum()
     bits = nats / np.log(2) / len(known["text"].encode())
     assert abs(bits - known["bits_per_byte"]) < 1e-4
-    prompt = model.encode([known["prompt"]])[0].shape[1]
-    best = logits[1].argmax(axis=-1)[prompt - 1 : len(known["tokens"]) - 1]
-    assert best.tolist() == known["tokens"][prompt:]
+    prompt, _ = model.encode([known["prompt"]])
+    steps = len(known["tokens"]) - prompt.shape[1]
+    written = generate(model.transformer, Prompt(jnp.asarray(prompt)), steps)
+    assert [*prompt[0], *np.asarray(written)[0]] == known["tokens"]
+    assert model.tokenizer.decode(known["tokens"]) == known["continued"]

@@ -20,7 +20,9 @@ def task(request, own_tasks, tiny_packages, made_speeches) -> Task:
     pytest.importorskip("sklearn")
     if request.param.name in own_tasks:
         return own_tasks[request.param.name]
-    small = {"num_train": 200, "num_valid": 20, "num_test": 20}
+    if request.param.name == "dates":
+        pytest.importorskip("babel")
+    small = {"num_train": 200, "num_valid": 20, "num_test": 20, "num_pairs": 400}
     names = {field.name for field in dataclasses.fields(request.param)}
     return request.param(**{k: v for k, v in small.items() if k in names})
 
@@ -38,6 +40,7 @@ def test_keys_are_those_of_the_readout(task):
     scored = getattr(task.objective, "scored", "all")
     keys |= {"positions"} if scored == "positions" else set()
     keys |= {"lengths"} if task.padded else set()
+    keys |= {"source", "source_lengths"} if task.objective.reads_source else set()
     rows = task.rows("test")
     assert rows.keys() - {"weights"} == keys
     assert rows.get("weights", np.ones(1)).any()
