@@ -26,6 +26,7 @@ pytest_plugins = [
     "registries",
     "run_folders",
     "tiny_packages",
+    "tiny_pairs",
 ]
 
 CACHE = {

@@ -52,7 +52,7 @@ MANAGERS = {
         "install --dry-run --ignore-installed --ignore-requires-python --no-deps "
         "--no-input --quiet --report - {}",
         _of_pip,
-        "pip download --no-deps",
+        "pip download --ignore-requires-python --no-deps",
         "==",
     ),
     "npm": Manager(

@@ -4,6 +4,7 @@ Nothing heavy loads here; `attn.data.build` brings TFDS and `attn.data.pipeline`
 """
 
 from attn.tasks.addresses import Addresses
+from attn.tasks.alignments import Alignments
 from attn.tasks.associative_recall import AssociativeRecall
 from attn.tasks.base import (
     SPLITS,
@@ -26,12 +27,14 @@ from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
 from attn.tasks.pathfinder import Pathfinder
 from attn.tasks.pixels import Pixels
+from attn.tasks.pronounce import Pronounce
 from attn.tasks.pydoc import PyDoc
 from attn.tasks.sorting import Sort
 from attn.tasks.speeches import Speeches
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
 from attn.tasks.variable_tracking import VariableTracking
+from attn.tasks.verses import Verses
 from attn.tasks.word_problem import WordProblem
 
 TASKS: dict[str, type[Task]] = {
@@ -60,6 +63,9 @@ TASKS: dict[str, type[Task]] = {
         Speeches,
         Addresses,
         Dates,
+        Pronounce,
+        Verses,
+        Alignments,
         Text,
         Csv,
         Tfds,
@@ -71,6 +77,7 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "Addresses",
+    "Alignments",
     "AssociativeRecall",
     "Brevo",
     "CommonWords",
@@ -88,6 +95,7 @@ __all__ = [
     "NgramLookup",
     "Pathfinder",
     "Pixels",
+    "Pronounce",
     "PyDoc",
     "Rows",
     "SelectiveCopy",
@@ -97,5 +105,6 @@ __all__ = [
     "Text",
     "Tfds",
     "VariableTracking",
+    "Verses",
     "WordProblem",
 ]

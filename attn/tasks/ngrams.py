@@ -27,7 +27,8 @@ def ngram_bits(
 ) -> dict[int, float]:
     """Mean bits of the rows' targets under n-grams of order 1 (unigram) to 6.
 
-    A row's context is the row: at its first target one token.
+    A row's context is the row: at its first target one token. Targets weigh as the rows'
+    `weights` say.
     """
     bits_each = max(1, (vocab_size - 1).bit_length())
     longest = min(LONGEST, CODE_BITS // bits_each, len(train))
@@ -37,7 +38,7 @@ def ngram_bits(
     for order in range(1, min(longest, seen.shape[1]) + 1):
         mixed = _interpolate(train, seen, order, prob, bits_each)
         prob[:, max(order - 2, 0) :] = mixed
-        bits[order] = float(-np.log2(prob).mean())
+        bits[order] = float(np.average(-np.log2(prob), weights=rows.get("weights")))
     return bits
 
 

@@ -122,6 +122,10 @@ class Pairs(Streamed):
             "left out"
         )
 
+    def split_of(self, pair: Pair) -> str:
+        """The split that a pair goes into."""
+        return split_by_hash(pair.group, self.data_seed, self.held_out)
+
     def split_pairs(self) -> Mapping[str, list[Pair]]:
         """The pairs of every split that fit.
 
@@ -130,8 +134,7 @@ class Pairs(Streamed):
         """
         found: dict[str, list[Pair]] = {split: [] for split in SPLITS}
         for pair in filter(self.fits, self.pairs()):
-            split = split_by_hash(pair.group, self.data_seed, self.held_out)
-            found[split].append(pair)
+            found[self.split_of(pair)].append(pair)
         if empty := [split for split in SPLITS if not found[split]]:
             raise UserError(
                 f"{type(self).__name__} has no pair in the {empty[0]} split: "
@@ -200,6 +203,17 @@ class Pairs(Streamed):
             for name, said in self.guesses(data).items()
         }
 
+    def text_baselines(self, data: Dataset) -> dict[str, dict[str, float]]:
+        """Computes the scores of the texts that trivial predictors write."""
+        test = data.splits["test"]
+        true = [*map(self.text, test["targets"])]
+        return {
+            name: self.score_texts(
+                [*map(self.text, np.broadcast_to(said, test["targets"].shape))], true
+            )
+            for name, said in self.guesses(data).items()
+        }
+
     def score_texts(self, said: Sequence[str], true: Sequence[str]) -> dict[str, float]:
         """Scores of written texts, by name, each beside the true one."""
         return {"exact_match": float(np.mean([a == b for a, b in zip(said, true)]))}
@@ -239,6 +253,11 @@ def padded(sequences: Sequence[Sequence[int]], width: int) -> Int[np.ndarray, "n
 def real(rows: Rows) -> Bool[np.ndarray, "n T"]:
     """Whether each target is one, and no padding."""
     return np.arange(rows["targets"].shape[1]) < rows["lengths"][:, None]
+
+
+def sources(rows: Rows) -> list[list[int]]:
+    """The sources of rows without their padding."""
+    return [s[:n].tolist() for s, n in zip(rows["source"], rows["source_lengths"])]
 
 
 def commonest_targets(train: Rows, vocab_size: int) -> Int[np.ndarray, "1 T"]:

@@ -71,7 +71,7 @@ def test_an_unknown_package_is_named():
 def test_a_package_is_pinned(package):
     assert len(bytes.fromhex(package.sha256)) == 32
     assert package.version in package.file
-    assert package.size > 10**6
+    assert package.size > 10**5
 
 
 def test_a_debian_package_is_read_without_debian(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import attn
 from attn.errors import UserError
 from attn.tasks import TASKS, Task
+from attn.tasks.pairs import Pairs
 
 HEAVY = "flax optax tensorflow_datasets grain sklearn matplotlib pydoc_data.topics"
 
@@ -22,7 +23,9 @@ def task(request, own_tasks, tiny_packages, made_speeches) -> Task:
         return own_tasks[request.param.name]
     if request.param.name == "dates":
         pytest.importorskip("babel")
-    small = {"num_train": 200, "num_valid": 20, "num_test": 20, "num_pairs": 400}
+    if issubclass(request.param, Pairs):
+        request.getfixturevalue("tiny_pairs")
+    small = {"num_train": 200, "num_valid": 20, "num_test": 20, "num_dates": 400}
     names = {field.name for field in dataclasses.fields(request.param)}
     return request.param(**{k: v for k, v in small.items() if k in names})
 
