@@ -18,11 +18,11 @@ from attn.model.sampling import GREEDY, Sampler
 from attn.model.transformer import Transformer
 
 NO_TOKEN = -1
-"""What follows the end of a sequence in an array of generated tokens."""
+"""The filler after the end of a sequence in an array of generated tokens."""
 
 
 class Prompt(NamedTuple):
-    """What a model reads before it writes: tokens, and the source of an encoder."""
+    """The input of generation: tokens, and what an encoder reads."""
 
     tokens: Int[Array, "B T"]
     info: TokenInfo = TokenInfo()
@@ -247,3 +247,9 @@ def require_steps(steps: int) -> None:
     """Raises `UserError` unless at least one token is asked for."""
     if steps < 1:
         raise UserError(f"{steps} tokens were asked for; ask for at least 1")
+
+
+def off_mesh(model: Transformer) -> Transformer:
+    """The model with its weights on the first device, and on no mesh."""
+    graph, state = nnx.split(model)
+    return nnx.merge(graph, jax.tree.map(jnp.asarray, jax.device_get(state)))
