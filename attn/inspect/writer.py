@@ -10,7 +10,8 @@ import numpy as np
 
 from attn.errors import UserError
 from attn.model import Transformer
-from attn.model.generate import NO_TOKEN, Prompt, beam_search, off_mesh, stream
+from attn.model.beams import beam_search
+from attn.model.generate import NO_TOKEN, Prompt, off_mesh, stream
 from attn.model.sampling import Sampler
 from attn.objectives import NextToken, SequenceToSequence
 from attn.records import load, restore
