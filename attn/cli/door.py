@@ -19,7 +19,7 @@ COMMANDS = {
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
     "generate": "generating.generate",
-    "inspect": "commands.inspect",
+    "inspect": "inspecting.inspect",
     "bench": "commands.bench",
     "fetch": "fetching.fetch",
 }
@@ -52,6 +52,7 @@ USAGE = """The command line of the laboratory.
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len
     generate DIR|FOLDER       text from a run, or from pretrained weights
+    inspect DIR|FOLDER --text "..."   where heads look: maps, a page, tables
     inspect NAME              how far cheaper attention is from softmax
     bench [--json]            our kernels beside other libraries', by ratio
     fetch [NAME ...]          data packages that tasks read; alone: lists them

@@ -123,6 +123,27 @@ class Generating:
 
 
 @dataclass(frozen=True)
+class Looking:
+    """Shows where the heads of a run, or of pretrained weights, look on a text."""
+
+    text: str
+    """Text to look at; of an encoder-decoder, the source."""
+    pair: str | None = None
+    """Second text, beside the first; of an encoder-decoder, the target, which it writes
+    itself unless given."""
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Word of a text, whose keys are listed in every head."""
+    layer: str | None = None
+    """Layer of the head in large: its number, or kind and number as in "encoder 1"."""
+    head: int | None = None
+    """The head in large; without one, the head with the largest weights far away."""
+    out: str | None = None
+    """Folder to write to; default DIR/looks of a run, runs/looks/FOLDER of weights."""
+    weights: int = 0
+    """Seed of the run whose weights look."""
+
+
+@dataclass(frozen=True)
 class Listing:
     """Lists all experiments and studies."""
 

@@ -1,22 +1,16 @@
 """The report as one HTML file that works offline: claims, tables, plots, maps.
 
-Everything is inside the file and nothing is fetched. A map travels as bytes of the
-square root of its weights, deflated: 26 times smaller than numbers as text, and at
-most 0.004 off. The page's `#selftest` adds up every decoded row and compares.
+Everything is inside the file and nothing is fetched.
 """
 
 import base64
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float
 
 from attn.plots.heat import maps_of
 from attn.plots.results import CAPTION, make_table
@@ -25,9 +19,9 @@ from attn.records.comparison import Group
 from attn.records.maps import Maps
 from attn.records.run import Run
 from attn.report.claims import CAPTION as CLAIMS
+from attn.report.encoding import encode_layer
 from attn.report.finding import findings
 
-LARGEST = 512  # rows of a map on the page; longer ones are pooled
 SCRIPTS = ("tables.js", "plots.js", "decode.js", "maps.js")
 
 
@@ -38,58 +32,48 @@ def write_page(
     claims: Sequence[Table] = (),
 ) -> Path:
     """Writes the report of `groups` to one HTML file, and returns its path."""
-    page = files("attn.report").joinpath("page")
     maps, problems = _maps(groups)
-    text = Template(page.joinpath("page.html").read_text("utf-8")).substitute(
-        title=escape(title),
-        css=page.joinpath("page.css").read_text("utf-8"),
-        script="\n".join(page.joinpath(name).read_text("utf-8") for name in SCRIPTS),
+    tables = "\n".join(map(_group, groups))
+    text = compose(
+        title,
         opening=_opening(groups) + _verdicts(claims),
-        tables="\n".join(map(_group, groups))
-        + "".join(map(_note, [CAPTION, *problems])),
+        tables=tables + "".join(map(note, [CAPTION, *problems])),
         provenance=_provenance([run for group in groups for run in group.runs]),
-        data=_json({"runs": maps}),
+        maps=maps,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def encode_map(values: Float[np.ndarray, "N T S"]) -> dict[str, Any]:
-    """Encodes one layer's maps for the page.
+def compose(
+    title: str,
+    *,
+    opening: str,
+    tables: str,
+    provenance: str,
+    maps: Sequence[Mapping[str, Any]],
+    chosen: str = "Run",
+    example: str = "Seed 0 on one test example.",
+) -> str:
+    """Fills the page with HTML and with encoded maps, its script and its style.
 
-    `data` is base64 of deflated bytes, one a weight: 255 sqrt(p / scale), or
-    128 + 127 sign(p) sqrt(|p| / scale) where a mechanism has weights below 0.
-    `sums` are the sums of the N x T rows, to check the decoding by.
+    Args:
+        chosen: what each of the maps is of, and is chosen by.
+        example: a sentence that tells what the maps are of.
     """
-    values, pool = _pooled(np.nan_to_num(values.astype(np.float32)))
-    scale = max(1.0, float(np.abs(values).max(initial=0.0)))
-    signed = bool((values < 0).any())
-    roots = np.sign(values) * np.sqrt(np.abs(values) / scale)
-    bytes_ = np.rint(128 + 127 * roots if signed else 255 * roots).astype(np.uint8)
-    heads, rows, columns = values.shape
-    return {
-        "heads": heads,
-        "rows": rows,
-        "cols": columns,
-        "pool": pool,
-        "scale": scale,
-        "signed": signed,
-        "sums": [round(float(total), 4) for total in values.sum(-1).ravel()],
-        "data": base64.b64encode(zlib.compress(bytes_.tobytes(), 9)).decode(),
-    }
-
-
-def _pooled(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Averages neighbouring queries and sums neighbouring keys; keeps sums of rows."""
-    pool = -(-max(values.shape[1:]) // LARGEST)
-    if pool == 1:
-        return values, 1
-    rows = np.arange(0, values.shape[1], pool)
-    columns = np.arange(0, values.shape[2], pool)
-    counts = np.diff([*rows, values.shape[1]])
-    summed = np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
-    return summed / counts[:, None], pool
+    page = files("attn.report").joinpath("page")
+    return Template(page.joinpath("page.html").read_text("utf-8")).substitute(
+        title=escape(title),
+        css=page.joinpath("page.css").read_text("utf-8"),
+        script="\n".join(page.joinpath(name).read_text("utf-8") for name in SCRIPTS),
+        opening=opening,
+        tables=tables,
+        provenance=provenance,
+        chosen=escape(chosen),
+        example=escape(example),
+        data=_json({"runs": maps}),
+    )
 
 
 def _maps(groups: Sequence[Group]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -107,12 +91,7 @@ def _encoded(group: Group, run: Run, maps: Maps) -> dict[str, Any]:
         "name": f"{group.label(run)} · {group.title}",
         "family": css_family(run.family),
         "layers": [
-            {
-                "name": name.replace("_", " "),
-                "queries": list(maps.edges(name)[0]),
-                "keys": list(maps.edges(name)[1]),
-                **encode_map(values),
-            }
+            encode_layer(name.replace("_", " "), values, *maps.edges(name))
             for name, values in maps.layers.items()
         ],
     }
@@ -142,7 +121,7 @@ def _verdicts(claims: Sequence[Table]) -> str:
         f"<details><summary>{escape(table.title)}</summary>\n{to_html(table)}</details>\n"
         for table in claims
     ]
-    return f"<h2>Claims</h2>\n{''.join(parts)}{_note(CLAIMS)}" if parts else ""
+    return f"<h2>Claims</h2>\n{''.join(parts)}{note(CLAIMS)}" if parts else ""
 
 
 def _claims(runs: Sequence[Run]) -> str:
@@ -164,10 +143,11 @@ def _group(group: Group) -> str:
     """Formats one task: its table, then its plots."""
     table = make_table(group)
     heading = f'<h2 id="{group.slug}">{escape(group.title)}</h2>\n'
-    return f"{heading}{to_html(table)}{_note(table.note)}{_pictures(group)}"
+    return f"{heading}{to_html(table)}{note(table.note)}{_pictures(group)}"
 
 
-def _note(text: str) -> str:
+def note(text: str) -> str:
+    """Formats a note below a table."""
     return f'<p class="note">{escape(text)}</p>\n'
 
 
@@ -178,19 +158,31 @@ def _pictures(group: Group) -> str:
 
     figures = []
     for kind, (_, title, caption) in PICTURES.items():
-        images = []
-        for theme in (LIGHT, DARK):
-            content = picture(kind, group, theme)
-            if content is not None:
-                png = base64.b64encode(content).decode()
-                alt = escape(f"{title}: {group.title}. {caption}", quote=True)
-                source = f"data:image/png;base64,{png}"
-                images.append(f'<img class="{theme.name}" alt="{alt}" src="{source}">')
-        if images:
-            label = escape(f"Enlarge {title}: {group.title}", quote=True)
-            button = f'<button type="button" class="plot" aria-label="{label}">'
-            figures.append(f"<figure>{button}{''.join(images)}</button></figure>")
+        pngs = {
+            theme.name: content
+            for theme in (LIGHT, DARK)
+            if (content := picture(kind, group, theme)) is not None
+        }
+        if pngs:
+            name = f"{title}: {group.title}"
+            figures.append(figure(name, f"{name}. {caption}", pngs))
     return f'<div class="pictures">{"".join(figures)}</div>\n' if figures else ""
+
+
+def figure(name: str, said: str, pngs: Mapping[str, bytes]) -> str:
+    """Formats a picture that can be enlarged, as PNG by the name of its theme.
+
+    Args:
+        said: what it shows, for those who do not see it.
+    """
+    images = []
+    for theme, content in pngs.items():
+        source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        alt = escape(said, quote=True)
+        images.append(f'<img class="{theme}" alt="{alt}" src="{source}">')
+    label = escape(f"Enlarge {name}", quote=True)
+    button = f'<button type="button" class="plot" aria-label="{label}">'
+    return f"<figure>{button}{''.join(images)}</button></figure>"
 
 
 def _provenance(runs: Sequence[Run]) -> str:
@@ -202,18 +194,24 @@ def _provenance(runs: Sequence[Run]) -> str:
 
 
 def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:
-    lines = "".join(
-        f"<tr><th>{escape(str(name))}</th><td>{escape(_plain(value))}</td></tr>"
-        for name, value in env.items()
-    )
     prints = (
         f"{run.name} {run.config.get('fingerprint', '')}{'' if run.sealed else ' (unsealed)'}"
         for run in runs
     )
-    names = escape(", ".join(dict.fromkeys(prints)))
+    names = ", ".join(dict.fromkeys(prints))
+    folders = f"{len(runs)} run folder{'s' if len(runs) != 1 else ''}"
+    return environment_table(folders, env, names)
+
+
+def environment_table(summary: str, env: Mapping[str, Any], said: str) -> str:
+    """Formats what is known of a machine, folded below a summary."""
+    lines = "".join(
+        f"<tr><th>{escape(str(name))}</th><td>{escape(_plain(value))}</td></tr>"
+        for name, value in env.items()
+    )
     return (
-        f"<details><summary>{len(runs)} run folder{'s' if len(runs) != 1 else ''}"
-        f"</summary>\n<table>{lines}</table>\n<p class='note'>{names}</p></details>\n"
+        f"<details><summary>{escape(summary)}</summary>\n<table>{lines}</table>\n"
+        f"<p class='note'>{escape(said)}</p></details>\n"
     )
 
 

@@ -34,6 +34,8 @@ LOCALES = (
     "el_GR ja_JP nb_NO cs_CZ ro_RO id_ID ca_ES hr_HR eu_ES is_IS ru_RU uk_UA ko_KR zh_CN"
 ).split()
 STYLES = ("full", "long", "medium", "short")
+FIELDS = {"y": "year", "M": "month", "L": "month", "d": "day"}
+"""The part of a date that a letter of CLDR's patterns stands for."""
 FIRST, DAYS = date(1900, 1, 1), 73_049
 """The first day, and the number of days to the last of 2099."""
 
@@ -92,6 +94,42 @@ class Dates(BytePairs):
         texts = map(self.spelled, sources(data.splits["test"]))
         said = self.as_targets([digits(text).encode() for text in texts])
         return super().guesses(data) | {"digits": said}
+
+    def parts(self, text: str, iso: str) -> dict[str, tuple[int, int]]:
+        """The bytes of a source that say the year, the month and the day, as spans.
+
+        Raises:
+            UserError: the source does not say this date as its locale does.
+        """
+        self.check()
+        return _parts(text, date.fromisoformat(iso))
+
+
+def _parts(text: str, when: date) -> dict[str, tuple[int, int]]:
+    from babel.dates import DateTimeFormat, parse_pattern
+
+    name, _, written = text.partition(" ")
+    for pattern in (_pattern(*known) for known in patterns(name)):
+        # A pattern is a text with fields, as in "%(d)s. %(MMMM)s %(y)s".
+        pieces = re.split(r"%\((\w+)\)s", parse_pattern(pattern).format)
+        values, said = DateTimeFormat(when, name), f"{name} "
+        found = {}
+        for i, piece in enumerate(pieces):
+            start = len(said.encode())
+            said += values[piece] if i % 2 else piece.replace("%%", "%")
+            if i % 2 and piece[0] in FIELDS:
+                found[FIELDS[piece[0]]] = start, len(said.encode())
+        if said == text:
+            return found
+    raise UserError(
+        f"{written!r} is not {when} in a style of {name}; give its own date"
+    )
+
+
+def _pattern(name: str, style: str) -> str:
+    from babel import Locale
+
+    return Locale.parse(name).date_formats[style].pattern
 
 
 @lru_cache(maxsize=2)

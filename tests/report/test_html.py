@@ -21,7 +21,8 @@ from attn.records.comparison import group_runs
 from attn.records.run import read_maps
 from attn.report import write_report
 from attn.report.claims import claim_tables
-from attn.report.html import encode_map, write_page
+from attn.report.encoding import encode_map
+from attn.report.html import write_page
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 NASTY = "<script>alert(1)</script>"
