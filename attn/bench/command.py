@@ -21,9 +21,9 @@ class Benching:
     suite: str = "targets"
     """targets: the performance targets of this package; grid: a wider sweep of shapes;
     quick: one minute; mechanisms: how time and scratch memory of each grow with
-    length."""
+    length; models: whole models beside PyTorch's, generating and training."""
     only: str = ""
-    """Part of the names of cases, or of mechanisms; others are skipped."""
+    """Part of the names of cases, models or mechanisms; others are skipped."""
     rounds: int = 5
     """Samples of each runner; at least 5."""
     json: bool = False

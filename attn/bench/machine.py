@@ -17,7 +17,7 @@ from attn.records.environment import cores, environment
 SIZES = (1024, 2048)
 """Sides of the square products; the best rate counts."""
 REPEATS = 5
-EXTRA_PACKAGES = ("torch", "attnax", "tokamax")
+EXTRA_PACKAGES = ("torch", "transformers", "attnax", "tokamax")
 
 
 def matmul_gflops(dtype: str, sizes: Sequence[int] = SIZES) -> float:

@@ -81,7 +81,7 @@ def run_race(
     for name, sample in samples.items():
         flops = case.useful_flops if rivals[name].promises else None
         rows[name] = timed(rows[name], sample, ours, flops, rate)
-    watch.note(_line(rows))
+    watch.note(said(rows))
     return CaseRecord(
         name=case.name,
         mask=case.mask_name,
@@ -103,20 +103,38 @@ def prepare(
     patience: float = PATIENCE,
 ) -> tuple[Row, Warm | None]:
     """Builds and checks a rival; the second value is None unless it is to be timed."""
-    try:
-        reason = rival.why_unsupported(case)
-        if reason is not None:
-            return Row(rival.name, "unsupported", reason), None
-        built = rival.build(case, inputs)
-        error = _error(rival, case, built, expected)
-        warm = Warm.up(built.call)
-    except (Unsupported, UserError) as reason:
-        return Row(rival.name, "unsupported", str(reason)), None
-    except Exception as failure:  # raised by another library: only its row fails
-        said = " ".join(str(failure).split())
-        return Row(rival.name, "failed", f"{type(failure).__name__}: {said:.200}"), None
-    row = Row(
+    return prepared(
         rival.name,
+        rival.why_unsupported(case),
+        lambda: rival.build(case, inputs),
+        lambda built: _error(rival, case, built, expected),
+        TOLERANCE[case.dtype],
+        patience,
+    )
+
+
+def prepared(
+    name: str,
+    reason: str | None,
+    build: Callable[[], Built],
+    find_error: Callable[[Built], float | None],
+    tolerance: float,
+    patience: float = PATIENCE,
+) -> tuple[Row, Warm | None]:
+    """Builds and checks what runs a case, unless there is a reason that it cannot."""
+    if reason is not None:
+        return Row(name, "unsupported", reason), None
+    try:
+        built = build()
+        error = find_error(built)
+        warm = Warm.up(built.call)
+    except (Unsupported, UserError) as unable:
+        return Row(name, "unsupported", str(unable)), None
+    except Exception as failure:  # raised by another library: only its row fails
+        text = " ".join(str(failure).split())
+        return Row(name, "failed", f"{type(failure).__name__}: {text:.200}"), None
+    row = Row(
+        name,
         "ok",
         built.note,
         error=error,
@@ -127,7 +145,7 @@ def prepare(
         # JSON has no infinity: None where the output is not finite.
         why = "missing, or of another shape, or not finite; not timed"
         return replace(row, status="wrong", reason=why, error=None), None
-    if error is not None and error > TOLERANCE[case.dtype]:
+    if error is not None and error > tolerance:
         why = f"off by {error:.1e} of the largest value; not timed"
         return replace(row, status="wrong", reason=why), None
     if warm.once > patience:
@@ -169,11 +187,11 @@ def timed(
     )
 
 
-def _line(rows: Mapping[str, Row]) -> str:
+def said(rows: Mapping[str, Row]) -> str:
     """The result in one line, as in `attn 61.2 ms, jax.nn 702 ms (11.5x)`."""
     parts = []
     for row in rows.values():
         ratio = f" ({row.ratio.median:.2f}x)" if row.ratio and row.rival != OURS else ""
-        said = f"{row.ms.median:.3g} ms{ratio}" if row.ms else row.status
-        parts.append(f"{row.rival} {said}")
+        text = f"{row.ms.median:.3g} ms{ratio}" if row.ms else row.status
+        parts.append(f"{row.rival} {text}")
     return ", ".join(parts)

@@ -67,6 +67,20 @@ class CaseRecord:
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """A race of whole models, and the results of all that ran it."""
+
+    name: str
+    tokens: int
+    """Tokens that one call generates, or trains on."""
+    rows: tuple[Row, ...]
+
+    def row(self, rival: str) -> Row | None:
+        """The result of `rival`; None if it did not run."""
+        return next((row for row in self.rows if row.rival == rival), None)
+
+
+@dataclass(frozen=True)
 class DensityRecord:
     """The time of our blockwise kernel under a mask, and its ratio to no mask."""
 
@@ -164,6 +178,7 @@ class Record:
     mark: int | None = None
     """In a scaling suite: the length at which ratios and compile times are reported."""
     growth: tuple[GrowthRecord, ...] = ()
+    models: tuple[ModelRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Converts the record to JSON values."""

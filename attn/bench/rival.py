@@ -34,6 +34,16 @@ class Built:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Runner:
+    """A whole model by one library, and how it is made ready."""
+
+    name: str
+    build: Callable[[], Built]
+    needs: tuple[str, ...] = ()
+    """The packages that it needs."""
+
+
 class Rival:
     """A library's attention; subclasses declare its limits and build the call."""
 

@@ -7,6 +7,7 @@ from attn.bench.cases import Race
 from attn.bench.libraries import all_rivals
 from attn.bench.limits import COMPILATIONS, compile_anew, run_density
 from attn.bench.machine import describe
+from attn.bench.model_race import model_work, run_model
 from attn.bench.ours import runners
 from attn.bench.race import PATIENCE, Watcher, run_race, work
 from attn.bench.record import CaseRecord, Record, Row
@@ -23,14 +24,17 @@ def total_work(suite: Suite, rounds: int) -> float:
         races += [(case, everyone) for case in suite.scaling.cases]
     raced = sum(work(case, rounds, number) for case, number in races)
     masked = sum(work(case, rounds) * case.density for case in suite.density)
-    return raced + masked + float(COMPILATIONS * len(suite.lengths))
+    modelled = model_work(rounds) * len(suite.models)
+    return raced + masked + modelled + float(COMPILATIONS * len(suite.lengths))
 
 
 def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
     """Runs everything in `suite`, and judges its targets."""
     raced = [race.case for race in suite.races]
     raced += suite.scaling.cases if suite.scaling else ()
-    machine = describe(sorted({case.dtype for case in raced}))
+    # Whole models are raced in float32.
+    dtypes = {case.dtype for case in raced} | {"float32" for _ in suite.models}
+    machine = describe(sorted(dtypes))
     rates = machine["matmul_gflops"]
     rivals = all_rivals()
     # Compiling first: nothing of these shapes is compiled or cached yet.
@@ -43,10 +47,13 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
     if suite.scaling:
         cases += run_scaling(suite.scaling, rounds, rates, watch)
         mark, grown = suite.scaling.mark, growth(cases, suite.scaling)
+    models = tuple(run_model(case, rounds, watch) for case in suite.models)
     density = run_density(suite.density, rounds, watch)
-    targets = tuple(judge(t, cases, density, compiling, grown) for t in suite.targets)
+    timed = (*cases, *models)
+    targets = tuple(judge(t, timed, density, compiling, grown) for t in suite.targets)
     return Record(
-        name, rounds, machine, cases, density, compiling, targets, mark, grown
+        *(name, rounds, machine, cases, density, compiling, targets, mark, grown),
+        models,
     )
 
 

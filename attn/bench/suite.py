@@ -6,6 +6,7 @@ from itertools import product
 from typing import Literal
 
 from attn.bench.cases import Case, Race
+from attn.bench.models import ModelCase
 from attn.errors import UserError
 from attn.kernels import KERNELS
 
@@ -35,7 +36,7 @@ class Target:
     aim: float
     against: str = ""
     """For `speed`: the rival whose time over ours counts; for `time ratio`: under ours."""
-    cases: tuple[Case, ...] = ()
+    cases: tuple[Case | ModelCase, ...] = ()
     """For `speed`: the worst of them counts."""
     who: tuple[str, ...] = ()
     """For a scaling suite: mechanisms and families, of which the worst counts; else all."""
@@ -106,6 +107,8 @@ class Suite:
     """Numbers of tokens at which compile time and scratch memory are measured, each
     four times the one before."""
     scaling: Scaling | None = None
+    models: tuple[ModelCase, ...] = ()
+    """Races of whole models."""
 
     def part(self, only: str) -> "Suite":
         """Selects races whose names contain `only`, with the targets of their cases.
@@ -121,15 +124,18 @@ class Suite:
         density = self.density if only in "masks" else ()
         lengths = self.lengths if only in "compiling" else ()
         scaling = self.scaling and self.scaling.part(only)
-        if not (races or density or lengths or scaling):
+        models = tuple(case for case in self.models if only in case.name)
+        if not (races or models or density or lengths or scaling):
             names = "a mechanism's name, as in 'window'"
             if self.races:
                 example = self.races[0].case.name
                 names = f"a case's name, as in {example!r}, or 'masks', or 'compiling'"
+            if self.models:
+                names = f"a race's name, as in {self.models[0].name!r}"
             raise UserError(
                 f"--only {only!r} is in no name of the suite; a part of {names}"
             )
-        cases = {race.case for race in races}
+        cases = {race.case for race in races} | {*models}
         alone = {
             "density": density,
             **dict.fromkeys(("scratch", "growth", "compile"), lengths),
@@ -143,4 +149,4 @@ class Suite:
                 else alone.get(target.kind, scaling)
             )
         )
-        return Suite(races, targets, density, lengths, scaling)
+        return Suite(races, targets, density, lengths, scaling, models)

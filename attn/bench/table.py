@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from attn.bench.captions import captions
 from attn.bench.machine import slug
 from attn.bench.measure import Spread
 from attn.bench.plot import draw
-from attn.bench.record import Crossover, Fit, GrowthRecord, Judgement, Record, Row
+from attn.bench.record import (
+    Crossover,
+    Fit,
+    GrowthRecord,
+    Judgement,
+    ModelRecord,
+    Record,
+    Row,
+)
 from attn.errors import UserError
 from attn.plots import tables, terminal
 from attn.plots.plots import to_png
@@ -17,26 +26,8 @@ from attn.plots.units import NONE, memory, milliseconds
 from attn.records.environment import provenance
 from attn.records.files import write_atomically, write_json
 
-CAPTION = (
-    "Median (least to greatest) over the rounds of one run, everybody in turn. "
-    "x ours: a rival's time over that of `attn`, paired within each round, so above 1 "
-    "we are faster. Useful GFLOP/s count the products over visible pairs, backward as "
-    "2.5 times forward (FlashAttention-2, section 4.1); share: of this machine's best "
-    "matrix product in the same type. Error: the largest difference from the float32 "
-    "definition over the definition's largest value. Scratch: what the compiled "
-    "program needs beside inputs, outputs and gradients, where the library tells it."
-)
-SCALING_CAPTION = (
-    "`softmax` is ours as `auto` takes it, `attn` in the tables of cases; ratios are to "
-    "it, so below 1 a mechanism is faster. Exponents: least squares of log cost over log "
-    "tokens, plus or minus the standard error of the slope. `faster from`: where the "
-    "logarithm of the ratio, between lengths, falls below 0 for good; `beyond`: it is "
-    "above at the greatest length, and falling; `never seen`: not falling. Compile time "
-    "is of forward + backward. A mechanism that cannot be causal runs over all keys, "
-    "beside causal softmax. What mechanisms give is not compared with softmax, which most "
-    "are not; the tests hold each against its own definition."
-)
-
+PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "attnax", "tokamax")
+MODEL = "rival|ms|x ours|tokens/s|first call, s|error|note".split("|")
 CASE = "rival|ms|x ours|useful GFLOP/s|share|scratch|error|note".split("|")
 
 
@@ -49,7 +40,11 @@ def make_tables(record: Record) -> list[Table]:
         (record.density, _density),
     ]
     cases = [_table(case.name, CASE, map(_row, case.rows)) for case in record.cases]
-    return [*(make(record) for part, make in found if part), *cases]
+    models = [
+        _table(one.name, MODEL, [_model_row(one, row) for row in one.rows])
+        for one in record.models
+    ]
+    return [*(make(record) for part, make in found if part), *cases, *models]
 
 
 def _table(title: str, columns: Sequence[str | Column], rows) -> Table:
@@ -134,6 +129,14 @@ def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
     )
 
 
+def _model_row(race: ModelRecord, row: Row) -> tuple[str, ...]:
+    _, ms, ratio, _, _, _, error, note = _row(row)
+    rate = NONE if row.ms is None else f"{1e3 * race.tokens / row.ms.median:,.0f}"
+    took = row.compile_seconds
+    first = NONE if took is None else f"{took:.2f}"
+    return row.rival, ms, ratio, rate, first, error, note
+
+
 def _row(row: Row) -> tuple[str, ...]:
     slow = f"{milliseconds(row.samples_ms[0])} once" if row.status == "slow" else NONE
     return (
@@ -183,7 +186,7 @@ def _made_by(record: Record) -> str:
     tunables = f"GLIBC_TUNABLES={env['glibc_tunables'] or 'unset'}"
     return provenance(
         [env],
-        packages=("jax", "jaxlib", "flax", "torch", "attnax", "tokamax"),
+        packages=PACKAGES,
         after=[
             *(tunables, f"{record.rounds} rounds", env["date"]),
             *([f"matmul {', '.join(rates)}"] if rates else []),
@@ -191,20 +194,15 @@ def _made_by(record: Record) -> str:
     )
 
 
-def notes(record: Record) -> list[str]:
-    """Captions that explain the tables of a record."""
-    return [SCALING_CAPTION, CAPTION] if record.growth else [CAPTION]
-
-
 def to_markdown(record: Record) -> str:
     """Formats the record as one page of GitHub Markdown."""
     before = [f"# Benchmark: {record.suite}", _made_by(record)]
-    return tables.to_markdown(make_tables(record), before, notes(record), level=2)
+    return tables.to_markdown(make_tables(record), before, captions(record), level=2)
 
 
 def to_rich(record: Record):
     """Formats the record for a terminal, to be printed by `rich`."""
-    return terminal.to_rich(make_tables(record), [_made_by(record), *notes(record)])
+    return terminal.to_rich(make_tables(record), [_made_by(record), *captions(record)])
 
 
 def write(record: Record, directory: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from attn.bench.record import (
     Fit,
     GrowthRecord,
     Judgement,
+    ModelRecord,
     Verdict,
 )
 from attn.bench.suite import Target
@@ -22,7 +23,7 @@ MB = 1e6
 
 def judge(
     target: Target,
-    cases: Sequence[CaseRecord] = (),
+    cases: Sequence[CaseRecord | ModelRecord] = (),
     density: Sequence[DensityRecord] = (),
     compiling: Sequence[CompileRecord] = (),
     growth: Sequence[GrowthRecord] = (),
@@ -68,7 +69,7 @@ def _verdict(value: float | None, target: Target) -> Verdict:
     return "met" if sign * value >= sign * target.bound else "missed"
 
 
-def _speed(target: Target, cases: Sequence[CaseRecord]) -> list[Found]:
+def _speed(target: Target, cases: Sequence[CaseRecord | ModelRecord]) -> list[Found]:
     by_name = {case.name: case for case in cases}
     found: list[Found] = []
     for name in (case.name for case in target.cases):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attn.bench.suite import Suite
-from experiments.benchmarks import mechanisms, rivals
+from experiments.benchmarks import mechanisms, models, rivals
 
 RESULTS = Path("experiments/results/bench")
 
@@ -13,4 +13,5 @@ SUITES: Mapping[str, Suite] = {
     "grid": rivals.GRID,
     "quick": rivals.QUICK,
     "mechanisms": mechanisms.SCALING,
+    "models": models.MODELS,
 }
