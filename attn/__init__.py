@@ -26,6 +26,7 @@ _LAZY = {
     "explain": "attn.attention",
     "kernels": "attn.kernels",
     "masks": "attn.masks",
+    "pretrained": "attn.pretrained",
     "records": "attn.records",
 }
 
@@ -38,6 +39,7 @@ __all__ = [
     "explain",
     "kernels",
     "masks",
+    "pretrained",
     "records",
 ]
 

@@ -28,6 +28,16 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}; {hint}")
 
 
+def require_above_zero(owner: object, *fields: str) -> None:
+    """Raises `UserError` unless every named field of a config is above 0."""
+    for field in fields:
+        value = getattr(owner, field)
+        if value is not None and not value > 0:
+            raise UserError(
+                f"{type(owner).__name__}.{field} = {value}; it must be above 0"
+            )
+
+
 def require_positive(owner: object, *fields: str) -> None:
     """Raises `UserError` unless every named field of a config is at least 1."""
     for field in fields:

@@ -2,14 +2,14 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from attn.errors import UserError
+from attn.errors import UserError, require_above_zero
 
 
 def sinusoidal(positions: Num[Array, "*L"], D: int) -> Float[Array, "*L D"]:
@@ -27,6 +27,8 @@ def rotary(
     positions: Num[Array, "#B T"] | None = None,
     *,
     base: float = 10_000.0,
+    dim: int | None = None,
+    scaling: "RopeScaling | None" = None,
 ) -> Float[Array, "B T N H"]:
     """Rotates the pairs (x_i, x_{i + H/2}) by position: Su et al. 2021, equation 34.
 
@@ -36,28 +38,99 @@ def rotary(
     Args:
         positions: of the tokens; 0, 1, 2, ... unless given.
         base: pair i is rotated by base^(-2i/H) a position.
+        dim: the number of channels that are rotated, the first ones, in place of all H.
+        scaling: how the frequencies are changed for longer sequences.
 
     Raises:
-        UserError: H is odd.
+        UserError: H, or `dim`, is odd.
     """
-    T, H = x.shape[1], x.shape[-1]
+    T, H = x.shape[1], x.shape[-1] if dim is None else dim
     if H % 2:
         raise UserError(
             f"head dim {H} is odd; rotary positions rotate pairs of channels"
         )
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     at = jnp.arange(T)[None] if positions is None else positions
-    angles = _angles(at, H // 2, 2 / H, base, dtype)[:, :, None]
+    angles = _angles(at, H // 2, 2 / H, base, dtype, scaling)[:, :, None]
     sin, cos = jnp.sin(angles), jnp.cos(angles)
-    a, b = jnp.split(x.astype(dtype), 2, axis=-1)
+    a, b = jnp.split(x[..., :H].astype(dtype), 2, axis=-1)
     rotated = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-    return rotated.astype(x.dtype)
+    rotated = rotated.astype(x.dtype)
+    return rotated if dim is None else jnp.concatenate([rotated, x[..., H:]], axis=-1)
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """The base of changes to rotary frequencies, for sequences beyond those trained on."""
+
+    name: ClassVar[str]
+
+    def rates(self, rates: Float[Array, "C"]) -> Float[Array, "C"]:
+        """The frequencies, in radians a position, in place of these."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LinearScaling(RopeScaling):
+    """Frequencies divided by a factor: position interpolation, Chen et al. 2023."""
+
+    name = "linear"
+
+    factor: float = 2.0
+    """How many times longer sequences may be."""
+
+    def __post_init__(self):
+        require_above_zero(self, "factor")
+
+    def rates(self, rates):
+        return rates / self.factor
+
+
+@dataclass(frozen=True)
+class Llama3Scaling(RopeScaling):
+    """Low frequencies divided by a factor, high ones kept, and a ramp between: LLaMA 3.1.
+
+    A frequency's wavelength is 2 pi / rate positions. Those above `original_len /
+    low_freq_factor` are low, those below `original_len / high_freq_factor` high.
+    """
+
+    name = "llama3"
+
+    factor: float = 8.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_len: int = 8192
+    """The longest sequence of the training before."""
+
+    def __post_init__(self):
+        require_above_zero(self, "factor", "low_freq_factor", "original_len")
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise UserError(
+                f"Llama3Scaling.high_freq_factor = {self.high_freq_factor}; it must be above "
+                f"low_freq_factor = {self.low_freq_factor}"
+            )
+
+    def rates(self, rates):
+        turns = self.original_len * rates / (2 * jnp.pi)
+        low, high = self.low_freq_factor, self.high_freq_factor
+        kept = jnp.clip((turns - low) / (high - low), 0, 1)
+        return (1 - kept) * rates / self.factor + kept * rates
+
+
+ROPE_SCALINGS = {scaling.name: scaling for scaling in (LinearScaling, Llama3Scaling)}
+"""Every change to rotary frequencies by its name."""
 
 
 def _angles(
-    positions: Num[Array, "*L"], count: int, step: float, base: float, dtype: Any
+    positions: Num[Array, "*L"],
+    count: int,
+    step: float,
+    base: float,
+    dtype: Any,
+    scaling: RopeScaling | None = None,
 ) -> Float[Array, "*L C"]:
     rates = base ** (-step * jnp.arange(count, dtype=dtype))
+    rates = rates if scaling is None else scaling.rates(rates)
     rates = jnp.expand_dims(rates, range(positions.ndim))
     return positions.astype(dtype)[..., None] * rates
 

@@ -1,25 +1,31 @@
 """The experiments of this laboratory; importing the package registers them all."""
 
 from experiments import (
+    architectures,
     arena,
     convolution,
     efficiency,
     families,
     heads,
     images,
+    kv_heads,
     mechanisms,
+    positions,
     reproductions,
     trees,
 )
 
 __all__ = [
+    "architectures",
     "arena",
     "convolution",
     "efficiency",
     "families",
     "heads",
     "images",
+    "kv_heads",
     "mechanisms",
+    "positions",
     "reproductions",
     "trees",
 ]

@@ -23,6 +23,7 @@ LEVELS = {
     "objectives": 3,
     "tasks": 3,
     "config": 4,
+    "pretrained": 6,
     "registry": 5,
     "data": 4,
     "model": 5,
@@ -44,9 +45,10 @@ STRANGERS = {
 
 MAY_IMPORT = {
     "jax": (
-        "attention bench device.py inspect kernels model objectives parallel positions.py train"
+        "attention bench device.py inspect kernels model objectives parallel positions.py "
+        "pretrained train"
     ),
-    "flax": "model train",
+    "flax": "model pretrained train",
     "optax": "train",
     "orbax": "train/checkpoint",
     "matplotlib": "plots bench/plot.py bench/ladder_plot.py inspect/draw.py",
@@ -58,6 +60,9 @@ MAY_IMPORT = {
     "array_record": "",
     "sklearn": "",
     "torch": "",
+    "safetensors": "",
+    "tokenizers": "",
+    "gguf": "",
     "tokamax": "",
 }
 """Where a package may be imported at the top of a module; elsewhere only in a function."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "power": "power.power",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
+    "generate": "generating.generate",
     "inspect": "commands.inspect",
     "bench": "commands.bench",
     "fetch": "fetching.fetch",
@@ -31,6 +32,7 @@ HEAVY = (
     "reproduce",
     "power",
     "evaluate",
+    "generate",
     "inspect",
     "bench",
 )
@@ -49,6 +51,7 @@ USAGE = """The command line of the laboratory.
     power NAME|DIR            the smallest difference that seeds show, seeds needed
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len
+    generate DIR|FOLDER       text from a run, or from pretrained weights
     inspect NAME              how far cheaper attention is from softmax
     bench [--json]            our kernels beside other libraries', by ratio
     fetch [NAME ...]          data packages that tasks read; alone: lists them

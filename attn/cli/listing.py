@@ -101,7 +101,7 @@ def _mechanism(experiment: Experiment) -> Kernel | None:
 
 def details(experiment: Experiment) -> dict[str, Any]:
     """The config, its layers with every size resolved, and the costs that follow."""
-    model, T = experiment.resolved_model, experiment.task.document_len
+    model, T = experiment.resolved_model, experiment.lengths[0]
     kernel = _mechanism(experiment)
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),

@@ -96,6 +96,33 @@ class Evaluating:
 
 
 @dataclass(frozen=True)
+class Generating:
+    """Writes text after a prompt, by a trained run or by pretrained weights."""
+
+    prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Text to continue, or the source to write from; repeat it for more. Without one,
+    examples of the run's test split."""
+    rows: int = 4
+    """Examples that are taken without a prompt."""
+    steps: int = 64
+    """The most tokens that are written."""
+    temperature: float = 0.0
+    """Divisor of the logits that tokens are sampled from; 0 takes the most likely."""
+    top_k: int | None = None
+    """Sample from so many most likely tokens."""
+    top_p: float | None = None
+    """Sample from the fewest tokens that have this probability together."""
+    beams: int | None = None
+    """Search for the likeliest texts, keeping so many at each step."""
+    seed: int = 0
+    """Seed of what is sampled."""
+    weights: int = 0
+    """Seed of the run whose weights write."""
+    json: bool = False
+    """Print JSON: prompts and what was written."""
+
+
+@dataclass(frozen=True)
 class Listing:
     """Lists all experiments and studies."""
 

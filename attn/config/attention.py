@@ -3,17 +3,20 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from attn.config.layers import Layer
-from attn.errors import UserError, require_positive, unknown
+from attn.config.layers import Bias, Layer
+from attn.errors import UserError, require_above_zero, require_positive, unknown
 from attn.kernels import Kernel, Softmax
 from attn.kernels.base import matmul_flops
-from attn.masks import FULL
+from attn.masks import FULL, Mask, Window
+from attn.positions import RopeScaling
 
 if TYPE_CHECKING:
     from attn.config.model import ModelConfig
 
 HeadPositions = Literal["none", "rotary", "alibi", "t5"]
 """Ways in which queries and keys know their positions."""
+Source = Literal["self", "memory"]
+"""Sequences that a layer may attend to."""
 T5_BUCKETS = 32
 """Buckets of distances, each a learned number a head (Raffel et al. 2020, 2.1)."""
 
@@ -41,6 +44,27 @@ class Attention(Layer):
     """Rotary positions, a bias by distance (ALiBi, T5), or none."""
     rope_base: float | None = None
     """Base of the rotary frequencies."""
+    rope_dim: int | None = None
+    """Channels of each head that rotary positions rotate, its first ones; all of them
+    unless given."""
+    rope_scaling: RopeScaling | None = None
+    """How rotary frequencies are changed for longer sequences."""
+    source: Source = "self"
+    """What is attended to: the layer's own sequence, or the encoder's states
+    (`memory`), which are all seen and have no position."""
+    window: int | None = None
+    """Positions that a query sees to each side, its own included, of those that the
+    model's mask shows; all unless given."""
+    scale: float | None = None
+    """Factor of the scores; 1 / sqrt(H) unless given."""
+    bias: Bias | None = None
+    """Projections that add a bias."""
+    qk_norm: bool | None = None
+    """Whether each query and key is divided by its root mean square and scaled by
+    learned factors, before any rotation (Henry et al. 2020; Qwen 3)."""
+    gate: bool | None = None
+    """Whether each channel of each head's output is multiplied by sigmoid(x W) (Qiu et
+    al. 2025, section 3)."""
     impl: str | None = None
     """One of the kernel's implementations or backends, or `auto`."""
     attention_dropout: float | None = None
@@ -48,10 +72,23 @@ class Attention(Layer):
 
     def __post_init__(self):
         require_positive(self, "num_heads", "num_kv_heads", "head_dim", "rope_base")
-        if self.positions not in (None, *get_args(HeadPositions)):
-            raise unknown(
-                "Attention.positions", self.positions, get_args(HeadPositions)
-            )
+        require_positive(self, "rope_dim", "window")
+        require_above_zero(self, "scale")
+        choices = {"positions": HeadPositions, "source": Source, "bias": Bias}
+        for name, names in choices.items():
+            if getattr(self, name) not in (None, *get_args(names)):
+                raise unknown(f"Attention.{name}", getattr(self, name), get_args(names))
+        if self.crosses:
+            self.check_memory()
+
+    def check_memory(self) -> None:
+        """Raises `UserError` for what attention to the encoder's states has not."""
+        for name in ("positions", "rope_base", "rope_dim", "rope_scaling", "window"):
+            if getattr(self, name) not in (None, "none"):
+                raise UserError(
+                    f"Attention.{name} = {getattr(self, name)} with source = 'memory'; the "
+                    "encoder's states have no position here: leave it out"
+                )
 
     def resolve(self, model: "ModelConfig") -> "Attention":
         N, D = self.num_heads or model.num_heads, model.d_model
@@ -62,12 +99,17 @@ class Attention(Layer):
                 "give head_dim"
             )
         given = {
-            "kernel": model.kernel if self.kernel is None else self.kernel,
+            "kernel": self._own_kernel(model),
             "num_heads": N,
             "num_kv_heads": self.num_kv_heads or self.shared_kv_heads(model) or N,
             "head_dim": head_dim or D // N,
             "positions": self.positions or model.head_positions,
             "rope_base": self.rope_base or model.rope_base,
+            "rope_dim": self.rope_dim or model.rope_dim,
+            "rope_scaling": self.rope_scaling or model.rope_scaling,
+            "bias": self.bias or model.bias,
+            "qk_norm": model.qk_norm if self.qk_norm is None else self.qk_norm,
+            "gate": model.gate if self.gate is None else self.gate,
             "impl": self.impl or model.attention_impl,
             "attention_dropout": (
                 model.attention_dropout
@@ -75,9 +117,17 @@ class Attention(Layer):
                 else self.attention_dropout
             ),
         }
+        if self.crosses:
+            none = dict.fromkeys(("rope_base", "rope_dim", "rope_scaling"))
+            given |= {"positions": "none", **none}
         layer = replace(self, **given)
         layer.check_heads()
         return layer
+
+    def _own_kernel(self, model: "ModelConfig") -> Kernel:
+        if self.kernel is not None:
+            return self.kernel
+        return Softmax() if self.crosses else model.kernel
 
     def shared_kv_heads(self, model: "ModelConfig") -> int | None:
         """The model's key and value heads, where the layer can have fewer than queries."""
@@ -94,6 +144,19 @@ class Attention(Layer):
         return Softmax() if self.kernel is None else self.kernel
 
     @property
+    def crosses(self) -> bool:
+        """Whether it attends to the encoder's states."""
+        return self.source == "memory"
+
+    def seen(self, mask: Mask) -> Mask:
+        """The mask of the layer in a model with this one."""
+        if self.crosses:
+            return FULL
+        if self.window is None:
+            return mask
+        return mask & Window(self.window - 1, self.window - 1)
+
+    @property
     def key_width(self) -> int:
         """Width of the queries and keys that the kernel is given."""
         return self.sizes[2]
@@ -102,6 +165,11 @@ class Attention(Layer):
     def base(self) -> float:
         """The base of a resolved layer's rotary frequencies."""
         return self.rope_base  # pyright: ignore[reportReturnType]
+
+    @property
+    def rotated_width(self) -> int:
+        """Channels of a head that rotary positions rotate."""
+        return self.rope_dim or self.sizes[2]
 
     @property
     def rotary(self) -> bool:
@@ -123,6 +191,8 @@ class Attention(Layer):
             )
         if self.attention_dropout:
             self.check_dropout()
+        if self.scale is not None and "scale" not in kernel.can:
+            raise kernel.unable("scale", f"asked for a scale of {self.scale}")
         self.check_rotary()
 
     def check_dropout(self) -> None:
@@ -142,33 +212,54 @@ class Attention(Layer):
 
     def check_rotary(self) -> None:
         """Raises `UserError` where rotary positions have no channel pairs to rotate."""
-        if self.positions == "rotary" and self.sizes[2] % 2:
+        H, U = self.sizes[2], self.rotated_width
+        if self.positions == "rotary" and U % 2:
+            name = "head_dim" if self.rope_dim is None else "rope_dim"
             raise UserError(
-                f"head_dim = {self.sizes[2]} is odd, and rotary positions rotate pairs; "
-                "choose an even head_dim, or other positions"
+                f"{name} = {U} is odd, and rotary positions rotate pairs; choose an even "
+                f"{name}, or other positions"
+            )
+        if H < U:
+            raise UserError(
+                f"rope_dim = {U} is above head_dim = {H}; rotate at most the whole head"
             )
 
     def projections(self, D: int) -> int:
         """Parameters of the projections to what the kernel reads, and of the output."""
-        N, K, H = self.sizes
+        N, _, H = self.sizes
+        return self.read_heads("qkv") * D * H + N * H * D
+
+    def read_heads(self, names: str) -> int:
+        """The heads that the kernel reads, of queries, keys and values."""
+        N, K, _ = self.sizes
         heads = {"q": N, "k": K, "v": K}
-        return D * H * (sum(heads[name] for name in self.mechanism.reads) + N)
+        return sum(heads[name] for name in self.mechanism.reads & {*names})
 
     def num_params(self, D, L):
         (N, _, H), kernel = self.sizes, self.mechanism
         own = N * kernel.num_weights(self.key_width, L) + N * H * kernel.head_norm
-        return self.projections(D) + own + N * T5_BUCKETS * (self.positions == "t5")
+        own += N * T5_BUCKETS * (self.positions == "t5") + D * N * H * bool(self.gate)
+        biases = H * self.read_heads("qkv") * (self.bias != "none")
+        biases += D * (self.bias == "all")
+        return self.projections(D) + own + biases + 2 * H * bool(self.qk_norm)
 
-    def flops(self, D, T, mask):
+    def flops(self, D, T, mask, S=0):
         N, _, H = self.sizes
-        mixing = self.mechanism.flops(T, T, self.key_width, H, mask)
-        return matmul_flops(T, self.projections(D)) + N * mixing
+        S = S if self.crosses else T
+        mixing = self.mechanism.flops(T, S, self.key_width, H, self.seen(mask))
+        projected = T * (self.projections(D) + D * N * H * bool(self.gate))
+        if self.crosses:
+            projected += (S - T) * self.read_heads("kv") * D * H
+        return matmul_flops(projected) + N * mixing
 
-    def state_size(self, D, T):
+    def state_size(self, D, T, S=0):
         (N, K, H), kernel = self.sizes, self.mechanism
         # Each head's sums are over its own features, so a group's heads cannot share them.
         shared = kernel.owns == "nothing" or "exact" in kernel.can
-        return (K if shared else N) * kernel.state_size(T, self.key_width, H)
+        heads = K if shared else N
+        if self.crosses:
+            return heads * S * (self.key_width + H)
+        return heads * kernel.state_size(T, self.key_width, H)
 
     def check_mesh(self, shape):
         N, K, _ = self.sizes
@@ -179,91 +270,15 @@ class Attention(Layer):
                 "other"
             )
 
-    def check(self, mask, T, required):
-        kernel = self.mechanism
+    def check(self, mask, T, required=(), S=0):
+        kernel, mask = self.mechanism, self.seen(mask)
+        if self.crosses:
+            required = (*required, "cross")
         if mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):
             raise UserError(
                 f"kernel {kernel.name!r} looks back alone, and the model is an encoder; "
                 "ModelConfig.causal = True (--model.causal) makes its tokens look back"
             )
-        kernel.check(mask, T, T, required)
+        kernel.check(mask, T, S if self.crosses else T, required)
         kernel.check_length(T)
         kernel.check_head(self.key_width, self.sizes[2])
-
-
-@dataclass(frozen=True)
-class LatentAttention(Attention):
-    """Multi-head latent attention: all heads' keys and values from one small vector.
-
-    DeepSeek-AI 2024 (DeepSeek-V2), section 2.1. It is a way to make heads, not a
-    mechanism: any kernel that compares queries with keys can run on them.
-    """
-
-    name = "latent_attention"
-
-    kv_rank: int | None = None
-    """Width of the latent that keys and values are made from, R."""
-    rope_dim: int | None = None
-    """Channels that rotary positions rotate beside a head, U; default H / 2, made
-    even."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_positive(self, "kv_rank", "rope_dim")
-
-    def resolve(self, model: "ModelConfig") -> "Attention":
-        rank = self.kv_rank or model.kv_rank
-        if rank is None:
-            raise UserError("a latent attention layer needs kv_rank; give it")
-        rope_dim = self.rope_dim or model.rope_dim
-        own = replace(self, kv_rank=rank, rope_dim=rope_dim)
-        return super(LatentAttention, own).resolve(model)
-
-    def shared_kv_heads(self, model):
-        return None
-
-    @property
-    def rope_width(self) -> int:
-        """Extra channels, beside the H, that rotary positions rotate, U."""
-        if not self.rotary:
-            return 0
-        return self.rope_dim or max(2, self.sizes[2] // 4 * 2)
-
-    @property
-    def key_width(self) -> int:
-        return self.sizes[2] + self.rope_width
-
-    def check_heads(self):
-        super().check_heads()
-        N, K, _ = self.sizes
-        if K != N:
-            raise UserError(
-                f"kv_rank = {self.kv_rank} makes keys and values for every head; leave "
-                f"out num_kv_heads = {K}"
-            )
-        kernel = self.mechanism
-        if kernel.reads != frozenset("qkv"):
-            raise UserError(
-                f"kv_rank = {self.kv_rank} makes keys and values to compare with queries; "
-                f"kernel {kernel.name!r} reads {', '.join(sorted(kernel.reads))} alone"
-            )
-
-    def check_rotary(self):
-        if self.rope_dim is not None and self.rope_dim % 2:
-            raise UserError(
-                f"rope_dim = {self.rope_dim} is odd, and rotary positions rotate pairs"
-            )
-
-    def projections(self, D):
-        (N, _, H), R, U = self.sizes, self.kv_rank or 0, self.rope_width
-        return D * (N * (H + U) + R + U) + 2 * R * N * H + N * H * D
-
-    def num_params(self, D, L):
-        return super().num_params(D, L) + (self.kv_rank or 0)
-
-    def state_size(self, D, T):
-        if "exact" not in self.mechanism.can:
-            return super().state_size(D, T)
-        # One key for all heads; its latent part is the value too.
-        width = (self.kv_rank or 0) + self.rope_width
-        return self.mechanism.state_size(T, width, 0)

@@ -6,12 +6,14 @@ from typing import Any
 
 from attn.config.experiment import Experiment
 from attn.config.layers import Layer
-from attn.config.model import LAYERS
 from attn.config.optimizers import OPTIMIZERS, Optimizer
+from attn.config.parts import Embedding, Norm
 from attn.config.schedules import SCHEDULES, Schedule
+from attn.config.shorthand import LAYERS
 from attn.config.typed import Named, Wrong, decode, encode
 from attn.errors import UserError
 from attn.kernels import KERNELS, Kernel
+from attn.positions import ROPE_SCALINGS, RopeScaling
 from attn.tasks import TASKS, Task
 
 NAMED: Named = {
@@ -20,6 +22,7 @@ NAMED: Named = {
     Layer: LAYERS,
     Optimizer: OPTIMIZERS,
     Schedule: SCHEDULES,
+    RopeScaling: ROPE_SCALINGS,
 }
 """Base classes whose subclasses experiments hold by name."""
 
@@ -41,12 +44,22 @@ def from_json(values: Any) -> Experiment:
         raise UserError(f"the experiment {error}") from None
 
 
-LATER = ("first_seed", "attention_dropout", "attend_padding")
-"""Fields that are no part of the hash while unused: older runs are without them."""
+UNUSED = (0, None, [], encode(Norm()), encode(Embedding()))
+LATER = {
+    name: UNUSED
+    for name in "first_seed attention_dropout attend_padding norm embedding gated gate "
+    "qk_norm rope_scaling encoder_pattern encoder_block encoder_repeats "
+    "window scale".split()
+} | {
+    "act": (None, "gelu_tanh"),
+    "bias": (None, "none"),
+    "source": ("self",),
+}
+"""Fields that are no part of the hash with these values: older runs are without them."""
 
 
 def _without_unused(values: Any) -> Any:
-    """JSON values without fields of `LATER` that are 0, False or None."""
+    """JSON values without the fields of `LATER` that are unused."""
     if isinstance(values, list):
         return [_without_unused(value) for value in values]
     if not isinstance(values, dict):
@@ -54,7 +67,7 @@ def _without_unused(values: Any) -> Any:
     return {
         name: _without_unused(value)
         for name, value in values.items()
-        if value or name not in LATER
+        if value not in LATER.get(name, ())
     }
 
 

@@ -54,9 +54,15 @@ class Experiment:
                 f"ModelConfig.causal = True: {self.task.name!r} makes a decoder, which is "
                 "causal without it"
             )
+        if self.model.encoder is not None and not objective.reads_source:
+            raise UserError(
+                f"ModelConfig.encoder_pattern = {self.model.encoder_pattern}: "
+                f"{self.task.name!r} has no source for an encoder to read; leave it out"
+            )
+        T, S = self.lengths
         for name, least in (
             ("vocab_size", self.task.vocab_size),
-            ("max_len", self.task.document_len),
+            ("max_len", max(T, S)),
         ):
             value = getattr(self.model, name)
             if value is not None and value < least:
@@ -71,7 +77,21 @@ class Experiment:
             )
         required = ("key_padding",) if self.task.padded else ()
         for layer in self.resolved_model.one_block:
-            layer.check(self.mask, self.task.document_len, required)
+            layer.check(self.mask, T, required, S)
+        if self.model.encoder is not None:
+            for layer in self.model.encoder.one_block:
+                layer.check(self.model.encoder.mask, S, required)
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Tokens that the model reads as one sequence, T, and its encoder's, S.
+
+        A model without an encoder reads a source and its target as one sequence.
+        """
+        task = self.task
+        if self.model.encoder is None:
+            return task.document_len + task.source_len, 0
+        return task.document_len, task.source_len
 
     @cached_property
     def resolved_model(self) -> ModelConfig:
@@ -79,7 +99,7 @@ class Experiment:
         return replace(
             self.model,
             vocab_size=self.model.vocab_size or self.task.vocab_size,
-            max_len=self.model.max_len or self.task.document_len,
+            max_len=self.model.max_len or max(self.lengths),
             causal=self.model.causal or self.task.objective.causal,
         )
 
@@ -104,5 +124,7 @@ class Experiment:
         shape.check_divides("data", {"batch_size": train.batch_size})
         part = {"batch_size / accumulate": train.batch_size // train.accumulate}
         shape.check_divides("data", part)
-        for layer in self.resolved_model.one_block:
+        encoder = self.model.encoder
+        layers = self.resolved_model.one_block
+        for layer in layers if encoder is None else layers + encoder.one_block:
             layer.check_mesh(shape)

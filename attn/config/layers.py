@@ -2,19 +2,24 @@
 
 A field that is None is the model's own (`ModelConfig`), and `resolve` fills it in. All
 other methods need a resolved layer. D is the width of the residual stream, T the length
-of a sequence, L the longest one that the model is made for.
+of a sequence, S that of the encoder's, L the longest one that the model is made for.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from attn.errors import require_positive
+from attn.errors import require_positive, unknown
 from attn.kernels.base import matmul_flops
 from attn.masks import Mask
 from attn.parallel.mesh import MeshShape
 
 if TYPE_CHECKING:
     from attn.config.model import ModelConfig
+
+Act = Literal["gelu_tanh", "gelu", "relu", "silu"]
+"""Activation functions of an MLP; `gelu_tanh` is the approximation by tanh."""
+Bias = Literal["none", "qkv", "all"]
+"""Layers that add a bias: none, projections to heads, or every linear map."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,20 @@ class Layer:
         """Trained parameters, without the norm before the layer."""
         raise NotImplementedError
 
-    def flops(self, D: int, T: int, mask: Mask) -> float:
+    def flops(self, D: int, T: int, mask: Mask, S: int = 0) -> float:
         """Matmul FLOPs of one sequence, forward."""
         raise NotImplementedError
 
-    def state_size(self, D: int, T: int) -> int:
+    def state_size(self, D: int, T: int, S: int = 0) -> int:
         """Numbers kept after T tokens to decode the next one."""
         return 0
 
     def check_mesh(self, shape: MeshShape) -> None:
         """Raises `UserError` where the mesh does not divide the layer."""
 
-    def check(self, mask: Mask, T: int, required: tuple[str, ...]) -> None:
+    def check(
+        self, mask: Mask, T: int, required: tuple[str, ...] = (), S: int = 0
+    ) -> None:
         """Raises `UserError` where the layer cannot run T tokens under this mask."""
 
 
@@ -69,33 +76,58 @@ class ShortConv(Layer):
     def num_params(self, D, L):
         return (self.width or 0) * D + D * D
 
-    def flops(self, D, T, mask):
+    def flops(self, D, T, mask, S=0):
         return matmul_flops(T, D, D + (self.width or 0))
 
-    def state_size(self, D, T):
+    def state_size(self, D, T, S=0):
         return ((self.width or 1) - 1) * D
 
 
 @dataclass(frozen=True)
 class MLP(Layer):
-    """A two-layer MLP, gelu(x W) W': Vaswani et al. 2017, section 3.3, but for gelu."""
+    """A two-layer MLP, act(x W) W': Vaswani et al. 2017, section 3.3.
+
+    Gated, it is (act(x W) * (x U)) W' (Shazeer 2020, GLU variants).
+    """
 
     name = "mlp"
 
     d_ff: int | None = None
     """Hidden width, F."""
+    act: Act | None = None
+    """The activation function."""
+    gated: bool | None = None
+    """Whether a second product gates the activations."""
+    bias: Bias | None = None
+    """Whether there are biases: where it is `all`."""
 
     def __post_init__(self):
         require_positive(self, "d_ff")
+        for name, names in (("act", Act), ("bias", Bias)):
+            if getattr(self, name) not in (None, *get_args(names)):
+                raise unknown(f"MLP.{name}", getattr(self, name), get_args(names))
 
     def resolve(self, model):
-        return replace(self, d_ff=self.d_ff or model.d_ff or 4 * model.d_model)
+        return replace(
+            self,
+            d_ff=self.d_ff or model.d_ff or 4 * model.d_model,
+            act=self.act or model.act,
+            gated=model.gated if self.gated is None else self.gated,
+            bias=self.bias or model.bias,
+        )
+
+    @property
+    def products(self) -> int:
+        """The number of its weight matrices."""
+        return 3 if self.gated else 2
 
     def num_params(self, D, L):
-        return 2 * D * (self.d_ff or 0)
+        F = self.d_ff or 0
+        biases = (self.products - 1) * F + D if self.bias == "all" else 0
+        return self.products * D * F + biases
 
-    def flops(self, D, T, mask):
-        return 2 * matmul_flops(T, D, self.d_ff)
+    def flops(self, D, T, mask, S=0):
+        return self.products * matmul_flops(T, D, self.d_ff)
 
     def check_mesh(self, shape):
         shape.check_divides("heads", {"d_ff": self.d_ff or 0})

@@ -1,33 +1,39 @@
 """Transformers as plain data: the width, the layers, and how they are repeated."""
 
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
 
-from attn.config.attention import Attention, HeadPositions, LatentAttention
-from attn.config.layers import MLP, Layer, ShortConv
+from attn.config.attention import Attention, HeadPositions
+from attn.config.latent import LatentAttention
+from attn.config.layers import MLP, Act, Bias, Layer
+from attn.config.parts import Embedding, Norm
+from attn.config.shorthand import check_names, layers_of
 from attn.errors import UserError, require_positive, unknown
-from attn.kernels import KERNELS, Kernel, Softmax
+from attn.kernels import Kernel, Softmax
 from attn.masks import FULL, Causal, Mask
+from attn.positions import RopeScaling
 
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "alibi", "t5"]
 Dtype = Literal["float32", "bfloat16"]
-READ_BY_LAYERS = (
-    "num_heads",
-    "num_kv_heads",
-    "head_dim",
-    "kv_rank",
-    "rope_base",
-    "d_ff",
-    "conv_width",
-    "attention_dropout",
-)
-"""Fields that only layers read."""
-LAYERS: dict[str, type[Layer]] = {
-    layer.name: layer for layer in (Attention, LatentAttention, ShortConv, MLP)
+CHOICES = {"positions": Positions, "dtype": Dtype, "act": Act, "bias": Bias}
+READ_BY_LAYERS = {
+    "num_heads": 1,
+    "num_kv_heads": 1,
+    "head_dim": 1,
+    "kv_rank": 1,
+    "rope_base": 1,
+    "d_ff": 1,
+    "conv_width": 1,
+    "attention_dropout": 1,
+    "act": "relu",
+    "gated": False,
+    "bias": "none",
+    "qk_norm": False,
+    "gate": False,
 }
-"""Every kind of layer by its name."""
+"""Fields that only layers read; another value, or what is added to a size for one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class ModelConfig:
 
     Layers are written as names in `pattern`, or as specs in `block`, where each may
     have sizes and a mechanism of its own. Fields that a spec leaves open are taken from
-    the model.
+    the model. With layers of an encoder too it is an encoder-decoder, whose
+    `cross_attention` reads the encoder's states (Vaswani et al. 2017, section 3.1).
     """
 
     vocab_size: int | None = None
@@ -47,12 +54,19 @@ class ModelConfig:
     d_model: int = 64
     """Width of the residual stream, D."""
     pattern: tuple[str, ...] = ("attention", "mlp")
-    """Layers of the block by name: `attention` (which runs `kernel`), `short_conv`,
-    `mlp`, or the name of a kernel, which then runs with its defaults."""
+    """Layers of the block by name: `attention` (which runs `kernel`),
+    `cross_attention`, `short_conv`, `mlp`, or the name of a kernel, which then runs
+    with its defaults."""
     block: tuple[Layer, ...] = ()
     """Layers of the block as specs (`attn.config`), in place of `pattern`."""
     repeats: int = 2
     """How many times the block is repeated."""
+    encoder_pattern: tuple[str, ...] = ()
+    """Layers of the encoder's block by name; none makes a model without an encoder."""
+    encoder_block: tuple[Layer, ...] = ()
+    """Layers of the encoder's block as specs, in place of `encoder_pattern`."""
+    encoder_repeats: int | None = None
+    """How many times the encoder's block is repeated; `repeats` unless given."""
     num_heads: int = 4
     """Query heads, N."""
     num_kv_heads: int | None = None
@@ -63,12 +77,29 @@ class ModelConfig:
     """Width of the latent that keys and values are made from, R (multi-head latent
     attention); unless given, they are made from the layer's input."""
     rope_dim: int | None = None
-    """Channels that rotary positions rotate beside a head, with a latent; default H /
-    2, made even."""
+    """Channels of each head that rotary positions rotate, all unless given; with a
+    latent those beside a head, default H / 2, made even."""
     rope_base: float = 10_000.0
     """Base of the rotary frequencies."""
+    rope_scaling: RopeScaling | None = None
+    """How rotary frequencies are changed for longer sequences."""
+    qk_norm: bool = False
+    """Whether `attention` layers normalise queries and keys."""
+    gate: bool = False
+    """Whether `attention` layers gate their heads' outputs."""
+    bias: Bias = "none"
+    """Layers that add a bias: none, projections to heads (`qkv`), or all linear maps of
+    `attention` and `mlp`."""
     d_ff: int | None = None
     """Hidden width of `mlp`, F; 4 `d_model` unless given."""
+    act: Act = "gelu_tanh"
+    """Activation function of `mlp`."""
+    gated: bool = False
+    """Whether a second product gates the activations of `mlp`."""
+    norm: Norm = Norm()
+    """The normalisation of states."""
+    embedding: Embedding = Embedding()
+    """The maps from tokens to vectors, and from states to logits."""
     kernel: Kernel = field(default_factory=Softmax)
     """The mechanism of `attention` layers."""
     positions: Positions = "rotary"
@@ -96,11 +127,12 @@ class ModelConfig:
         sizes = "vocab_size max_len d_model repeats num_heads num_kv_heads head_dim"
         require_positive(self, *sizes.split())
         require_positive(self, "kv_rank", "rope_dim", "rope_base", "d_ff", "conv_width")
+        require_positive(self, "encoder_repeats")
         for name in ("dropout", "attention_dropout"):
             share = getattr(self, name)
             if not 0 <= share < 1:
                 raise UserError(f"ModelConfig.{name} = {share}; from 0 to below 1")
-        for name, names in (("positions", Positions), ("dtype", Dtype)):
+        for name, names in CHOICES.items():
             if getattr(self, name) not in get_args(names):
                 raise unknown(
                     f"ModelConfig.{name}", getattr(self, name), get_args(names)
@@ -116,9 +148,9 @@ class ModelConfig:
             )
         if not self.pattern:
             raise UserError("ModelConfig.pattern is empty; it needs a layer")
-        for name in self.pattern:
-            if name not in SHORTHAND and name not in KERNELS:
-                raise _unknown_layer(name)
+        check_names("pattern", self.pattern)
+        check_names("encoder_pattern", self.encoder_pattern)
+        self._check_encoder()
         own = [one for one in self._unresolved if isinstance(one, Attention)]
         if self.kernel != Softmax() and all(one.kernel is not None for one in own):
             raise UserError(
@@ -126,25 +158,52 @@ class ModelConfig:
                 f"pattern = {self.pattern}"
             )
 
+    def _check_encoder(self):
+        """Raises `UserError` for an encoder that is not read, or is read and not there."""
+        if self.encoder_block and self.encoder_pattern:
+            raise UserError(
+                "ModelConfig.encoder_block and encoder_pattern both say what the encoder's "
+                "layers are; give one"
+            )
+        crosses = [
+            isinstance(one, Attention) and one.crosses for one in layers_of(self)
+        ]
+        if any(crosses) and not self._has_encoder:
+            raise UserError(
+                "ModelConfig has cross_attention and no encoder for it to read; give "
+                "encoder_pattern, as in encoder_pattern = ('attention', 'mlp')"
+            )
+        if self._has_encoder and not any(crosses):
+            raise UserError(
+                f"ModelConfig.encoder_pattern = {self.encoder_pattern} makes an encoder that "
+                "no layer reads; put cross_attention into pattern"
+            )
+        if self.encoder_repeats and not self._has_encoder:
+            raise UserError(
+                f"ModelConfig.encoder_repeats = {self.encoder_repeats} repeats nothing; give "
+                "encoder_pattern"
+            )
+
     def _check_used(self):
         """Raises `UserError` for layers that do not fit, or a field that none uses."""
+        self.encoder  # noqa: B018 - an encoder that cannot be made is told now
         own = self.attention_layers
-        latent = [x for x in own if isinstance(x, LatentAttention) and x.rotary]
+        rotated = [x for x in own if x.rotary]
         all_latent = own and all(isinstance(x, LatentAttention) for x in own)
         if self.num_kv_heads is not None and all_latent:
             raise UserError(
                 f"ModelConfig.kv_rank = {self.kv_rank} makes keys and values for every "
                 f"head; leave out num_kv_heads = {self.num_kv_heads}"
             )
-        if self.rope_dim is not None and not latent:
-            raise UserError(
-                f"ModelConfig.rope_dim = {self.rope_dim} rotates nothing: it needs a "
-                "kv_rank, positions = 'rotary', and a kernel that compares queries with "
-                "keys"
-            )
+        for name in ("rope_dim", "rope_scaling"):
+            if getattr(self, name) is not None and not rotated:
+                raise UserError(
+                    f"ModelConfig.{name} = {getattr(self, name)} rotates nothing: it needs "
+                    "positions = 'rotary', and a kernel that compares queries with keys"
+                )
 
     def require_read(self, name: str) -> None:
-        """Raises `UserError` for a size that was chosen and that no layer reads."""
+        """Raises `UserError` for a field that was chosen and that no layer reads."""
         value = getattr(self, name)
         if name not in READ_BY_LAYERS or value is None:
             return
@@ -156,12 +215,15 @@ class ModelConfig:
             )
 
     def _is_read(self, name: str) -> bool:
-        """Whether another value of a size would make another block."""
-        other = copy(self)
-        object.__setattr__(other, name, getattr(self, name) + 1)
+        """Whether another value of a field would make other layers."""
+        other, value, step = copy(self), getattr(self, name), READ_BY_LAYERS[name]
+        is_size = not isinstance(value, bool | str)
+        object.__setattr__(other, name, value + step if is_size else step)
+        every = [self] if self.encoder is None else [self, self.encoder]
         try:
-            return (
-                tuple(one.resolve(other) for one in self._unresolved) != self.one_block
+            return any(
+                tuple(one.resolve(other) for one in each._unresolved) != each.one_block
+                for each in every
             )
         except UserError:  # a layer reads it, and cannot take that value
             return True
@@ -169,13 +231,27 @@ class ModelConfig:
     @property
     def _unresolved(self) -> tuple[Layer, ...]:
         """The layers of the block, before open fields are resolved."""
-        return self.block or tuple(map(self._layer_called, self.pattern))
+        return layers_of(self)
 
-    def _layer_called(self, name: str) -> Layer:
-        attention = Attention if self.kv_rank is None else LatentAttention
-        if name in KERNELS:
-            return attention(kernel=KERNELS[name]())
-        return attention() if name == "attention" else SHORTHAND[name]()
+    @property
+    def _has_encoder(self) -> bool:
+        return bool(self.encoder_pattern or self.encoder_block)
+
+    @cached_property
+    def encoder(self) -> "ModelConfig | None":
+        """The encoder of an encoder-decoder, a model of its own but for the embedding."""
+        if not self._has_encoder:
+            return None
+        return replace(
+            self,
+            pattern=self.encoder_pattern or ("attention", "mlp"),
+            block=self.encoder_block,
+            repeats=self.encoder_repeats or self.repeats,
+            encoder_pattern=(),
+            encoder_block=(),
+            encoder_repeats=None,
+            causal=False,
+        )
 
     @cached_property
     def one_block(self) -> tuple[Layer, ...]:
@@ -210,23 +286,3 @@ class ModelConfig:
     def mask(self) -> Mask:
         """The mask of the model, before any pattern of the mechanism."""
         return Causal() if self.causal else FULL
-
-
-SHORTHAND: dict[str, type[Layer]] = {
-    name: layer for name, layer in LAYERS.items() if layer is not LatentAttention
-}
-"""Layers by the names that `ModelConfig.pattern` may hold beside those of kernels."""
-OTHER_NAMES = {
-    "mlp": ("ffn", "ff", "feedforward", "feed_forward", "dense", "swiglu"),
-    "attention": ("attn", "mha", "self_attention", "multi_head"),
-    "short_conv": ("conv", "convolution", "conv1d"),
-}
-"""What others call these layers; they are offered and not taken."""
-
-
-def _unknown_layer(name: str) -> UserError:
-    what = "layer in ModelConfig.pattern"
-    for ours, theirs in OTHER_NAMES.items():
-        if name.lower().replace("-", "_") in theirs:
-            return UserError(f"unknown {what} {name!r}; did you mean {ours!r}?")
-    return unknown(what, name, [*SHORTHAND, *KERNELS])

@@ -67,7 +67,7 @@ def _check(experiment: Experiment) -> None:
 def trained_heads(experiment: Experiment, folder: Path) -> Heads:
     """Queries, keys and values of the first seed on test sequences."""
     rows = prepare(experiment.task).splits["test"]["tokens"][:SEQUENCES]
-    documents = rows.reshape(-1, experiment.task.document_len)[:SEQUENCES]
+    documents = rows.reshape(-1, experiment.lengths[0])[:SEQUENCES]
     mesh = make_mesh()
     with jax.set_mesh(mesh):
         restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
@@ -87,9 +87,7 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
 
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
     task, env = experiment.task, environment({"data": 1, "heads": 1})
-    title = (
-        f"Distance to softmax: {task.name}, {task.document_len} tokens, trained model"
-    )
+    title = f"Distance to softmax: {task.name}, {experiment.lengths[0]} tokens, trained model"
     made_by = provenance(
         [env],
         before=[
@@ -100,7 +98,7 @@ def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]
     record = {
         "experiment": experiment.name,
         "task": task.name,
-        "tokens": task.document_len,
+        "tokens": experiment.lengths[0],
         "sequences": SEQUENCES,
         "environment": env,
         "points": [asdict(point) for point in points],

@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from attn.errors import UserError
 from attn.kernels.scoring import Scoring
 from attn.masks import FULL, Causal, Mask
+from attn.masks.lifetime import num_slots
 
 Family = Literal["dense", "sparse", "lowrank", "recurrent"]
 Weights = Mapping[str, Array]
@@ -32,7 +34,7 @@ CAPABILITIES = {
     "scale": "takes a scale of the scores",
     "lse": "gives the log-sum-exp of the scores",
     "map": "applies one T x S map to every channel of the values",
-    "decoding": "takes one token at a time, with a state of `state_size` numbers",
+    "decoding": "takes one token at a time, with a cache of `state_size` numbers",
     "exact": "is softmax attention under its mask, not an approximation of it",
     "normalised": "has a map whose rows sum to 1 where a query sees anything",
 }
@@ -58,6 +60,9 @@ class Kernel:
     """Libraries' kernels that also compute it, on some devices:
     `attn.attention.backends`."""
 
+    keeps: ClassVar[Literal["state", "keys"]] = "state"
+    """What decoding keeps: a state, by `begin` and `step`; or keys and values, each
+    until the last query that sees it."""
     rotates: ClassVar[bool] = True
     """Whether rotary positions apply: q k products then depend on the distance alone."""
     head_norm: ClassVar[bool] = False
@@ -116,8 +121,18 @@ class Kernel:
         return scoring
 
     def state_size(self, S: int, H: int, Hv: int) -> int:
-        """Numbers kept after S keys of one key/value head to decode the next token."""
+        """Numbers of the cache of one key/value head that decodes S tokens."""
+        if self.keeps == "keys":
+            return num_slots(self.kept(Causal(), S), S) * (H + Hv)
         raise NotImplementedError
+
+    def kept(self, mask: Mask, L: int) -> Mask:
+        """The mask by which keys are kept, where L tokens are decoded under `mask`."""
+        return self.pattern(mask, L, L)
+
+    def on_cache(self, mask: Mask, L: int) -> tuple["Kernel", Mask]:
+        """The kernel and the mask that attend to cached keys by their positions."""
+        return self, self.pattern(mask, L, L)
 
     def begin(self, H: int, Hv: int) -> Any:
         """The state of a head before the first token, in float32."""
@@ -134,6 +149,27 @@ class Kernel:
     ) -> tuple[Any, Array]:
         """Decodes one token from q [H], k [H], v [Hv]: new state, and output [Hv]."""
         raise self.unable("decoding", "asked to decode")
+
+    def absorb(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        real: Array,
+        *,
+        weights: Weights | None = None,
+    ) -> Any:
+        """The state after q [T, H], k [T, H], v [T, Hv], of which `real` [T] count.
+
+        Token by token; overridden where a form of the mechanism is faster.
+        """
+
+        def one(state, token):
+            *x, counts = token
+            new, _ = self.step(state, *x, weights=weights)
+            return jax.tree.map(lambda a, b: jnp.where(counts, a, b), new, state), None
+
+        return lax.scan(one, self.begin(q.shape[1], v.shape[1]), (q, k, v, real))[0]
 
     def check_length(self, T: int) -> None:
         """Raises `UserError` if T tokens are too few for a knob."""

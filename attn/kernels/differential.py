@@ -34,8 +34,9 @@ class Differential(Composed):
     family = "dense"
     can: ClassVar[frozenset[str]] = frozenset(
         {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
-        | {"positions", "scale", "map"}
+        | {"positions", "scale", "map", "decoding"}
     )
+    keeps = "keys"
     head_norm = True
     # Two halves, each of whole rotary pairs.
     head_multiple = 4
@@ -63,9 +64,6 @@ class Differential(Composed):
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + 2 * Hv) * mask.density(T, S)
-
-    def state_size(self, S, H, Hv):
-        return S * (H + Hv)
 
     def compose(
         self,

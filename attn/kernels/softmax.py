@@ -30,8 +30,9 @@ class Softmax(Kernel):
     can: ClassVar[frozenset[str]] = frozenset(
         {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
         | {"positions", "bias", "relative_bias", "scale", "lse", "map", "exact"}
-        | {"normalised"}
+        | {"normalised", "decoding"}
     )
+    keeps = "keys"
     implementations = ("dense", "blockwise")
     over_all_heads = True
     backends = ("cudnn", "tokamax", "splash")
@@ -62,9 +63,6 @@ class Softmax(Kernel):
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + Hv) * self.pattern(mask, T, S).density(T, S)
-
-    def state_size(self, S, H, Hv):
-        return S * (H + Hv)
 
     def own_scoring(self, scoring, weights):
         """Adds the soft-cap, and the sinks where there are any."""

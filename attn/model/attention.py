@@ -5,28 +5,47 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from attn import config
 from attn.attention import attend, effective_map
+from attn.attention.decode import Cache as HeadCache
+from attn.attention.decode import begin, prefill, step
 from attn.config.attention import T5_BUCKETS
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.weights import EMBEDDING, VECTOR, Features, Role, rms_norm, weight
+from attn.model.memory import Memory, MemoryCache
+from attn.model.projections import Projections
+from attn.model.weights import (
+    EMBEDDING,
+    VECTOR,
+    Features,
+    Role,
+    bias,
+    rms_norm,
+    weight,
+)
 from attn.parallel.rules import lay, layout
-from attn.positions import Alibi, RelativeBias, T5Bias, alibi_slopes, rotary
+from attn.positions import Alibi, RelativeBias, T5Bias, alibi_slopes
+
+Cache = HeadCache | MemoryCache
+"""The cache of an attention layer."""
 
 
-class Attention(nnx.Module):
+class Attention(Projections):
     """Multi-head attention with any kernel (`attn.config.Attention`)."""
 
     def __init__(
         self, spec: config.Attention, model: config.ModelConfig, rngs: nnx.Rngs
     ):
         (N, _, H), D = spec.sizes, model.d_model
-        self.spec, self.kernel, self.mask = spec, spec.mechanism, model.mask
-        self.make_heads(D, rngs)
+        super().__init__(spec, model, rngs)
+        self.mask, self.causal = spec.seen(model.mask), model.causal
         self.o = weight(rngs, "N H D", N, H, D, fan_in=N * H, role=Role(True, 2))
+        self.o_bias = bias("D", D) if spec.bias == "all" else nnx.data(None)
+        self.gate = nnx.data(None)
+        if spec.gate:
+            self.gate = weight(rngs, "D N H", D, N, H, fan_in=D)
         self.own = nnx.data(None)
         if self.kernel.owns != "nothing":
             kind = nnx.Param if self.kernel.owns == "weights" else Features
@@ -43,43 +62,6 @@ class Attention(nnx.Module):
         if spec.positions == "t5":
             self.buckets = weight(rngs, "N L", N, T5_BUCKETS, fan_in=D, role=EMBEDDING)
 
-    def make_heads(self, D: int, rngs: nnx.Rngs) -> None:
-        """Makes the input projections of what the kernel reads."""
-        N, K, H = self.spec.sizes
-        self.shapes = {"q": ("N", N, H), "k": ("K", K, H), "v": ("K", K, H)}
-
-        def make(name: str):
-            if name not in self.kernel.reads:
-                return nnx.data(None)
-            letter, heads, H = self.shapes[name]
-            return weight(rngs, f"D {letter} H", D, heads, H, fan_in=D)
-
-        self.q, self.k, self.v = map(make, self.shapes)
-
-    def project(
-        self, x: Float[Array, "B T D"], info: TokenInfo
-    ) -> tuple[Array, Array, Array]:
-        """Projects to queries [B, T, N, H], keys and values [B, T, K, H]; rotates them.
-
-        What the kernel does not read is 0.
-        """
-
-        def one(w: nnx.Param | None, shape: tuple[str, int, int]) -> Array:
-            letter, *sizes = shape
-            if w is None:
-                zeros = jnp.zeros((*x.shape[:2], *sizes), x.dtype)
-                return lay(zeros, f"B T {letter} H")
-            return jnp.einsum("btd,dnh->btnh", x, w[...].astype(x.dtype))
-
-        q, k, v = map(one, (self.q, self.k, self.v), self.shapes.values())
-        if self.spec.rotary:
-            q, k = (self.rotated(y, info) for y in (q, k))
-        return q, k, v
-
-    def rotated(self, x: Array, info: TokenInfo) -> Array:
-        """Rotates queries or keys by their positions."""
-        return rotary(x, info.positions, base=self.spec.base)
-
     @property
     def weights(self) -> dict[str, Array] | None:
         """The kernel's own arrays, stacked over heads."""
@@ -92,81 +74,167 @@ class Attention(nnx.Module):
             return Alibi(lay(alibi_slopes(self.spec.sizes[0]), "N"))
         if self.buckets is None:
             return None
-        causal = not bool(self.mask.predicate(0, 1))
-        return T5Bias(self.buckets[...], bidirectional=not causal)
+        return T5Bias(self.buckets[...], bidirectional=not self.causal)
 
     def __call__(
         self,
         x: Float[Array, "B T D"],
         info: TokenInfo,
-        memory: Any = None,
-        cache: Any = None,
+        memory: Memory | None = None,
+        cache: Cache | None = None,
         *,
         key: Array | None = None,
-    ) -> tuple[Float[Array, "B T D"], Any]:
+    ) -> tuple[Float[Array, "B T D"], Cache | None]:
         """Attends from every token to those that the mask and `info` show.
 
         Args:
+            memory: the encoder's states, for a layer whose source they are.
+            cache: from `begin`; the tokens are then a prompt, or one more of each
+                row, whose position `info` says.
             key: hides keys, as `attention_dropout` says.
         """
-        require_self_attention(memory, cache)
-        heads = self.project(x, info)
-        return self.read_out(self.attend(*heads, info, key=key)), cache
+        if cache is not None:
+            out, cache = self.decode(x, info, cache)
+            return self.read_out(out, x), cache
+        memory = self.own_memory(memory)
+        heads = self.project(x, info, memory)
+        out = self.attend(*heads, info, memory, key=key)
+        return self.read_out(out, x), cache
 
-    def options(self, info: TokenInfo) -> dict[str, Any]:
-        """The options of a call in which queries and keys are the same tokens."""
+    def begin(self, B: int, L: int, dtype: Any, memory: Memory | None = None) -> Cache:
+        """Makes the cache of B sequences of at most L tokens, before the first one."""
+        (N, K, H), memory = self.spec.sizes, self.own_memory(memory)
+        if memory is not None:
+            return MemoryCache(
+                *self.project_keys(memory.states, memory.info), memory.info.mask
+            )
+        widths = self.spec.key_width, H
+        return begin(
+            self.kernel, self.mask, B, L, heads=(N, K), widths=widths, dtype=dtype
+        )
+
+    def decode(
+        self, x: Float[Array, "B T D"], info: TokenInfo, cache: Cache
+    ) -> tuple[Float[Array, "B T N H"], Cache]:
+        """Attends from a prompt, or from one more token of each row, and caches it."""
+        if isinstance(cache, MemoryCache):
+            options = {"mask": self.mask, "bias": None, "kv_mask": cache.mask}
+            q = self.project_queries(x, info)
+            return self._run(
+                q, cache.k, cache.v, options | {"weights": self.weights}
+            ), cache
+        heads, scale = self.project(x, info), self.spec.scale
+        given = {"mask": self.mask, "bias": self.bias, "weights": self.weights}
+        if x.shape[1] > 1:
+            return prefill(self.kernel, *heads, cache, info=info, scale=scale, **given)
+        return step(
+            self.kernel,
+            *heads,
+            cache,
+            positions=info.positions,
+            active=of_row(info.mask),
+            scale=scale,
+            **given,
+        )
+
+    def own_memory(self, memory: Memory | None) -> Memory | None:
+        """The memory, if it is what the layer attends to.
+
+        Raises:
+            UserError: it is, and there is none.
+        """
+        if not self.spec.crosses:
+            return None
+        if memory is None:
+            raise UserError(
+                "cross_attention was given no encoder's states; call the model with source="
+            )
+        return memory
+
+    def options(self, info: TokenInfo, memory: Memory | None = None) -> dict[str, Any]:
+        """The options of a call on the layer's own tokens, or on the memory's."""
+        common = {"mask": self.mask, "bias": self.bias, "weights": self.weights}
+        if memory is not None:
+            return {"kv_mask": memory.info.mask, **common}
         return {
-            "mask": self.mask,
-            "bias": self.bias,
             "kv_mask": info.mask,
             "q_segment_ids": info.segment_ids,
             "kv_segment_ids": info.segment_ids,
             "q_positions": info.positions,
             "kv_positions": info.positions,
-            "weights": self.weights,
+            **common,
         }
 
     def attend(
         self,
         q: Float[Array, "B T N H"],
-        k: Float[Array, "B T K H"],
-        v: Float[Array, "B T K Hv"],
+        k: Float[Array, "B S K H"],
+        v: Float[Array, "B S K Hv"],
         info: TokenInfo,
+        memory: Memory | None = None,
+        *,
         scale: float | None = None,
         key: Array | None = None,
     ) -> Float[Array, "B T N Hv"]:
         """Runs the kernel on these heads, under the layer's mask."""
-        options = self.options(info)
+        options = self.options(info, memory)
         if key is not None and self.spec.attention_dropout:
-            options["bias"] = self.hidden_keys(key, q.shape[0], q.shape[1])
-        return attend(
-            self.kernel,
-            q,
-            k,
-            v,
-            **options,
-            scale=scale,
-            impl=self.spec.impl or "auto",
-        )
+            B, T, S = len(q), q.shape[1], k.shape[1]
+            options["bias"] = self.hidden_keys(key, B, T, S)
+        return self._run(q, k, v, options, scale)
 
-    def hidden_keys(self, key: Array, B: int, T: int) -> Float[Array, "B N T T"]:
+    def _run(
+        self,
+        q: Float[Array, "B T N H"],
+        k: Float[Array, "B S K H"],
+        v: Float[Array, "B S K Hv"],
+        options: dict[str, Any],
+        scale: float | None = None,
+    ) -> Float[Array, "B T N Hv"]:
+        scale = self.spec.scale if scale is None else scale
+        impl = self.spec.impl or "auto"
+        return attend(self.kernel, q, k, v, **options, scale=scale, impl=impl)
+
+    def hidden_keys(
+        self, key: Array, B: int, T: int, S: int
+    ) -> Float[Array, "B N T S"]:
         """A bias that hides each key from each query of each head by chance."""
-        shape = B, self.spec.sizes[0], T, T
+        shape = B, self.spec.sizes[0], T, S
         share = self.spec.attention_dropout or 0.0
         hidden = jax.random.bernoulli(key, share, shape)
         return lay(jnp.where(hidden, -jnp.inf, 0.0), "B N T T")
 
-    def read_out(self, out: Float[Array, "B T N H"]) -> Float[Array, "B T D"]:
-        """Concatenates and projects heads; norms each first where the kernel does."""
+    def read_out(
+        self, out: Float[Array, "B T N H"], x: Float[Array, "B T D"]
+    ) -> Float[Array, "B T D"]:
+        """Concatenates and projects the heads of the layer on `x`.
+
+        Norms each first where the kernel does, and gates it where the spec says.
+        """
         if self.norm is not None:
             out = rms_norm(out, self.norm[...])
+        if self.gate is not None:
+            gate = jnp.einsum("btd,dnh->btnh", x, self.gate[...].astype(x.dtype))
+            out = out * jax.nn.sigmoid(gate)
         o = self.o[...].astype(out.dtype)
-        return jnp.einsum("btnh,nhd->btd", out, o, out_sharding=layout("B T D"))
+        y = jnp.einsum("btnh,nhd->btd", out, o, out_sharding=layout("B T D"))
+        if self.o_bias is None:
+            return y
+        return y + self.o_bias[...].astype(y.dtype)[None, None]
 
-    def map(self, x: Float[Array, "B T D"], info: TokenInfo) -> Float[Array, "B N T T"]:
+    def map(
+        self, x: Float[Array, "B T D"], info: TokenInfo, memory: Memory | None = None
+    ) -> Float[Array, "B N T S"]:
         """Computes the effective map of every head on this input."""
-        q, k, _ = self.project(x, info)
-        return effective_map(self.kernel, q, k, **self.options(info))
+        memory = self.own_memory(memory)
+        q, k, _ = self.project(x, info, memory)
+        options = self.options(info, memory)
+        return effective_map(self.kernel, q, k, scale=self.spec.scale, **options)
+
+
+def of_row(mask: Bool[Array, "B T"] | None) -> Bool[Array, "B"] | None:
+    """The first column of a mask of tokens."""
+    return None if mask is None else mask[:, 0]
 
 
 def lay_heads(x: Array) -> Array:
@@ -177,12 +245,3 @@ def lay_heads(x: Array) -> Array:
 def own_role(w: Array) -> Role:
     """The role of a kernel's own weight, stacked over heads: its vectors do not decay."""
     return Role(decays=w.ndim > 2)
-
-
-def require_self_attention(memory: Any, cache: Any) -> None:
-    """Raises `UserError` for inputs that a self-attention layer would not read."""
-    if memory is not None or cache is not None:
-        given = "memory" if memory is not None else "cache"
-        raise UserError(
-            f"{given} was given to a layer that reads its own sequence alone; leave it out"
-        )

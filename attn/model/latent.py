@@ -3,15 +3,17 @@
 DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, equations 9 to 19.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from attn import config
+from attn.attention.decode import begin, fill, step
 from attn.kernels import TokenInfo
-from attn.model.attention import Attention
+from attn.model.attention import Attention, Cache, of_row
+from attn.model.memory import Memory, MemoryCache
 from attn.model.weights import weight
 from attn.parallel.rules import layout
 
@@ -56,7 +58,10 @@ class LatentAttention(Attention):
         return c, self.rotated(k[:, :, None], info)[:, :, 0]
 
     def project(
-        self, x: Float[Array, "B T D"], info: TokenInfo
+        self,
+        x: Float[Array, "B T D"],
+        info: TokenInfo,
+        memory: Memory | None = None,
     ) -> tuple[Array, Array, Array]:
         """Projects to queries and keys [B, T, N, H + U], and values [B, T, N, H]."""
         (q, q_rotated), (c, k_rotated) = self.queries(x, info), self.cached(x, info)
@@ -69,6 +74,50 @@ class LatentAttention(Attention):
         )
         q = jnp.concatenate([q, q_rotated], axis=-1)
         return q, jnp.concatenate([k, shared], axis=-1), v
+
+    def begin(self, B: int, L: int, dtype: Any, memory: Memory | None = None) -> Cache:
+        """Makes the cache: of the latent and the rotated key, if they are all it takes."""
+        if "exact" not in self.kernel.can:
+            return super().begin(B, L, dtype)
+        R, N = self.down.shape[1], self.spec.sizes[0]
+        widths = R + self.rope_width, R
+        return begin(
+            self.kernel,
+            self.mask,
+            B,
+            L,
+            heads=(N, 1),
+            widths=widths,
+            dtype=dtype,
+            latent=True,
+        )
+
+    def decode(
+        self, x: Float[Array, "B T D"], info: TokenInfo, cache: Cache
+    ) -> tuple[Float[Array, "B T N H"], Cache]:
+        """Attends from a prompt by ordinary heads, and from one token by absorbed ones."""
+        if "exact" not in self.kernel.can or isinstance(cache, MemoryCache):
+            return super().decode(x, info, cache)
+        c, k_rotated = self.cached(x, info)
+        k = jnp.concatenate([c, k_rotated], axis=-1)[:, :, None]
+        if x.shape[1] > 1:
+            out = self.attend(*self.project(x, info), info)
+            return out, fill(self.kernel, k, k, None, cache, mask=self.mask, info=info)
+        q, scale = self._absorbed_queries(x, info)
+        mixed, cache = step(
+            self.kernel,
+            q,
+            k,
+            None,
+            cache,
+            mask=self.mask,
+            positions=info.positions,
+            active=of_row(info.mask),
+            bias=self.bias,
+            weights=self.weights,
+            scale=scale,
+        )
+        return self._read_latent(mixed), cache
 
     def absorbed(
         self, x: Float[Array, "B T D"], info: TokenInfo
@@ -83,11 +132,21 @@ class LatentAttention(Attention):
         """
         if "exact" not in self.kernel.can:
             raise self.kernel.unable("exact", "asked to absorb W_uk into its queries")
-        (q, q_rotated), (c, k_rotated) = self.queries(x, info), self.cached(x, info)
-        up_k, up_v = (up[...].astype(x.dtype) for up in (self.up_k, self.up_v))
-        scale = (q.shape[-1] + self.rope_width) ** -0.5
-        q = jnp.einsum("btnh,rnh->btnr", q, up_k)
-        q = jnp.concatenate([q, q_rotated], axis=-1)
+        c, k_rotated = self.cached(x, info)
+        q, scale = self._absorbed_queries(x, info)
         k = jnp.concatenate([c, k_rotated], axis=-1)
-        mixed = self.attend(q, k[:, :, None], c[:, :, None], info, scale)
-        return self.read_out(jnp.einsum("btnr,rnh->btnh", mixed, up_v))
+        mixed = self.attend(q, k[:, :, None], c[:, :, None], info, scale=scale)
+        return self.read_out(self._read_latent(mixed), x)
+
+    def _absorbed_queries(
+        self, x: Float[Array, "B T D"], info: TokenInfo
+    ) -> tuple[Float[Array, "B T N R"], float]:
+        """The queries of latent and rotated key in one, and the scale of their scores."""
+        q, q_rotated = self.queries(x, info)
+        scale = self.spec.scale or (q.shape[-1] + self.rope_width) ** -0.5
+        q = jnp.einsum("btnh,rnh->btnr", q, self.up_k[...].astype(x.dtype))
+        return jnp.concatenate([q, q_rotated], axis=-1), scale
+
+    def _read_latent(self, mixed: Float[Array, "B T N R"]) -> Float[Array, "B T N H"]:
+        """The values of mixed latents."""
+        return jnp.einsum("btnr,rnh->btnh", mixed, self.up_v[...].astype(mixed.dtype))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from attn import config
 from attn.parallel.rules import lay
 
 
@@ -32,6 +33,17 @@ def weight(
     """Draws a float32 weight, normal with variance 1 / fan_in, sharded by dimension."""
     value = jax.random.normal(rngs.params(), shape) * fan_in**-0.5
     return nnx.Param(lay(value, dims), role=role)
+
+
+def make_norm(norm: config.Norm, D: int, rngs: nnx.Rngs) -> nnx.Module:
+    """Makes a norm over D channels."""
+    kind = nnx.RMSNorm if norm.kind == "rms" else nnx.LayerNorm
+    return kind(D, epsilon=norm.eps, rngs=rngs)
+
+
+def bias(dims: str, *shape: int) -> nnx.Param:
+    """Makes a bias of zeros, sharded by dimension."""
+    return nnx.Param(lay(jnp.zeros(shape), dims), role=VECTOR)
 
 
 def rms_norm(

@@ -10,7 +10,7 @@ from attn.objectives.base import (
     Objective,
 )
 from attn.objectives.classify import Classify
-from attn.objectives.heads import ClassHead, Head, PairHead, TokenHead
+from attn.objectives.heads import ClassHead, Head, PairHead, StateHead, TokenHead
 from attn.objectives.match import Match
 from attn.objectives.next_token import NextToken
 from attn.objectives.sequence_to_sequence import SequenceToSequence
@@ -30,5 +30,6 @@ __all__ = [
     "Objective",
     "PairHead",
     "SequenceToSequence",
+    "StateHead",
     "TokenHead",
 ]

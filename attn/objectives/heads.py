@@ -33,6 +33,17 @@ class TokenHead(Head):
 
 
 @dataclass(frozen=True)
+class StateHead(Head):
+    """The states after the last layer, as they are."""
+
+    def num_params(self, D, V):
+        return 0
+
+    def flops(self, num_scored, D, V):
+        return 0.0
+
+
+@dataclass(frozen=True)
 class ClassHead(Head):
     """Logits over classes, from the mean state of the real tokens."""
 

@@ -69,9 +69,8 @@ class SequenceToSequence(Objective):
         return super().loss(model, weighted(batch), key)
 
     def sums(self, model, batch):
-        batch = weighted(batch)
+        weights = weighted(batch)["weights"]
         loss, right = score(self.logits(model, batch), batch["targets"])
-        weights = weights_of(batch, loss)
         wrong = jnp.where(weights > 0, 1 - right, 0).sum(axis=1)
         # A row of evaluation that fills a batch has no weight anywhere.
         rows = (weights > 0).any(axis=1).astype(jnp.float32)
@@ -101,6 +100,6 @@ def weighted(batch: Batch) -> Batch:
     """The batch with a weight for each target, 0 at padding."""
     targets = batch["targets"]
     real = ones_at_real(TokenInfo(lengths=batch.get("lengths")), targets)
-    weights = weights_of(batch, targets)
     real = real.astype(jnp.float32)
+    weights = weights_of(batch, real)
     return {**batch, "weights": real if weights is None else real * weights}

@@ -53,11 +53,11 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
     magnitude, as its label says.
     """
     every = [
-        (f"layer {name.removeprefix('layer_')} · head {head}", values[head])
+        (name, head, values[head])
         for name, values in maps.layers.items()
         for head in range(len(values))
     ]
-    telling = sorted(range(len(every)), key=lambda i: -_reach(every[i][1]))[:MOST]
+    telling = sorted(range(len(every)), key=lambda i: -_reach(every[i][2]))[:MOST]
     heads = [every[i] for i in sorted(telling)]
     per_layer = min(COLUMNS, len(heads))
     lines = -(-len(heads) // per_layer)
@@ -69,7 +69,7 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
     top = max(1.0, max(float(np.abs(values).max()) for values in maps.layers.values()))
     for index, axes in enumerate(panels.flat):
         axes.set_visible(index < len(heads))
-    for index, (name, values) in enumerate(heads):
+    for index, (name, head, values) in enumerate(heads):
         axes = panels.flat[index]
         image = axes.imshow(
             np.abs(values),
@@ -77,9 +77,14 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
             norm=PowerNorm(0.5, 0.0, top),
             interpolation="nearest" if max(values.shape) <= 256 else "antialiased",
         )
-        axes.set_title(name, color=theme.soft, size=7.5, pad=3)
-        _edges(axes, maps, theme, side, left=index % per_layer == 0, values=values,
-               bottom=index + per_layer >= len(heads))  # fmt: skip
+        said = f"{name.replace('_', ' ')} · head {head}"
+        axes.set_title(said, color=theme.soft, size=7.5, pad=3)
+        queries, keys = maps.edges(name)
+        # Beside each other, layers of two stacks differ in their tokens.
+        outer = len(maps.source_labels) == 0
+        bottom = not outer or index + per_layer >= len(heads)
+        _edges(axes, theme, side, (keys if bottom else (),
+               queries if not outer or index % per_layer == 0 else ()), values.shape)  # fmt: skip
     bar = figure.colorbar(
         image, ax=panels, shrink=min(1.0, 2.2 / (lines * side)), aspect=14
     )
@@ -109,26 +114,19 @@ def _reach(values: Float[np.ndarray, "T S"]) -> float:
 
 def _edges(
     axes: Axes,
-    maps: Maps,
     theme: Theme,
     side: float,
-    *,
-    left: bool,
-    bottom: bool,
-    values: Float[np.ndarray, "T S"],
+    labels: tuple[tuple[str, ...], tuple[str, ...]],
+    shape: tuple[int, ...],
 ) -> None:
-    """Labels the outer edges with every token, where they can be read."""
+    """Labels the edges with every token of keys and of queries, where they can be read."""
     for spine in axes.spines.values():
         spine.set(color=theme.faint, linewidth=0.6)
     axes.tick_params(length=0, colors=theme.soft, pad=2)
-    for axis, shown, count in (
-        (axes.xaxis, bottom, values.shape[1]),
-        (axes.yaxis, left, values.shape[0]),
-    ):
-        named = shown and count == len(maps.labels) and count <= LABELLED
-        points = min(7.0, 0.9 * side * 72 / count)
-        shown = list(range(count)) if named else []
-        texts = [_short(maps.labels[position]) for position in shown]
+    for axis, texts, count in zip((axes.xaxis, axes.yaxis), labels, shape[::-1]):
+        points = min(7.0, 0.9 * side * 72 / max(shape))
+        shown = list(range(count)) if texts and count <= LABELLED else []
+        texts = [_short(texts[position]) for position in shown]
         axis.set_ticks(shown, texts, fontsize=points, parse_math=False)
         if axis is axes.xaxis:
             axes.tick_params(axis="x", labelrotation=90)

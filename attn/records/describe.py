@@ -50,6 +50,6 @@ def _mechanism(experiment: Experiment) -> Mechanism | None:
     layer = next(iter(experiment.resolved_model.attention_layers), None)
     if layer is None:
         return None
-    kernel, T = layer.mechanism, experiment.task.document_len
+    kernel, T = layer.mechanism, experiment.lengths[0]
     density = kernel.pattern(experiment.mask, T, T).density(T)
     return Mechanism(kernel.name, kernel.family, density, "exact" in kernel.can)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 NAME = "maps.npz"
+DECODER, ENCODER = "layer_", "encoder_"
+"""What the names of layers begin with, before their index in the stack."""
 LARGEST_BYTES = 2**28
 """The maximum total size of the arrays of one file."""
 
@@ -21,9 +23,21 @@ class Maps:
     """The attention maps of one seed on one test example."""
 
     layers: Mapping[str, np.ndarray]
-    """float32 [N, T, S] by layer, first to last."""
+    """float32 [N, T, S] by layer, an encoder's first."""
     labels: tuple[str, ...]
-    """The label of each of the T tokens."""
+    """The label of each token that was read."""
+    source_labels: tuple[str, ...] = ()
+    """The label of each token of the source, which an encoder read."""
+
+    def edges(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The labels of a layer's queries and of its keys; none where they are unknown."""
+        T, S = self.layers[name].shape[1:]
+        sides = (self.source_labels, self.labels)
+        queries = self.source_labels if name.startswith(ENCODER) else self.labels
+        keys = next((side for side in sides if len(side) == S != T), queries)
+        return tuple(
+            side if len(side) == n else () for side, n in ((queries, T), (keys, S))
+        )  # pyright: ignore
 
 
 def pack(arrays: Mapping[str, Any]) -> bytes:
@@ -42,13 +56,23 @@ def unpack(path: Path, *, largest: int = LARGEST_BYTES) -> Maps:
     try:
         _check_sizes(path, largest)
         with np.load(path, allow_pickle=False) as file:
-            names = [name for name in file.files if name.startswith("layer_")]
-            names.sort(key=lambda name: int(name.removeprefix("layer_")))
-            layers = {name: file[name].astype(np.float32) for name in names}
-            labels = tuple(str(label) for label in file["labels"])
+            layers = {
+                name: file[name].astype(np.float32)
+                for start in (ENCODER, DECODER)
+                for name in sorted(
+                    (name for name in file.files if name.startswith(start)),
+                    key=lambda name: int(name.rpartition("_")[2]),
+                )
+            }
+            labels, source_labels = (
+                tuple(str(label) for label in file[name]) if name in file.files else ()
+                for name in ("labels", "source_labels")
+            )
+            if not labels:
+                raise ValueError("it has no labels")
     except Exception as error:  # zip, zlib, pickle and key errors alike
         raise ValueError(str(error)) from error
-    return Maps(layers, labels)
+    return Maps(layers, labels, source_labels)
 
 
 def _check_sizes(path: Path, largest: int) -> None:

@@ -106,9 +106,13 @@ def _encoded(group: Group, run: Run, maps: Maps) -> dict[str, Any]:
     return {
         "name": f"{group.label(run)} · {group.title}",
         "family": css_family(run.family),
-        "labels": list(maps.labels),
         "layers": [
-            {"name": name.replace("_", " "), **encode_map(values)}
+            {
+                "name": name.replace("_", " "),
+                "queries": list(maps.edges(name)[0]),
+                "keys": list(maps.edges(name)[1]),
+                **encode_map(values),
+            }
             for name, values in maps.layers.items()
         ],
     }

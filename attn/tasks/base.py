@@ -13,7 +13,7 @@ Rows are dictionaries of equal-length arrays, one entry an example:
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -100,6 +100,22 @@ class Task:
     def label(self, token: int) -> str:
         """A token in readable form."""
         return str(token)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text; unless overridden, of labels with spaces between.
+
+        Raises:
+            UserError: a word is no token's label.
+        """
+        known = {self.label(token): token for token in range(self.vocab_size)}
+        for word in text.split():
+            if word not in known:
+                raise unknown(f"token of task {self.name!r}", word, known)
+        return [known[word] for word in text.split()]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of some tokens, as `encode` takes it."""
+        return " ".join(map(self.label, tokens))
 
     def check(self) -> None:
         """Raises `UserError` where a package that the task needs is missing."""

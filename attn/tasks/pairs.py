@@ -94,6 +94,10 @@ class Pairs(Streamed):
         """The text of some symbols."""
         raise NotImplementedError
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of some tokens, without <start> and <end>."""
+        return self.spelled([token for token in tokens if token < self.num_symbols])
+
     def text(self, tokens: Integer[np.ndarray, " L"]) -> str:
         """The text of a row's targets, or of a model's output: what is before <end>."""
         said = np.asarray(tokens).tolist()
@@ -218,6 +222,10 @@ class Pairs(Streamed):
 @dataclass(frozen=True)
 class BytePairs(Pairs):
     """The base of pair tasks whose symbols are the bytes of UTF-8."""
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of a text."""
+        return list(text.encode())
 
     @property
     def num_symbols(self) -> int:

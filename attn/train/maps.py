@@ -1,5 +1,7 @@
 """The attention maps that a run saves: one example, every head of the first seed."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.kernels import TokenInfo
+from attn.model import Transformer
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -20,24 +23,54 @@ def make_maps(
     """Computes the effective map of every head of the first seed, in float16.
 
     Of one example of the test split, truncated to `MAP_TOKENS` tokens: arrays
-    `layer_<i>` [N, T, T], its tokens and their labels.
+    `layer_<i>` [N, T, S], of an encoder `encoder_<i>` [N, S, S], its tokens and their
+    labels; where there is a source, also of that.
     """
     rows = {key: np.asarray(array[0]) for key, array in data.splits["test"].items()}
-    read = min(MAP_TOKENS, experiment.task.document_len)
-    tokens = np.asarray(rows["tokens"][:read], np.int32)
-    length = min(int(rows["lengths"].flat[0]), read) if "lengths" in rows else None
+    sides = _sides(experiment, rows)
     copies = jax.typeof(state.step).sharding.mesh.shape["data"]
-    batch = jax.device_put(np.repeat(tokens[None], copies, axis=0), P("data"))
 
-    def first(state: State, batch):
+    def placed(tokens: np.ndarray) -> jax.Array:
+        return jax.device_put(np.repeat(tokens[None], copies, axis=0), P("data"))
+
+    def first(state: State, sides: dict[str, jax.Array]):
         params, features = jax.tree.map(lambda x: x[0], (state.params, state.features))
-        seen = None
-        if length is not None:
-            seen = jnp.arange(tokens.size)[None] < jnp.full_like(batch[:, :1], length)
-        maps = model.merge(params, features).maps(batch, TokenInfo(mask=seen))
+        maps = _maps(model.merge(params, features), experiment, rows, sides)
         return jax.tree.map(lambda m: m.astype(jnp.float16), maps)
 
-    maps = jax.jit(first)(state, batch)
-    labels = [experiment.task.label(int(token)) for token in tokens]
-    arrays = {name: np.asarray(m)[0] for name, m in maps.items()}
-    return {"tokens": tokens, "labels": np.array(labels), **arrays}
+    maps = jax.jit(first)(state, {name: placed(x) for name, x in sides.items()})
+    label = experiment.task.label
+    found = {name: np.asarray(m)[0] for name, m in maps.items()}
+    for name, tokens in sides.items():
+        said = "labels" if name == "tokens" else f"{name}_labels"
+        found |= {name: tokens, said: np.array([label(int(t)) for t in tokens])}
+    return found
+
+
+def _sides(
+    experiment: Experiment, rows: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The tokens of the example, and of its source, without the padding of a pair."""
+    tokens = np.asarray(rows["tokens"], np.int32)
+    if "source" not in rows:
+        return {"tokens": tokens[: min(MAP_TOKENS, experiment.lengths[0])]}
+    source = np.asarray(rows["source"][: int(rows["source_lengths"])], np.int32)
+    tokens = tokens[: int(rows["lengths"])]
+    if experiment.model.encoder is None:
+        return {"tokens": np.concatenate([source, tokens])[:MAP_TOKENS]}
+    return {"tokens": tokens[:MAP_TOKENS], "source": source[:MAP_TOKENS]}
+
+
+def _maps(
+    model: Transformer,
+    experiment: Experiment,
+    rows: Mapping[str, np.ndarray],
+    sides: dict[str, jax.Array],
+) -> dict[str, jax.Array]:
+    tokens = sides["tokens"]
+    if "source" in sides or "lengths" not in rows or experiment.task.source_len:
+        return model.maps(tokens, source=sides.get("source"))
+    T = tokens.shape[1]
+    length = min(int(rows["lengths"].flat[0]), T)
+    seen = jnp.arange(T)[None] < jnp.full_like(tokens[:, :1], length)
+    return model.maps(tokens, TokenInfo(mask=seen))

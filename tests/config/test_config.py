@@ -10,8 +10,10 @@ from tiny import TREES, experiment_of
 from attn.config import (
     MLP,
     Attention,
+    Embedding,
     Experiment,
     ModelConfig,
+    Norm,
     ShortConv,
     TrainConfig,
     fingerprint,
@@ -29,7 +31,8 @@ from attn.kernels import (
     WindowAttention,
 )
 from attn.masks import FULL, Causal
-from attn.tasks import MQAR, TASKS, Digits, ListOps
+from attn.positions import LinearScaling
+from attn.tasks import MQAR, TASKS, Dates, Digits, ListOps
 
 BASE = Experiment("base", "It is so.", MQAR())
 NAN, INF = float("nan"), float("inf")
@@ -217,12 +220,23 @@ def variants(config):
         "d_ff": 100,
         "num_heads": 8,
         "kv_rank": 8,
+        "rope_dim": 8,
+        "rope_scaling": LinearScaling(),
+        "act": "relu",
+        "bias": "qkv",
+    }
+    # Fields that need another one.
+    pair = {"pattern": ("cross_attention",), "encoder_pattern": ("mlp",)}
+    together = {
+        "encoder_pattern": pair,
+        "encoder_block": pair
+        | {"encoder_pattern": (), "encoder_block": (Attention(),)},
+        "encoder_repeats": pair | {"encoder_repeats": 3},
     }
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name == "rope_dim":
-            # It rotates nothing without a latent.
-            yield field.name, replace(config, kv_rank=8, rope_dim=2)
+        if field.name in together:
+            yield field.name, replace(config, **together[field.name])
             continue
         if is_dataclass(value) and not isinstance(value, TrainConfig | ModelConfig):
             continue
@@ -250,9 +264,18 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
         assert print_ not in seen, (label, seen[print_])
         seen[print_] = label
 
+    pair = replace(BASE, task=Dates(num_pairs=64))
     for name, model in variants(BASE.model):
         if name not in ("kernel", "causal", "attend_padding"):
-            put(name, replace(BASE, model=model))
+            put(name, replace(pair if model.encoder else BASE, model=model))
+    for name, norm in {"kind": Norm("layer"), "at": Norm(at="post"), "eps": Norm(eps=1e-5)}.items():  # fmt: skip
+        put(f"norm.{name}", replace(BASE, model=ModelConfig(norm=norm)))
+    for name, value in (
+        *{"tied": False, "scale": 1.0, "norm": True, "num_types": 2}.items(),
+        *{"logit_scale": 0.5, "logit_cap": 30.0}.items(),
+    ):
+        embedding = Embedding(**{name: value})
+        put(f"embedding.{name}", replace(BASE, model=ModelConfig(embedding=embedding)))
     for name, train in variants(BASE.train):
         if name != "save_every":
             put(name, replace(BASE, train=train))

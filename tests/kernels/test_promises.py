@@ -11,6 +11,7 @@ import pytest
 from promised import HV, H, T, base_mask, compiled, inputs
 
 from attn.attention import attend, attend_with_lse, effective_map
+from attn.attention.decode import begin
 from attn.errors import UserError
 from attn.kernels import CAPABILITIES, KERNELS
 from attn.kernels.base import TRAITS
@@ -84,31 +85,8 @@ def test_what_a_kernel_cannot_do_is_refused_by_name_before_compiling(name, capab
     "name", [n for n in KERNELS if "decoding" not in KERNELS[n].can]
 )
 def test_a_kernel_that_does_not_decode_says_so(name):
-    spec = naive.SPECS[name]
     with pytest.raises(UserError, match=f"kernel '{name}' cannot do 'decoding'"):
-        spec.begin(H, HV)
-    with pytest.raises(UserError, match=f"kernel '{name}' cannot do 'decoding'"):
-        spec.step(None, *[jnp.asarray(np.ones(H, np.float32))] * 3)
-
-
-@pytest.mark.parametrize("name", [n for n in KERNELS if "decoding" in KERNELS[n].can])
-def test_token_by_token_is_the_whole_sequence_under_causal(name):
-    spec = naive.SPECS[name]
-    arrays, weights = inputs(spec, N=1)
-
-    def both(arrays, weights):
-        whole = attend(spec, *arrays, mask=Causal(), weights=weights)[0, :, 0]
-        own = {"weights": jax.tree.map(lambda w: w[0], weights)} if weights else {}
-
-        def step(state, token):
-            return spec.step(state, *token, **own)
-
-        tokens = [x[0, :, 0] for x in arrays]
-        return whole, jax.lax.scan(step, spec.begin(H, HV), tokens)
-
-    whole, (state, outs) = compiled(both, arrays, weights)
-    assert sum(x.size for x in jax.tree.leaves(state)) == spec.state_size(T, H, HV)
-    np.testing.assert_allclose(outs, whole, rtol=2e-5, atol=2e-5)
+        begin(naive.SPECS[name], Causal(), 1, T, heads=(2, 2), widths=(H, HV))
 
 
 ABLE = [

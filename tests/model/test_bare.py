@@ -120,14 +120,6 @@ def test_a_bias_of_distances_is_refused_where_a_kernel_takes_none():
         ModelConfig(pattern=("linear",), positions="alibi")
 
 
-def test_a_layer_refuses_what_it_would_not_read():
-    layer = Transformer(ModelConfig(**SIZES), rngs=nnx.Rngs(0)).layers[0]
-    x = jnp.zeros((2, 8, 16))
-    for given in ({"memory": x}, {"cache": {}}):
-        with pytest.raises(UserError, match=f"{next(iter(given))} was given"):
-            layer(x, TokenInfo(), **given)
-
-
 def test_packed_sequences_may_be_longer_together_than_positions_were_learned_for():
     model = make(positions="learned", causal=True)
     packed = TokenInfo(jnp.repeat(jnp.arange(2), 6)[None], jnp.arange(12)[None] % 6)

@@ -269,7 +269,7 @@ def test_matching_the_cache_sets_the_latent():
     ("fields", "words"),
     [
         ({"kv_rank": 8, "num_kv_heads": 2}, "leave out num_kv_heads = 2"),
-        ({"rope_dim": 4}, "rope_dim = 4 rotates nothing"),
+        ({"rope_dim": 4, "positions": "none"}, "rope_dim = 4 rotates nothing"),
         ({"kv_rank": 8, "rope_dim": 4, "positions": "none"}, "rotates nothing"),
         ({"kv_rank": 8, "rope_dim": 3}, "rope_dim = 3 is odd"),
         ({"kv_rank": 8, "rope_dim": 4, "kernel": RGLRU()}, "rotates nothing"),

@@ -4,6 +4,7 @@ from attn import kernels
 from naive.oracle import Oracle
 from naive.scores import softmax
 
+BIRD = kernels.BigBirdAttention(block=2, num_window=1, num_global=1, num_random=1)
 SOFTMAX_KNOBS = {"softcap": (1.5, [0.0, -1.0]), "sinks": (True, [])}
 
 
@@ -60,8 +61,27 @@ def streaming_shows(spec, t, s, T, causal):
     return s <= t and (s < spec.num_first or t - s < spec.width)
 
 
+def bigbird_keeps(S):
+    """Each block is kept up to the last block that sees it, and the query's own."""
+    of = BIRD.block
+    picks = BIRD.shown(S, S, ahead=False).picks.tolist()
+    blocks = range(-(-S // of))
+    first = BIRD.num_global
+    last = [
+        max(
+            i
+            for i in blocks[j:]
+            if i in (j, *range(first)) or j < first or j in picks[i]
+        )
+        for j in blocks
+    ]
+    return max(
+        sum(s == t or last[s // of] >= t // of for s in range(t + 1)) for t in range(S)
+    )
+
+
 def oracle(spec, keys, shows=None, knobs=None, **options):
-    """Keeps `keys(S)` keys and values."""
+    """Keeps at most `keys(S)` keys and values at once, to decode S tokens."""
     knobs = SOFTMAX_KNOBS | (knobs or {})
     state = lambda S, H, Hv: keys(S) * (H + Hv)  # noqa: E731
     return Oracle(spec, by_softmax, state, knobs, shows=shows, **options)
@@ -101,7 +121,8 @@ ORACLES = (
     ),
     oracle(
         kernels.StridedAttention(stride=3),
-        lambda S: S,
+        # Only the last queries see no more of some, one residue after another.
+        lambda S: S - 3 + 1,
         strided_shows,
         {"stride": (4, [0])},
         too_large=("stride",),
@@ -109,7 +130,8 @@ ORACLES = (
     ),
     oracle(
         kernels.FixedAttention(stride=3, columns=1),
-        lambda S: 3 + (S // 3),
+        # The last whole block, or what follows it, and a column of each before.
+        lambda S: max(3 + S // 3 - 1, S // 3 + S % 3),
         fixed_shows,
         {"stride": (4, [0]), "columns": (2, [0, 4])},
         too_large=("stride",),
@@ -124,8 +146,8 @@ ORACLES = (
         is_dense=lambda S, H: (kernels.Longformer(width=2 * S, num_global=1), {}),
     ),
     oracle(
-        kernels.BigBirdAttention(block=2, num_window=1, num_global=1, num_random=1),
-        lambda S: S,
+        BIRD,
+        bigbird_keeps,
         bigbird_shows,
         {
             "block": (3, [0]),

@@ -17,7 +17,7 @@ class Oracle:
     """(spec, q, k, v, seen, weights) to [T, Hv]: one head in NumPy, float64, one query
     at a time. `seen` [T, S] is what mask and padding leave, and what `shows` hides."""
     state: Callable[[int, int, int], int]
-    """(S, H, Hv) to the numbers kept to decode, counted by hand."""
+    """(S, H, Hv) to the numbers kept to decode S tokens, counted by hand."""
     knobs: Mapping[str, tuple[Any, list]] = field(default_factory=dict)
     """Every field of the spec: another good value, and values that must be refused."""
     too_large: tuple[str, ...] = ()

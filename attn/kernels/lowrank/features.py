@@ -69,6 +69,12 @@ class FeatureAttention(Kernel):
         state = fold(state, phi_k[0], with_ones(v[None])[0])
         return state, normalise(phi_q @ state)[0].astype(v.dtype)
 
+    def absorb(self, q, k, v, real, *, weights=None):
+        k, v = (jnp.where(real[:, None], x, 0) for x in (k, v))
+        _, phi_k = self.features(q, k, weights or {})
+        phi_k = jnp.where(real[:, None], phi_k, self.hidden)
+        return self.forms.absorb(phi_k, with_ones(v))
+
     def __call__(
         self,
         q: Float[Array, "T H"],

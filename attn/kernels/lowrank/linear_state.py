@@ -20,6 +20,13 @@ def fold(
     return state + phi_k[:, None] * value[None, :]
 
 
+def absorb(
+    phi_k: Float[Array, "S R"], values: Float[Array, "S U"]
+) -> Float[Array, "R U"]:
+    """The state after all keys."""
+    return phi_k.T @ values
+
+
 def parallel(
     phi_q: Float[Array, "T R"],
     phi_k: Float[Array, "S R"],

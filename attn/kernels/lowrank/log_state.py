@@ -45,6 +45,14 @@ def unfold(state: State, log_q: Float[Array, "R"]) -> Float[Array, "U"]:
     return _over_largest(log_q + top) @ sums
 
 
+def absorb(
+    log_k: Float[Array, "S R"], values: Float[Array, "S U"]
+) -> tuple[Float[Array, "R"], Float[Array, "R U"]]:
+    """The state after all keys."""
+    top = _largest(log_k)
+    return top[0], jnp.exp(log_k - top).T @ values
+
+
 def parallel(
     log_q: Float[Array, "T R"],
     log_k: Float[Array, "S R"],

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from attn.kernels.base import Kernel, Weights
+from attn.kernels.base import Kernel, Weights, wide
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
 from attn.kernels.tokens import NO_INFO, TokenInfo
@@ -90,6 +90,14 @@ class FadingState(Kernel):
         state, out = self._advance(state, jax.tree.map(lambda y: y[0], x))
         return state, out.astype(dtype)
 
+    def absorb(self, q, k, v, real, *, weights=None):
+        k, v = (jnp.where(real[:, None], y, 0) for y in (k, v))
+        x = self._tokens(q, k, v, weights, real)
+        # Decoding counts real tokens alone, so what is padding fades nothing.
+        x = x._replace(log_keep=jnp.where(real, x.log_keep, 0.0))
+        x = jax.tree.map(lambda y: in_chunks(y, min(CHUNK, len(real))), x)
+        return self._between(x, *self._fading(x, steady=False))[-1]
+
     def __call__(
         self,
         q: Float[Array, "T H"],
@@ -102,21 +110,25 @@ class FadingState(Kernel):
         form: str = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
-        dtype, acc = v.dtype, jnp.promote_types(v.dtype, jnp.float32)
         kv_ids = kv_info.ids(len(k))
         k, v = clean(k, kv_ids), clean(v, kv_ids)
-        q, k, v = (y.astype(acc) for y in (q, k, v))
         real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
-        own = {name: w.astype(acc) for name, w in (weights or {}).items()}
-        x = self.tokens(q, k, v, own, real)
+        x = self._tokens(q, k, v, weights, real)
         if form == "recurrent":
-            state = jnp.zeros((q.shape[1], v.shape[1]), acc)
+            state = jnp.zeros((q.shape[1], v.shape[1]), x.v.dtype)
             out = lax.scan(self._advance, state, x)[1]
         elif form == "parallel":
             out = self._inside(jax.tree.map(lambda y: y[None], x))[0]
         else:
             out = self._chunked(x)
-        return out.astype(dtype)
+        return out.astype(v.dtype)
+
+    def _tokens(
+        self, q: Array, k: Array, v: Array, weights: Weights | None, real: Array
+    ) -> Tokens:
+        """Computes `tokens` of arrays that are made at least float32."""
+        own = {name: wide(w) for name, w in (weights or {}).items()}
+        return self.tokens(wide(q), wide(k), wide(v), own, real)
 
     def _advance(
         self, state: Float[Array, "H Hv"], x: Tokens
@@ -128,7 +140,7 @@ class FadingState(Kernel):
 
     def _inside(self, x: Tokens) -> Float[Array, "M C Hv"]:
         """The part of the output that comes from tokens of the same chunk."""
-        fade, left = self._fading(x)
+        fade, left = self._fading(x, self.steady)
         return _scores(x, fade) @ self.writes(x, fade, left)[0]
 
     def _chunked(self, x: Tokens) -> Float[Array, "T Hv"]:
@@ -137,7 +149,17 @@ class FadingState(Kernel):
         C = min(CHUNK, T)
         # The last chunk is padded with zeros, which change nothing.
         x = jax.tree.map(lambda y: in_chunks(y, C), x)
-        fade, left = self._fading(x)
+        fade, left = self._fading(x, self.steady)
+        own, found, before, _ = self._between(x, fade, left)
+        if found is not None:
+            own = own - found @ before
+        out = _scores(x, fade) @ own + (x.q * left) @ before
+        return out.reshape(-1, out.shape[-1])[:T]
+
+    def _between(
+        self, x: Tokens, fade: Float[Array, "#M C C"], left: Float[Array, "#M C 1"]
+    ) -> tuple[Array, Array | None, Array, Array]:
+        """Computes what `writes` gives, the state before each chunk, and the last."""
         own, found = self.writes(x, fade, left)
         # The part of each key that is left at the end of its chunk.
         sent = x.k * fade[:, -1, :, None]
@@ -146,17 +168,13 @@ class FadingState(Kernel):
         if found is not None:
             erased = jnp.einsum("mch,mcg->mhg", sent, found)
             kept = kept * jnp.eye(erased.shape[1], dtype=erased.dtype)[None] - erased
-        before = states(kept, added)
-        if found is not None:
-            own = own - found @ before
-        out = _scores(x, fade) @ own + (x.q * left) @ before
-        return out.reshape(-1, out.shape[-1])[:T]
+        return own, found, *states(kept, added)
 
     def _fading(
-        self, x: Tokens
+        self, x: Tokens, steady: bool
     ) -> tuple[Float[Array, "#M C C"], Float[Array, "#M C 1"]]:
         """The decay from each token, and from the earlier state, to each token."""
-        since = jnp.cumsum(x.log_keep[:1] if self.steady else x.log_keep, axis=1)
+        since = jnp.cumsum(x.log_keep[:1] if steady else x.log_keep, axis=1)
         gone = since[:, :, None] - since[:, None, :]
         seen = jnp.tri(since.shape[1], dtype=bool)[None]
         # Masked before exp, whose argument is above 0 for later tokens.
@@ -170,8 +188,8 @@ def _scores(x: Tokens, fade: Float[Array, "#M C C"]) -> Float[Array, "M C C"]:
 
 def states(
     kept: Float[Array, "#M ..."], added: Float[Array, "M H Hv"]
-) -> Float[Array, "M H Hv"]:
-    """The state before each chunk: S_{m+1} = kept_m S_m + added_m, from 0.
+) -> tuple[Float[Array, "M H Hv"], Float[Array, "H Hv"]]:
+    """The state before each chunk, and the last: S_{m+1} = kept_m S_m + added_m.
 
     Args:
         kept: a number, [#M, 1, 1], or a matrix, [M, H, H].
@@ -183,4 +201,5 @@ def states(
         return (keep @ state if matrix else keep * state) + add, state
 
     kept = jnp.broadcast_to(kept, (len(added), *kept.shape[1:]))
-    return lax.scan(step, jnp.zeros_like(added[0]), (kept, added))[1]
+    last, before = lax.scan(step, jnp.zeros_like(added[0]), (kept, added))
+    return before, last

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights, wide
-from attn.kernels.dense import clean
 from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
@@ -85,6 +84,10 @@ class RGLRU(Kernel):
         state = kept * state + added
         return state, state.astype(v.dtype)
 
+    def absorb(self, q, k, v, real, *, weights=None):
+        gates = self._gates(q, k, v, weights or {}, real)
+        return by_pairs(*gates)[-1]
+
     def __call__(
         self,
         q: Float[Array, "T H"],
@@ -98,12 +101,19 @@ class RGLRU(Kernel):
     ) -> Float[Array, "T H"]:
         """Computes the states [T, H]: 0 before the first token, kept at padding."""
         kv_ids = kv_info.ids(len(k))
-        q, k, v = (clean(x, kv_ids) for x in (q, k, v))
-        kept, added = recurrence(q, k, v, weights["Lambda"])
-        if kv_ids is not None:
-            kept = jnp.where(kv_ids[:, None] < 0, 1.0, kept)
+        real = None if kv_ids is None else kv_ids >= 0
         scan = by_pairs if form == "parallel" else by_tokens
-        return scan(kept, added).astype(v.dtype)
+        return scan(*self._gates(q, k, v, weights, real)).astype(v.dtype)
+
+    def _gates(
+        self, q: Array, k: Array, v: Array, weights: Weights, real: Array | None
+    ) -> tuple[Float[Array, "T H"], Float[Array, "T H"]]:
+        """Computes `recurrence`, which at padding keeps the state as it is."""
+        if real is None:
+            return recurrence(q, k, v, weights["Lambda"])
+        q, k, v = (jnp.where(real[:, None], x, 0) for x in (q, k, v))
+        kept, added = recurrence(q, k, v, weights["Lambda"])
+        return jnp.where(real[:, None], kept, 1.0), added
 
 
 def recurrence(

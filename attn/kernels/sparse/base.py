@@ -34,12 +34,10 @@ class SparseSoftmax(Softmax):
             if getattr(self, field) > T:
                 raise bad_knob(self, field, f"the sequence has {T} tokens")
 
-    def kept(self, S: int) -> int:
-        """The number of S keys that later queries may still see; all by default."""
-        return S
-
-    def state_size(self, S, H, Hv):
-        return min(S, self.kept(S)) * (H + Hv)
+    def on_cache(self, mask, L):
+        """Softmax under the mask of all L tokens, which one query would not make."""
+        bare = Softmax(softcap=self.softcap, sinks=self.sinks)
+        return bare, self.pattern(mask, L, L)
 
 
 def looks_ahead(mask: Mask, T: int, S: int) -> bool:

@@ -21,7 +21,7 @@ class BigBirdAttention(SparseSoftmax):
     The random blocks are drawn once for a sequence of T tokens, by `seed`, the same in
     all heads: it cannot take keys of another length than the queries (`cross`), nor
     positions known at run time (`positions`), and a sequence padded to another length
-    is another draw. Decoding must keep all keys, since any block may be a later one's.
+    is another draw. Decoding keeps the blocks that some later one has drawn.
     """
 
     name = "bigbird"

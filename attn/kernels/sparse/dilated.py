@@ -41,6 +41,3 @@ class DilatedAttention(SparseSoftmax):
         if self.span > T:
             why = f"{self.width} keys so far apart span {self.span} tokens of {T}"
             raise bad_knob(self, "dilation", why)
-
-    def kept(self, S):
-        return self.span

@@ -38,6 +38,3 @@ class FixedAttention(SparseSoftmax):
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         return Fixed(self.stride, self.columns)
-
-    def kept(self, S):
-        return self.stride + self.columns * (S // self.stride)

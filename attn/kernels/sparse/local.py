@@ -24,6 +24,3 @@ class LocalAttention(SparseSoftmax):
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         return Chunk(self.block)
-
-    def kept(self, S):
-        return self.block

@@ -26,6 +26,3 @@ class Longformer(SparseSoftmax):
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         return Window(*sides(self.width, ahead)) | Global(self.num_global)
-
-    def kept(self, S):
-        return self.width + self.num_global

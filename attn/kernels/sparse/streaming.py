@@ -32,6 +32,3 @@ class StreamingAttention(SparseSoftmax):
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         behind = Window(*sides(self.width, ahead=False)) | Prefix(self.num_first)
         return Causal() & behind if ahead else behind
-
-    def kept(self, S):
-        return self.width + self.num_first

@@ -15,7 +15,7 @@ from attn.kernels.dense import visible
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import ABSENT, num_bits, positions_of_largest
 from attn.kernels.tokens import NO_INFO, TokenInfo
-from attn.masks import Mask
+from attn.masks import Causal, Mask
 
 CHUNK = 64
 """Queries whose scores are held at a time, C; on short sequences more, up to `SCORES`."""
@@ -42,8 +42,9 @@ class TopK(Kernel):
     family = "sparse"
     can: ClassVar[frozenset[str]] = frozenset(
         {"causal", "bidirectional", "any_mask", "cross", "key_padding", "packing"}
-        | {"positions", "scale", "map", "normalised"}
+        | {"positions", "scale", "map", "normalised", "decoding"}
     )
+    keeps = "keys"
     least: ClassVar = {"num_keys": 1}
     within = ("num_keys",)
 
@@ -56,8 +57,9 @@ class TopK(Kernel):
         chosen = matmul_flops(T, S, num_bits(S))
         return matmul_flops(T, S, H) + chosen + matmul_flops(T, K, H + Hv)
 
-    def state_size(self, S, H, Hv):
-        return S * (H + Hv)
+    def kept(self, mask, L):
+        """All keys, in order: of two that tie the earlier one is taken."""
+        return Causal()
 
     def __call__(
         self,

@@ -25,6 +25,3 @@ class WindowAttention(SparseSoftmax):
 
     def shown(self, T: int, S: int, ahead: bool) -> Mask:
         return Window(*sides(self.width, ahead))
-
-    def kept(self, S):
-        return self.width

@@ -34,9 +34,9 @@ function pixels(layer, head, bytes, family) {
 
 // ---- what is on show ----
 let shown = null; // {run, layer, head, bytes, query, key, picture}
-const labelOf = (run, layer, index) => layer.pool > 1
+const labelOf = (names, layer, index) => layer.pool > 1
   ? `${index * layer.pool}-${(index + 1) * layer.pool - 1}`
-  : `${index} ${run.labels[index] ?? ""}`.trim();
+  : `${index} ${names[index] ?? ""}`.trim();
 
 async function choose(run, layer, head, at) {
   const bytes = await bytesOf(layer);
@@ -148,7 +148,7 @@ function drawMap() {
     context.save();
     context.textAlign = "right";
     context.translate(margin - 4, margin + (i + 0.5) * cell);
-    write(run.labels[i] ?? String(i), i === query);
+    write(layer.queries[i] ?? String(i), i === query);
     context.restore();
   }
   for (let i = 0; i < layer.cols; i++) {
@@ -156,7 +156,7 @@ function drawMap() {
     context.textAlign = "left";
     context.translate(margin + (i + 0.5) * cell, margin - 4);
     context.rotate(-Math.PI / 2);
-    write(run.labels[i] ?? String(i), i === key);
+    write(layer.keys[i] ?? String(i), i === key);
     context.restore();
   }
 }
@@ -165,12 +165,12 @@ function drawReading() {
   const { run, layer, query, key } = shown;
   const weight = weightAt(shown, query, key);
   $("reading").textContent =
-    `query ${labelOf(run, layer, query)} → key ${labelOf(run, layer, key)}: ${weight.toFixed(3)}`;
+    `query ${labelOf(layer.queries, layer, query)} → key ${labelOf(layer.keys, layer, key)}: ${weight.toFixed(3)}`;
   const items = ranked(query).slice(0, 8).map((other) => {
     const size = weightAt(shown, query, other);
     const item = document.createElement("li");
     const [name, bar, number] = ["span", "span", "span"].map((tag) => document.createElement(tag));
-    name.textContent = labelOf(run, layer, other);
+    name.textContent = labelOf(layer.keys, layer, other);
     bar.className = "bar";
     bar.style.width = `${Math.min(100, (100 * Math.abs(size)) / layer.scale)}%`;
     bar.style.background = `var(--${size < 0 ? "negative" : run.family})`;
@@ -191,7 +191,7 @@ function drawStrip() {
     const weight = weightAt(shown, query, key);
     const part = Math.round(75 * Math.sqrt(Math.min(1, Math.abs(weight) / layer.scale)));
     const button = document.createElement("button");
-    Object.assign(button, { type: "button", textContent: run.labels[key] ?? String(key) });
+    Object.assign(button, { type: "button", textContent: layer.keys[key] ?? String(key) });
     const hue = weight < 0 ? "negative" : run.family;
     button.style.background = `color-mix(in srgb, var(--${hue}) ${part}%, transparent)`;
     button.setAttribute("aria-pressed", String(key === query));

@@ -1,0 +1,216 @@
+"""Decoding below the model: a cache for each layer, filled by a prompt, then by steps.
+
+    cache = begin(kernel, mask, B, L, heads=(N, K), widths=(H, Hv), dtype=dtype)
+    out, cache = prefill(kernel, q, k, v, cache, mask=mask, info=info)
+    out, cache = step(kernel, q, k, v, cache, mask=mask, positions=positions)
+
+What is given is rotated already. Each output is that of `attend` on the whole
+sequence, under a mask that looks back. Under `jax.jit`, and in its loops with the cache
+as carry, a step changes the cache in place.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.attention.api import attend
+from attn.attention.key_cache import EMPTY, KeyCache, empty_keys
+from attn.attention.state_cache import StateCache, empty_state, require_values
+from attn.errors import UserError
+from attn.kernels.base import Kernel, Weights
+from attn.kernels.sparse.base import looks_ahead
+from attn.kernels.tokens import NO_INFO, TokenInfo
+from attn.masks import Causal, Mask
+from attn.masks.lifetime import num_slots, slots
+from attn.positions import RelativeBias
+
+Cache = KeyCache | StateCache
+"""What a layer keeps of earlier tokens."""
+
+
+def begin(
+    kernel: Kernel,
+    mask: Mask,
+    B: int,
+    L: int,
+    *,
+    heads: tuple[int, int],
+    widths: tuple[int, int],
+    dtype: Any = jnp.float32,
+    latent: bool = False,
+) -> Cache:
+    """Makes the empty cache of a layer.
+
+    Args:
+        mask: what the layer's queries may see; it must look back alone.
+        B: sequences.
+        L: the longest sequence that is decoded, prompt included.
+        heads: query heads N, and key/value heads K.
+        widths: of a key H, and of a value Hv.
+        dtype: of cached keys and values; a state is float32.
+        latent: whether a value is the first Hv channels of its key, and not kept beside
+            it.
+
+    Raises:
+        UserError: the kernel does not decode, or not under this mask.
+    """
+    if "decoding" not in kernel.can:
+        raise kernel.unable("decoding", "asked to decode")
+    if looks_ahead(kernel.pattern(mask, L, L), L, L):
+        raise UserError(
+            f"mask {mask} shows a query later keys, which decoding does not have yet; "
+            "take one that looks back, such as Causal()"
+        )
+    kernel.check(mask, L, L)
+    kernel.check_head(*widths)
+    if kernel.keeps == "keys":
+        C = num_slots(kernel.kept(mask, L), L)
+        return empty_keys(B, C, heads[1], widths, L, dtype, latent)
+    if latent:
+        raise UserError(f"latent: kernel {kernel.name!r} keeps a state and no keys")
+    return empty_state(kernel, B, heads, widths)
+
+
+def prefill(
+    kernel: Kernel,
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K Hv"],
+    cache: Cache,
+    *,
+    mask: Mask,
+    info: TokenInfo = NO_INFO,
+    bias: Float[Array, "#B #N T T"] | RelativeBias | None = None,
+    weights: Weights | None = None,
+    scale: float | None = None,
+    impl: str = "auto",
+) -> tuple[Float[Array, "B T N Hv"], Cache]:
+    """Attends over a prompt, as `attend` does, and fills an empty cache with it.
+
+    Args:
+        info: which tokens are padding, wherever it lies, and the positions of the
+            others: 0, 1, 2, ... unless given, padding counted.
+
+    Returns:
+        The output, 0 at padding by `info.lengths`, and the cache.
+    """
+    rule, pattern, positions = kernel, mask, None
+    if isinstance(cache, KeyCache):
+        rule, pattern = kernel.on_cache(mask, cache.length)
+        positions = _positions(info, pattern, q)
+    out = attend(
+        rule,
+        q,
+        k,
+        v,
+        mask=pattern,
+        bias=bias,
+        kv_mask=info.mask,
+        q_positions=positions,
+        kv_positions=positions,
+        q_lengths=info.lengths,
+        kv_lengths=info.lengths,
+        weights=weights,
+        scale=scale,
+        impl=impl,
+    )
+    return out, fill(kernel, q, k, v, cache, mask=mask, info=info, weights=weights)
+
+
+def _positions(info: TokenInfo, pattern: Mask, q: Array) -> Array | None:
+    """The positions that a prompt's call needs; None where its own order serves."""
+    B, T = q.shape[:2]
+    if info.positions is not None:
+        return info.positions
+    try:
+        pattern.check(T, T)
+    except UserError:  # The mask was made for the whole sequence.
+        return jnp.broadcast_to(jnp.arange(T), (B, T))
+    return None
+
+
+def fill(
+    kernel: Kernel,
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K Hv"] | None,
+    cache: Cache,
+    *,
+    mask: Mask,
+    info: TokenInfo = NO_INFO,
+    weights: Weights | None = None,
+) -> Cache:
+    """Fills an empty cache with a prompt, whose outputs come from elsewhere.
+
+    Args:
+        v: None where the cache is `latent`.
+
+    Raises:
+        UserError: the prompt is longer than the cache, or holds several documents.
+    """
+    B, T = k.shape[:2]
+    if info.segment_ids is not None:
+        raise UserError("segment_ids were given; decoding takes one sequence a row")
+    real = info.real(T)
+    real = jnp.ones((B, T), bool) if real is None else real
+    if isinstance(cache, KeyCache):
+        if cache.length < T:
+            raise UserError(
+                f"the prompt has T = {T} tokens and the cache was begun for L = "
+                f"{cache.length}; begin a longer one"
+            )
+        table = slots(kernel.kept(mask, cache.length), cache.length)
+        at = jnp.broadcast_to(info.index(T), (B, T))
+        return cache.filled(k, v, at, real, table)
+    return cache.filled(kernel, q, k, require_values(kernel, v), real, weights)
+
+
+def step(
+    kernel: Kernel,
+    q: Float[Array, "B 1 N H"],
+    k: Float[Array, "B 1 K H"],
+    v: Float[Array, "B 1 K Hv"] | None,
+    cache: Cache,
+    *,
+    mask: Mask,
+    positions: Int[Array, "B 1"],
+    bias: RelativeBias | None = None,
+    weights: Weights | None = None,
+    scale: float | None = None,
+    active: Bool[Array, "B"] | None = None,
+) -> tuple[Float[Array, "B 1 N Hv"], Cache]:
+    """Decodes one token of each row: writes it to the cache, and attends over that.
+
+    Args:
+        v: None where the cache is `latent`.
+        positions: of the tokens, each after all that its row has, and below L: one from
+            L on is not kept.
+        active: where False the row keeps its cache, and its output means nothing.
+    """
+    if isinstance(cache, StateCache):
+        for name, given in (("bias", bias), ("scale", scale)):
+            if given is not None:
+                raise kernel.unable(name, "asked to decode with one")
+        v = require_values(kernel, v)
+        return cache.advanced(kernel, q, k, v, weights, active)
+    L = cache.length
+    cache = cache.written(k, v, positions, active, slots(kernel.kept(mask, L), L))
+    rule, pattern = kernel.on_cache(mask, L)
+    at = cache.positions
+    out = attend(
+        rule,
+        q,
+        cache.keys.astype(q.dtype),
+        cache.values.astype(q.dtype),
+        # An empty slot is beyond every query: cheaper than as padding, which is set to
+        # 0 in a copy of the cache.
+        mask=pattern & Causal(),
+        q_positions=positions,
+        kv_positions=jnp.where(at == EMPTY, L, at),
+        bias=bias,
+        weights=weights,
+        scale=scale,
+        impl=rule.implementations[0],
+    )
+    return out, cache

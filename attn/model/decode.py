@@ -1,0 +1,105 @@
+"""Decoding with a model: a prompt, then one token of each sequence at a time."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from attn.errors import UserError
+from attn.kernels import TokenInfo
+from attn.model.transformer import Transformer, of_batch
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What a model keeps of the tokens so far; its arrays begin with the sequence."""
+
+    caches: Any
+    """The cache of each layer."""
+    position: Any
+    """The position of the next token of each sequence, [B]."""
+    logits: Any
+    """The logits of the next token of each sequence, [B, V]."""
+    length: int = field(metadata={"static": True})
+    """The most tokens that a sequence may have, L."""
+
+
+def start(
+    model: Transformer,
+    tokens: Int[Array, "B T"],
+    length: int,
+    info: TokenInfo = TokenInfo(),
+    *,
+    source: Int[Array, "B S"] | None = None,
+    source_info: TokenInfo = TokenInfo(),
+) -> Decoded:
+    """Reads a prompt, padded at any side, and makes room for `length` tokens in all.
+
+    Args:
+        info: which tokens are padding, by `lengths` or `mask`; positions are counted
+            over the others.
+        source, source_info: what the encoder reads, of an encoder-decoder.
+
+    Raises:
+        UserError: the prompt is empty or too long, or a layer does not decode.
+    """
+    B, T = tokens.shape
+    check_lengths(model, T, length)
+    info = of_batch(info, tokens)
+    real = jnp.ones((B, T), bool) if info.mask is None else info.mask
+    positions = jnp.maximum(jnp.cumsum(real, axis=1) - 1, 0)
+    # Without padding, masks need no positions that are known at run time alone.
+    given = TokenInfo() if info.mask is None else TokenInfo(None, positions, None, real)
+    caches = model.begin(B, length, model.memory(source, source_info))
+    if T == 1:
+        given = TokenInfo(None, positions, None, info.mask)
+    x, caches = model.advance(model.embed(tokens, given), given, caches)
+    last = jnp.max(jnp.where(real, jnp.arange(T)[None], 0), axis=1)
+    x = jnp.take_along_axis(x, last[:, None, None], axis=1)
+    count = real.sum(axis=1, dtype=jnp.int32)
+    return Decoded(caches, count, model.read(x)[:, 0], length)
+
+
+def advance(
+    model: Transformer,
+    tokens: Int[Array, "B"],
+    state: Decoded,
+    active: Bool[Array, "B"] | None = None,
+) -> Decoded:
+    """Reads one more token of each sequence, or of those that are active."""
+    mask = None if active is None else active[:, None]
+    info = TokenInfo(None, state.position[:, None], None, mask)
+    x, caches = model.advance(model.embed(tokens[:, None], info), info, state.caches)
+    more = 1 if active is None else active.astype(jnp.int32)
+    return Decoded(caches, state.position + more, model.read(x)[:, 0], state.length)
+
+
+def check_lengths(model: Transformer, T: int, length: int) -> None:
+    """Raises `UserError` for an empty prompt, or more tokens than there are positions."""
+    if T == 0:
+        raise UserError(
+            "the prompt is empty; give at least one token, such as the start token"
+        )
+    if length < T:
+        raise UserError(
+            f"the prompt has {T} tokens and the sequence ends at {length}; ask for more"
+        )
+    longest = model.model.max_len or length
+    if model.model.positions == "learned" and length > longest:
+        raise UserError(
+            f"{length} tokens, prompt included, are more than the {longest} positions that "
+            "were learned; shorten the prompt, or ask for fewer"
+        )
+
+
+def state_of_beams(state: Decoded, rows: Int[Array, "R"]) -> Decoded:
+    """The state with its sequences chosen, repeated or reordered."""
+    return jax.tree.map(lambda x: x[rows], state)
+
+
+def log_probs(state: Decoded) -> Float[Array, "B V"]:
+    """The log-probability of each next token."""
+    return jax.nn.log_softmax(state.logits, axis=-1)

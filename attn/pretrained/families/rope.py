@@ -1,0 +1,44 @@
+"""Rotary frequencies in a config.json, in the older and the newer way to write them."""
+
+from typing import Any
+
+from attn.errors import UserError
+from attn.positions import LinearScaling, Llama3Scaling, RopeScaling
+from attn.pretrained.families.values import require
+
+BASE = 10_000.0
+"""The base of the frequencies where a config names none."""
+ROPE_KEYS = {"rope_theta": None, "rope_scaling": None, "rope_parameters": None}
+"""Config keys of rotary positions; the last has the other two in it."""
+LLAMA_3 = {
+    "factor": "factor",
+    "low_freq_factor": "low_freq_factor",
+    "high_freq_factor": "high_freq_factor",
+    "original_max_position_embeddings": "original_len",
+}
+"""The numbers of LLaMA 3's scaling there, by their names here."""
+
+
+def rope(values: dict[str, Any]) -> tuple[float, RopeScaling | None]:
+    """The base and the scaling of the rotary frequencies.
+
+    Raises:
+        UserError: the scaling is of a type, or has a number, that is not known.
+    """
+    key = "rope_parameters" if values["rope_parameters"] else "rope_scaling"
+    given = dict(values[key] or {})
+    base = given.pop("rope_theta", None) or values["rope_theta"] or BASE
+    kinds = [given.pop(name, None) for name in ("rope_type", "type")]
+    kind = next(filter(None, kinds), "default")
+    require(f"{key}.partial_rotary_factor", given.pop("partial_rotary_factor", 1), (1,))
+    require(f"{key}.rope_type", kind, ("default", "linear", "llama3"))
+    numbers = {"linear": {"factor": "factor"}, "llama3": LLAMA_3}.get(kind, {})
+    for name, value in given.items():
+        if name not in numbers:
+            require(f"{key}.{name}", value, ())
+    for name in numbers:
+        if name not in given:
+            raise UserError(f"config.json: {key} has no {name}; {kind!r} needs it")
+    known = {numbers[name]: value for name, value in given.items()}
+    makes = {"linear": LinearScaling, "llama3": Llama3Scaling}
+    return float(base), makes[kind](**known) if kind in makes else None

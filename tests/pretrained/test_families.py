@@ -1,0 +1,30 @@
+"""Every family against transformers, on small checkpoints with odd sizes."""
+
+import numpy as np
+import pytest
+from tiny_checkpoints import CASES, case, reference, write_case
+
+from attn.pretrained import load
+from attn.pretrained.families import FAMILIES
+
+TOLERANCE = 1e-4
+
+
+def test_every_family_has_a_reference():
+    assert {case(name)["config"]["model_type"] for name in CASES} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_are_those_of_transformers_with_padding_on_either_side(name, tmp_path):
+    model = load(write_case(tmp_path, name, num_shards=3 if "llama" in name else 1))
+    known = reference(name)
+    tokens, mask = known["tokens"], known["mask"]
+    assert not mask[1, -1]
+    assert not mask[2, 0]
+    if "target_tokens" in known:
+        out = np.asarray(model(tokens, known["target_tokens"], kv_mask=mask))
+        found, expected = out[:, known["at"]], known["expected"]
+    else:
+        found, expected = np.asarray(model(tokens, mask))[mask], known["expected"][mask]
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
