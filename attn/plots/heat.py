@@ -62,10 +62,16 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
     per_layer = min(COLUMNS, len(heads))
     lines = -(-len(heads) // per_layer)
     side = (MAP_WIDTH - 1.4) / COLUMNS
-    figure = new_figure(
-        theme, 0.7 + lines * (side + 0.18), width=1.4 + per_layer * side
+    shapes = [values.shape for _, _, values in heads]
+    tall = [
+        max(T / S for T, S in shapes[at : at + per_layer])
+        for at in range(0, len(heads), per_layer)
+    ]
+    height = 0.7 + sum(side * ratio + 0.18 for ratio in tall)
+    figure = new_figure(theme, height, width=1.4 + per_layer * side)
+    panels = figure.subplots(
+        lines, per_layer, squeeze=False, gridspec_kw={"height_ratios": tall}
     )
-    panels = figure.subplots(lines, per_layer, squeeze=False)
     top = max(1.0, max(float(np.abs(values).max()) for values in maps.layers.values()))
     for index, axes in enumerate(panels.flat):
         axes.set_visible(index < len(heads))
@@ -85,9 +91,7 @@ def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> 
         bottom = not outer or index + per_layer >= len(heads)
         _edges(axes, theme, side, (keys if bottom else (),
                queries if not outer or index % per_layer == 0 else ()), values.shape)  # fmt: skip
-    bar = figure.colorbar(
-        image, ax=panels, shrink=min(1.0, 2.2 / (lines * side)), aspect=14
-    )
+    bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 2.2 / height), aspect=14)
     ticks = [0.0, 0.01, 0.05, 0.2, 0.5, 1.0]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7, colors=theme.soft, length=2)

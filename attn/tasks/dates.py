@@ -51,7 +51,7 @@ class Dates(BytePairs):
     """Bytes of the longest tag and date, S."""
     num_locales: int = 16
     """The first of `LOCALES`."""
-    num_pairs: int = 60_000
+    num_dates: int = 60_000
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,7 +60,7 @@ class Dates(BytePairs):
         # Two styles of each locale, at least, have a year of four digits.
         most = DAYS * 2 * self.num_locales
         words = f"it must be from 1 to {most}, or with more locales"
-        require(self, "num_pairs", 1 <= self.num_pairs <= most, words)
+        require(self, "num_dates", 1 <= self.num_dates <= most, words)
 
     @property
     def source(self) -> str:
@@ -81,7 +81,7 @@ class Dates(BytePairs):
     def pairs(self) -> Sequence[Pair]:
         """Draws dates and styles, and writes each as its locale does."""
         self.check()
-        return _pairs(self.num_locales, self.num_pairs, self.data_seed)
+        return _pairs(self.num_locales, self.num_dates, self.data_seed)
 
     def guesses(self, data: Dataset) -> dict[str, Int[np.ndarray, "#n T"]]:
         """The commonest targets, and the digits of the source in their order.
@@ -95,12 +95,12 @@ class Dates(BytePairs):
 
 
 @lru_cache(maxsize=2)
-def _pairs(num_locales: int, num_pairs: int, seed: int) -> tuple[Pair, ...]:
+def _pairs(num_locales: int, num_dates: int, seed: int) -> tuple[Pair, ...]:
     from babel.dates import format_date
 
     known = [pattern for name in LOCALES[:num_locales] for pattern in patterns(name)]
     rng = np.random.default_rng([seed, len(SPLITS)])  # no split's own
-    drawn = rng.choice(DAYS * len(known), num_pairs, replace=False)
+    drawn = rng.choice(DAYS * len(known), num_dates, replace=False)
     found = []
     for day, which in zip(*divmod(drawn, len(known))):
         when, (name, style) = FIRST + timedelta(int(day)), known[which]

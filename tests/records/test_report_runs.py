@@ -132,6 +132,19 @@ def test_maps_come_back_as_written_with_their_labels(tmp_path, make_run, soft_ma
     )
 
 
+def test_maps_of_two_stacks_know_the_tokens_of_each_side(tmp_path):
+    """A layer of as many source tokens as target ones has the labels of its own side."""
+    ones = {"encoder_0": (3, 3), "layer_0": (2, 2), "layer_1": (2, 3)}
+    arrays = {name: np.ones((1, *shape), np.float16) for name, shape in ones.items()}
+    sides = {"labels": np.array(["<", "x"]), "source_labels": np.array(["a", "b", "c"])}
+    path = tmp_path / "maps.npz"
+    path.write_bytes(maps.pack(arrays | sides))
+    found = maps.unpack(path)
+    assert [*found.layers] == [*ones]
+    abc, x = ("a", "b", "c"), ("<", "x")
+    assert [found.edges(name) for name in ones] == [(abc, abc), (x, x), (x, abc)]
+
+
 def test_damaged_maps_are_named_and_block_nothing(tmp_path, make_run, soft_maps):
     folder = make_run(maps=soft_maps())
     data = (folder / "maps.npz").read_bytes()

@@ -124,7 +124,7 @@ def test_no_name_claim_error_or_token_becomes_an_element(page):
     assert "b" not in tags.found
     data = re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL).group(1)
     assert not set("<>&") & set(data)
-    assert json.loads(data)["runs"][0]["labels"][0] == "</script><b>"
+    assert json.loads(data)["runs"][0]["layers"][0]["queries"][0] == "</script><b>"
     assert page.read_text().count("&lt;script&gt;alert(1)") >= 5
 
 

@@ -13,7 +13,7 @@ from attn.tasks.dates import FIRST, LOCALES, digits, patterns
 from attn.tasks.pairs import padded, scores
 
 pytest.importorskip("babel")
-TASK = Dates(num_pairs=1_500)
+TASK = Dates(num_dates=1_500)
 
 
 def texts_of(task, rows) -> list[tuple[str, str]]:
@@ -104,7 +104,7 @@ def test_written_texts_are_scored_whole():
 
 
 def test_pairs_that_do_not_fit_are_left_out_and_counted(tmp_path):
-    short = Dates(num_pairs=1_500, source_len=20)
+    short = Dates(num_dates=1_500, source_len=20)
     longer = sum(len(pair.source) > 20 for pair in short.pairs())
     kept, said = 1_500 - longer, []
     built = prepare(short, tmp_path, say=said.append)
@@ -123,13 +123,13 @@ def test_pairs_that_do_not_fit_are_left_out_and_counted(tmp_path):
         ),
         ({"source_len": 0}, r"Dates\.source_len = 0"),
         ({"num_locales": 29}, r"Dates\.num_locales = 29; it must be from 1 to 28"),
-        ({"num_pairs": 0}, r"Dates\.num_pairs = 0"),
+        ({"num_dates": 0}, r"Dates\.num_dates = 0"),
         ({"data_seed": -1}, r"Dates\.data_seed = -1"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(knobs, words):
     with pytest.raises(UserError, match=words):
-        Dates(**{"num_pairs": 1_500} | knobs).rows("test")
+        Dates(**{"num_dates": 1_500} | knobs).rows("test")
 
 
 def test_without_babel_the_way_to_get_it_is_told(monkeypatch):

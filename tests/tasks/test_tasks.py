@@ -21,12 +21,11 @@ def task(request, own_tasks, tiny_packages, made_speeches) -> Task:
     pytest.importorskip("sklearn")
     if request.param.name in own_tasks:
         return own_tasks[request.param.name]
-    small = {"num_train": 200, "num_valid": 20, "num_test": 20}
     if request.param.name == "dates":
         pytest.importorskip("babel")
     if issubclass(request.param, Pairs):
         request.getfixturevalue("tiny_pairs")
-        small = {"num_pairs": 400}
+    small = {"num_train": 200, "num_valid": 20, "num_test": 20, "num_dates": 400}
     names = {field.name for field in dataclasses.fields(request.param)}
     return request.param(**{k: v for k, v in small.items() if k in names})
 

@@ -14,8 +14,8 @@ class StridedAttention(SparseSoftmax):
     Child et al. 2019 (Sparse Transformer), section 4.3, A1 = {t - l, ..., t} and A2 =
     {s : (t - s) mod l = 0} with l = `stride`, both in one head (their merged head,
     section 5.1). O(T (stride + T / stride)) time, O(T sqrt(T)) at stride = sqrt(T).
-    Decoding must keep all keys, since some later query sees each. Made for data with a
-    period, such as rows of pixels; on text they found that it can fail. A tile of
+    Decoding must keep almost all keys, since a late query sees each. Made for data with
+    a period, such as rows of pixels; on text they found that it can fail. A tile of
     `stride` tokens or more holds some of the far keys: `blockwise` takes every
     `stride`-th token together, so that far keys lie side by side, and the window apart
     (`attn.kernels.blockwise.reorder`).
