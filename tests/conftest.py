@@ -3,6 +3,7 @@
 What was compiled is kept in `.pytest_cache/jax`, so that the next run takes half the time.
 """
 
+import gc
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,10 @@ CACHE = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
-QUICK = "--xla_cpu_use_fusion_emitters=false"
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+# Tracing makes objects by the million; to look at them every 700 is a sixth of its time.
+gc.set_threshold(50_000, 10, 10)
 
 
 def configure(settings):

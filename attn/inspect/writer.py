@@ -7,11 +7,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from attn.errors import UserError
 from attn.model import Transformer
-from attn.model.generate import NO_TOKEN, Prompt, beam_search, stream
+from attn.model.beams import beam_search
+from attn.model.generate import NO_TOKEN, Prompt, off_mesh, stream
 from attn.model.sampling import Sampler
 from attn.objectives import NextToken, SequenceToSequence
 from attn.records import load, restore
@@ -34,7 +34,7 @@ class Writer:
 
     @property
     def between(self) -> str:
-        """What is printed between a prompt and its continuation."""
+        """The mark that is printed between a prompt and its continuation."""
         return "" if self.start is None else " -> "
 
     def prompt(self, text: str) -> Prompt:
@@ -170,9 +170,3 @@ def examples(task: Task, rows: int) -> list[str]:
         return [task.decode(row[:n].tolist()) for row, n in taken]
     half = task.seq_len // 2
     return [task.decode(row[:half].tolist()) for row in test["tokens"][:rows]]
-
-
-def off_mesh(model: Transformer) -> Transformer:
-    """The model with its weights on the first device, and on no mesh."""
-    graph, state = nnx.split(model)
-    return nnx.merge(graph, jax.tree.map(jnp.asarray, jax.device_get(state)))

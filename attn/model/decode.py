@@ -15,7 +15,7 @@ from attn.model.transformer import Transformer, of_batch
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a model keeps of the tokens so far; its arrays begin with the sequence."""
+    """The state of decoding after some tokens; its arrays begin with the sequence."""
 
     caches: Any
     """The cache of each layer."""

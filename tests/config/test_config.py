@@ -264,7 +264,7 @@ def test_every_field_but_the_claim_changes_the_fingerprint():
         assert print_ not in seen, (label, seen[print_])
         seen[print_] = label
 
-    pair = replace(BASE, task=Dates(num_pairs=64))
+    pair = replace(BASE, task=Dates(num_dates=64))
     for name, model in variants(BASE.model):
         if name not in ("kernel", "causal", "attend_padding"):
             put(name, replace(pair if model.encoder else BASE, model=model))

@@ -12,8 +12,9 @@ from attn.config import ModelConfig
 from attn.errors import UserError
 from attn.kernels import TokenInfo, WindowAttention
 from attn.model import Transformer
+from attn.model.beams import beam_search
 from attn.model.decode import advance, start
-from attn.model.generate import NO_TOKEN, Prompt, beam_search, generate, stream
+from attn.model.generate import NO_TOKEN, Prompt, generate, stream
 from attn.model.sampling import Sampler
 
 SIZES = {"vocab_size": 11, "max_len": 16, "d_model": 16, "num_heads": 2, "repeats": 1}

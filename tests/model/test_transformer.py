@@ -40,15 +40,15 @@ def _on_one_device():
 
 @cache
 def parts(experiment, seed=0):
-    """Parameters, features, and a jitted function of them, a batch and a key."""
-    params, features = jax.jit(lambda key: build(experiment, key))(jax.random.key(seed))
+    """The model, its weights and features, and a jitted function of these, a batch, a key."""
+    params, features = build(experiment, jax.random.key(seed))
     model = model_def(experiment)
     run = jax.jit(lambda p, f, b, k: logits(experiment, model.merge(p, f), b, k))
-    return params, features, run
+    return model, params, features, run
 
 
 def logits_of(experiment, batch, key=None, seed=0):
-    params, features, call = parts(experiment, seed)
+    _, params, features, call = parts(experiment, seed)
     return np.asarray(call(params, features, place(batch, MESH, P("data")), key))
 
 
@@ -120,8 +120,7 @@ def test_a_gradient_reaches_every_parameter_and_learns_a_batch_by_heart(
     name, positions
 ):
     experiment = encoder_for(name, positions=positions, num_kv_heads=1)
-    params, features, _ = parts(experiment)
-    model = model_def(experiment)
+    model, params, features, _ = parts(experiment)
     batch = place(random_batch(TREES, (8,)), MESH, P("data"))
 
     @jax.jit
@@ -151,7 +150,7 @@ def test_a_gradient_reaches_every_parameter_and_learns_a_batch_by_heart(
 def test_features_are_drawn_anew_for_every_seed_and_head():
     experiment = experiment_for("performer")
     name = "layers/0/layer/own/directions"
-    drawn = [np.asarray(parts(experiment, seed)[1][name]) for seed in (0, 1)]
+    drawn = [np.asarray(parts(experiment, seed)[2][name]) for seed in (0, 1)]
     assert np.abs(drawn[0] - drawn[1]).min() > 0
     assert np.abs(drawn[0][0] - drawn[0][1]).min() > 0
 
@@ -161,8 +160,7 @@ def test_features_are_drawn_anew_for_every_seed_and_head():
 )
 def test_a_map_is_what_mixes_the_values(name):
     experiment = encoder_for(name, num_heads=4, num_kv_heads=2)
-    params, features, _ = parts(experiment)
-    model = model_def(experiment)
+    model, params, features, _ = parts(experiment)
     batch = place(random_batch(TREES, (2,)), MESH, P("data"))
 
     @jax.jit
@@ -190,8 +188,8 @@ def test_bfloat16_stays_near_float32(name):
     batch = random_batch(TREES, (4,))
     exact = logits_of(experiment, batch)
     half = replace(experiment, model=replace(experiment.model, dtype="bfloat16"))
-    params, features, _ = parts(experiment)
-    call = parts(half)[2]
+    _, params, features, _ = parts(experiment)
+    call = parts(half)[3]
     rough = call(params, features, place(batch, MESH, P("data")), None)
     assert rough.dtype == jnp.float32
     gaps, size = np.abs(np.asarray(rough) - exact), np.abs(exact).max()
@@ -310,8 +308,7 @@ def test_a_decoder_is_scored_where_its_task_says():
 
 def test_an_encoder_is_scored_by_the_mean_of_its_real_states():
     experiment = encoder_for("softmax")
-    params, features, call = parts(experiment)
-    model = model_def(experiment)
+    model, params, features, call = parts(experiment)
     rows = random_batch(TREES, (3,))
     batch = place(rows, MESH, P("data"))
 

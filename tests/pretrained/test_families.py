@@ -5,6 +5,7 @@ import pytest
 from tiny_checkpoints import CASES, case, reference, write_case
 
 from attn.pretrained import load
+from attn.pretrained.config_keys import read_config
 from attn.pretrained.families import FAMILIES
 
 TOLERANCE = 1e-4
@@ -28,3 +29,13 @@ def test_outputs_are_those_of_transformers_with_padding_on_either_side(name, tmp
         found, expected = np.asarray(model(tokens, mask))[mask], known["expected"][mask]
     assert np.abs(expected).max() > 1
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name, tied", [("t5", True), ("t5-1.1", False)])
+def test_t5_is_tied_as_transformers_4_and_5_save_it(name, tied):
+    older = case(name)["config"]
+    newer = older | {"tie_word_embeddings": True, "scale_decoder_outputs": tied}
+    for config in (older, newer):
+        model = FAMILIES["t5"].model(read_config(FAMILIES["t5"], config))
+        assert model.embedding.tied == tied
+        assert model.embedding.logit_scale == (26**-0.5 if tied else 1)

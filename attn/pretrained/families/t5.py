@@ -27,7 +27,9 @@ FEED_FORWARD: dict[str, tuple[Act, bool]] = {
 
 def model(values: Values) -> ModelConfig:
     """The model of a T5 config."""
-    tied, name = values["tie_word_embeddings"], values["feed_forward_proj"]
+    name, tied = values["feed_forward_proj"], values["scale_decoder_outputs"]
+    if tied is None:
+        tied = values["tie_word_embeddings"]
     if name not in FEED_FORWARD:
         raise unknown("config.json: feed_forward_proj", name, FEED_FORWARD)
     act, gated = FEED_FORWARD[name]
@@ -101,6 +103,7 @@ T5 = Family(
             "feed_forward_proj": "relu",
             "layer_norm_epsilon": 1e-6,
             "tie_word_embeddings": True,
+            "scale_decoder_outputs": None,
         },
         only={
             "relative_attention_num_buckets": (32,),
@@ -126,4 +129,8 @@ T5 = Family(
         "lm_head.weight": "shared.weight",
     },
 )
-"""T5's tables; `dense_act_fn` and `is_gated_act` follow from `feed_forward_proj`."""
+"""T5's tables; `dense_act_fn` and `is_gated_act` follow from `feed_forward_proj`.
+
+Transformers 5 saves that T5 1.1 is tied, and tells by `scale_decoder_outputs` that it
+is not.
+"""
