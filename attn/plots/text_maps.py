@@ -61,15 +61,24 @@ def scale_of(layers: Sequence[LayerMap]) -> PowerNorm:
 def draw_layers(texts: Sequence[Text], title: str, theme: Theme) -> Figure:
     """Draws every head of some layers of a kind: a line of maps a layer, or several.
 
-    Texts lie beside each other, in one scale. Queries are down, keys across, and the
+    Texts lie beside or below each other, in one scale. Queries are down, keys across, and the
     tokens of all maps are written once at the outer edges.
     """
     norm = scale_of([layer for _, layers in texts for layer in layers])
-    mosaics = [_Mosaic(layers, len(texts)) for _, layers in texts]
-    widths = [mosaic.inches[0] for mosaic in mosaics]
-    height = max(mosaic.inches[1] for mosaic in mosaics)
-    figure = new_figure(theme, height + 1.6, width=sum(widths) + 1.0 + 0.9 * len(texts))
-    panels = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)[0]
+    mosaics = [_Mosaic(layers) for _, layers in texts]
+    widths, heights = zip(*(mosaic.inches for mosaic in mosaics))
+    # Wide ones lie below each other.
+    lines = len(texts) if max(widths) > 1.5 * max(heights) else 1
+    ratios = {"height_ratios": heights} if lines > 1 else {"width_ratios": widths}
+    if lines > 1:
+        width, height = max(widths) + 1.9, sum(heights) + 0.7 + 0.9 * lines
+    else:
+        width, height = sum(widths) + 1.0 + 0.9 * len(texts), max(heights) + 1.6
+    figure = new_figure(theme, height, width=width)
+    grid = figure.subplots(
+        lines, len(texts) // lines, squeeze=False, gridspec_kw=ratios
+    )
+    panels = list(grid.flat)
     for axes, mosaic, (text, _) in zip(panels, mosaics, texts):
         _entitle(axes, text, theme)
         mosaic.draw(axes, norm, theme)
@@ -80,12 +89,12 @@ def draw_layers(texts: Sequence[Text], title: str, theme: Theme) -> Figure:
 class _Mosaic:
     """All maps of some layers as one image, with room between them."""
 
-    def __init__(self, layers: Sequence[LayerMap], beside: int):
+    def __init__(self, layers: Sequence[LayerMap]):
         self.layers = layers
         self.N, self.T, self.S = layers[0].values.shape
         self.height, self.width = self.T + GAP, self.S + GAP
         # Deep models have several layers in a line, for a picture that is no tower.
-        tall = self.height * len(layers) / (self.width * self.N * beside)
+        tall = self.height * len(layers) / (self.width * self.N)
         together = max(1, min(len(layers), round((1.4 * tall) ** 0.5)))
         self.columns, self.lines = self.N * together, -(-len(layers) // together)
         self.shape = self.lines * self.height, self.columns * self.width
