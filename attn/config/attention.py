@@ -255,11 +255,16 @@ class Attention(Layer):
     def state_size(self, D, T, S=0):
         (N, K, H), kernel = self.sizes, self.mechanism
         # Each head's sums are over its own features, so a group's heads cannot share them.
-        shared = kernel.owns == "nothing" or "exact" in kernel.can
+        shared = kernel.owns == "nothing" or kernel.keeps == "keys"
         heads = K if shared else N
         if self.crosses:
             return heads * S * (self.key_width + H)
         return heads * kernel.state_size(T, self.key_width, H)
+
+    @property
+    def state_is_float32(self) -> bool:
+        """Whether its decoding state is float32 whatever the model's dtype."""
+        return self.mechanism.keeps == "state" and not self.crosses
 
     def check_mesh(self, shape):
         N, K, _ = self.sizes

@@ -63,5 +63,9 @@ def decode_state(experiment: Experiment) -> int | None:
     if not experiment.task.objective.causal:
         return None
     model, (T, S) = experiment.resolved_model, experiment.lengths
-    each = sum(layer.state_size(model.d_model, T, S) for layer in model.one_block)
-    return model.repeats * each * (2 if model.dtype == "bfloat16" else 4)
+    size = 2 if model.dtype == "bfloat16" else 4
+    each = sum(
+        layer.state_size(model.d_model, T, S) * (4 if layer.state_is_float32 else size)
+        for layer in model.one_block
+    )
+    return model.repeats * each

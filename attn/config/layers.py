@@ -44,6 +44,11 @@ class Layer:
         """Numbers kept after T tokens to decode the next one."""
         return 0
 
+    @property
+    def state_is_float32(self) -> bool:
+        """Whether its decoding state is float32 whatever the model's dtype."""
+        return False
+
     def check_mesh(self, shape: MeshShape) -> None:
         """Raises `UserError` where the mesh does not divide the layer."""
 
