@@ -71,7 +71,9 @@ def _large(findings: Findings, model: str, theme: Theme):
 def _draw_all(findings: Findings, model: str, out: Path) -> list[Path]:
     """Draws all heads, a picture for each kind of layers and family of mechanisms."""
     first, paths = findings.looks[0], []
-    groups = dict.fromkeys((layer.kind, layer.family) for layer in first.layers)
+    groups: dict[tuple[Kind, str], None] = {
+        (layer.kind, layer.family): None for layer in first.layers
+    }
     for kind, family in groups:
         texts: list[Text] = [
             (look.title, [x for x in look.of(kind) if x.family == family])

@@ -17,7 +17,7 @@ from attn.tasks.dates import Dates
 
 @dataclass(frozen=True)
 class Asked:
-    """What to look at."""
+    """A request: a model, texts, and what of them is shown in large."""
 
     folder: Path
     text: str
@@ -40,7 +40,7 @@ class Asking(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found on one text, or on two."""
+    """The maps and measures of one text, or of two."""
 
     looks: Sequence[Look]
     heads: Sequence[Sequence[Head]]

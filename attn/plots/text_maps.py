@@ -140,7 +140,8 @@ def draw_head(texts: Sequence[Text], head: int, title: str, theme: Theme) -> Fig
     widths = [max(layer.values.shape[2] * token, 2.5) for layer in layers]
     height = max(layer.values.shape[1] for layer in layers) * token
     figure = new_figure(theme, height + 1.9, width=sum(widths) + 1.2 + 1.1 * len(texts))
-    panels = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)[0]
+    grid = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)
+    panels = list(grid.flat)
     for axes, (text, (layer,)) in zip(panels, texts):
         values, ramp = layer.values[head], theme.ramp(layer.family)
         axes.imshow(np.abs(values), cmap=ramp, norm=norm, interpolation="nearest")
