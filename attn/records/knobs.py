@@ -32,12 +32,18 @@ def _head_width(model: Mapping[str, Any]) -> int | None:
 
 def _layers(run: Run) -> str:
     model = run.config["model"]
-    own = [f"{layer.get('is')}{_knobs(layer)}" for layer in model.get("block") or ()]
-    block, repeats = (
-        " ".join(own or model.get("pattern") or ()),
-        model.get("repeats", 1),
-    )
-    return block if repeats == 1 else f"{block} x {repeats}"
+    repeats = model.get("repeats", 1)
+    decoder = _stack(model.get("block"), model.get("pattern"), repeats)
+    blocks = model.get("encoder_block"), model.get("encoder_pattern")
+    encoder = _stack(*blocks, model.get("encoder_repeats") or repeats)
+    return f"{encoder} > {decoder}" if any(blocks) else decoder
+
+
+def _stack(block: Any, pattern: Any, repeats: int) -> str:
+    """The layers of a stack, as specs or by name, and how often they are repeated."""
+    own = [f"{layer.get('is')}{_knobs(layer)}" for layer in block or ()]
+    layers = " ".join(own or pattern or ())
+    return layers if repeats == 1 else f"{layers} x {repeats}"
 
 
 def _knobs(layer: Mapping[str, Any]) -> str:
