@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from attn.config import ModelConfig
+from attn.config import Embedding, ModelConfig, Norm, to_json
 from attn.config.optimizers import OPTIMIZERS
 from attn.config.schedules import SCHEDULES
 from attn.records.run import Run
@@ -60,6 +60,18 @@ def _modelled(name: str, default: Any = None) -> Callable[[Run], Any]:
     return lambda run: run.config["model"].get(name, default)
 
 
+def _part(name: str, usual: Any) -> Callable[[Run], Any]:
+    """The fields of a part of the model that are not usual, as in `at=post`."""
+    known = {} if usual is None else to_json(usual)
+
+    def read(run: Run) -> str:
+        values = run.config["model"].get(name) or {}
+        own = [f"{k}={v}" for k, v in values.items() if known.get(k, None) != v]
+        return " ".join(own) or "usual"
+
+    return read
+
+
 def _trained(name: str, default: Any = None) -> Callable[[Run], Any]:
     return lambda run: run.config.get("train", {}).get(name, default)
 
@@ -100,6 +112,14 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "d_ff": _size("d_ff", lambda model: 4 * model.get("d_model", 0) or None),
     "layers": _layers,
     "conv width": _modelled("conv_width", 3),
+    "norm": _part("norm", Norm()),
+    "embedding": _part("embedding", Embedding()),
+    "bias": _modelled("bias", "none"),
+    "activation": _modelled("act", "gelu_tanh"),
+    "gated": _modelled("gated", False),
+    "qk norm": _modelled("qk_norm", False),
+    "gate": _modelled("gate", False),
+    "rope scaling": _part("rope_scaling", None),
     "positions": _modelled("positions"),
     "causal": _modelled("causal", False),
     "attends padding": _modelled("attend_padding", False),
