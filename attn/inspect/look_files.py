@@ -28,7 +28,6 @@ DIGITS = 4
 
 def write(findings: Findings, model: str, out: Path) -> list[Path]:
     """Writes everything that was found of a model into a folder; returns the paths."""
-    out.mkdir(parents=True, exist_ok=True)
     env, tables = environment({"data": 1, "heads": 1}), tables_of(findings)
     layer, head = findings.chosen
     title, name = f"Where {model} looks", f"{layer}, head {head}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +16,8 @@ from attn.tasks.dates import Dates
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: a model, texts, and what of them is shown in large."""
+    """A request: texts, a word of theirs, and the head that is drawn in large."""
 
-    folder: Path
     text: str
     pair: str | None = None
     """The target of an encoder-decoder, or a second text."""

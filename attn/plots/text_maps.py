@@ -1,5 +1,6 @@
 """Pictures of attention on texts: all heads of a kind in one, or one head in large."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -64,7 +65,8 @@ def draw_layers(texts: Sequence[Text], title: str, theme: Theme) -> Figure:
     Texts lie beside or below each other, in one scale. Queries are down, keys across, and the
     tokens of all maps are written once at the outer edges.
     """
-    norm = scale_of([layer for _, layers in texts for layer in layers])
+    every = [layer for _, layers in texts for layer in layers]
+    norm = scale_of(every)
     mosaics = [_Mosaic(layers) for _, layers in texts]
     widths, heights = zip(*(mosaic.inches for mosaic in mosaics))
     # Wide ones lie below each other.
@@ -82,7 +84,7 @@ def draw_layers(texts: Sequence[Text], title: str, theme: Theme) -> Figure:
     for axes, mosaic, (text, _) in zip(panels, mosaics, texts):
         _entitle(axes, text, theme)
         mosaic.draw(axes, norm, theme)
-    _finish(figure, panels, norm, texts[0][1][0].family, title, theme)
+    _finish(figure, panels, every, title, theme)
     return figure
 
 
@@ -150,7 +152,7 @@ def draw_head(texts: Sequence[Text], head: int, title: str, theme: Theme) -> Fig
         _label(axes, queries, keys, min(9.0, 0.86 * token * 72), theme)
         if token > 0.25:
             _write_weights(axes, values, norm, theme)
-    _finish(figure, panels, norm, layers[0].family, title, theme)
+    _finish(figure, panels, layers, title, theme)
     return figure
 
 
@@ -165,7 +167,7 @@ def _write_weights(
     for t, s in zip(*np.nonzero(np.abs(values) >= 0.05)):
         dark = norm(abs(values[t, s])) > 0.45
         colour = theme.paper if dark else theme.ink
-        text = f"{values[t, s]:.2f}".replace("0.", ".")
+        text = re.sub(r"\b0\.", ".", f"{values[t, s]:.2f}")
         axes.text(s, t, text, size=5.5, color=colour, ha="center", va="center")
 
 
@@ -190,20 +192,22 @@ def _label(
 def _finish(
     figure: Figure,
     panels: Sequence[Axes],
-    norm: PowerNorm,
-    family: str,
+    layers: Sequence[LayerMap],
     title: str,
     theme: Theme,
 ) -> None:
     """Adds the title, the names of the axes and the scale."""
-    shades = ScalarMappable(norm, theme.ramp(family))
+    norm = scale_of(layers)
+    shades = ScalarMappable(norm, theme.ramp(layers[0].family))
     shrink = min(1.0, 2.6 / figure.get_figheight())
     bar = figure.colorbar(shades, ax=panels, shrink=shrink, aspect=14)
     ticks = [tick for tick in TICKS if tick <= (norm.vmax or 1.0)]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7, colors=theme.soft, length=2)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    bar.set_label("weight (square-root scale)", color=theme.soft, size=7.5)
+    below = any((layer.values < 0).any() for layer in layers)
+    what = "size of the weight; some are negative" if below else "weight"
+    bar.set_label(f"{what} (square-root scale)", color=theme.soft, size=7.5)
     figure.suptitle(
         title, x=0.01, ha="left", color=theme.ink, size=11, weight="bold",
         parse_math=False,

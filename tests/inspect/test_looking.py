@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +51,7 @@ def pair():
 
 
 def asked(text="ab 12", **more):
-    return Asked(Path("runs/mine"), text, **more)
+    return Asked(text, **more)
 
 
 def test_a_word_is_found_by_its_characters_whatever_the_tokens_are():
