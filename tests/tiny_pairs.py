@@ -118,3 +118,18 @@ def tiny_pairs(tiny_pair_archives, monkeypatch) -> Path:
         (name,) = (n for n, package in PACKAGES.items() if package.file == path.name)
         monkeypatch.setitem(PACKAGES, name, replace(PACKAGES[name], **known))
     return tiny_pair_archives / "packages"
+
+
+@pytest.fixture
+def few_sources(monkeypatch):
+    """A few files of the standard library in the place of all."""
+    from attn.tasks import library
+
+    cached = (library._split_sources, library.docstrings, library.signatures)
+    some = [text for text in library.sources() if len(text) < 30_000][:150]
+    monkeypatch.setattr(library, "sources", lambda: tuple(some))
+    for function in cached:
+        function.cache_clear()
+    yield some
+    for function in cached:
+        function.cache_clear()

@@ -52,7 +52,7 @@ def _look(folder: Path, options: "Looking") -> int:
     out = _out(folder) if options.out is None else checked("--out", options.out)
     reader = reader_of(folder, seed=options.weights)
     texts = (options.text, options.pair, options.from_)
-    findings = find(reader, Asked(folder, *texts, options.layer, options.head))
+    findings = find(reader, Asked(*texts, options.layer, options.head))
     for name, mechanism in without_map(reader.model).items():
         print(f"{name} is left out: {mechanism} has no map")
     _say(findings)

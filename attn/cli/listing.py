@@ -108,6 +108,8 @@ def details(experiment: Experiment) -> dict[str, Any]:
         "vocab_size": model.vocab_size,
         "max_len": model.max_len,
         "block": [to_json(layer) for layer in model.one_block],
+        "encoder": model.encoder
+        and [to_json(layer) for layer in model.encoder.one_block],
         "family": kernel and kernel.family,
         "mask": kernel and repr(kernel.pattern(experiment.mask, T, T)),
         "params": cost.count_params(experiment),

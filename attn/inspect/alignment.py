@@ -7,21 +7,19 @@ characters the year, the month and the day stand (`Dates.parts`).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Bool, Float, Int
 
 from attn.inspect.heads import number, shares
 from attn.inspect.reader import Reader, counted
 from attn.kernels import TokenInfo
+from attn.model.maps import compute_maps
 from attn.plots.tables import Cell, Column, Row, Table
 from attn.plots.text_maps import LayerMap
 from attn.tasks.dates import Dates
+from attn.tasks.pairs import padded
 
 ROWS = 256
 """Test rows on which the alignment of dates is measured."""
@@ -49,18 +47,16 @@ def diagonal(T: int, S: int) -> Int[np.ndarray, " T"]:
 
 
 def share_on(
-    positions: Int[np.ndarray, "*N n T"], said: Bool[np.ndarray, "n T S"]
-) -> Float[np.ndarray, "*N"]:
+    positions: Int[np.ndarray, "n T"], said: Bool[np.ndarray, "n T S"]
+) -> float:
     """The share of target positions whose source position is one that says them.
 
     Args:
-        positions: of each of n rows.
         said: whether a source position says a target position; target positions that
             none says are not counted.
     """
-    n, T, _ = said.shape
-    hit = said[np.arange(n)[:, None], np.arange(T), positions]
-    return hit.sum(axis=(-2, -1)) / said.any(axis=-1).sum()
+    hit = np.take_along_axis(said, positions[..., None], axis=-1)
+    return float(hit.sum() / said.any(axis=-1).sum())
 
 
 @dataclass(frozen=True)
@@ -83,14 +79,14 @@ def date_alignment(reader: Reader, task: Dates, rows: int = ROWS) -> list[Aligne
     test = {key: x[:rows] for key, x in prepare(task).splits["test"].items()}
     said = {part: marked(task, test, part) for part in PARTS}
     found = dict(_positions(_cross_maps(reader, test)))
+    lengths = zip(test["lengths"], test["source_lengths"])
     T = test["tokens"].shape[1]
-    found["diagonal"] = np.stack([diagonal(T - 1, S) for S in test["source_lengths"]])
-    every = {part: said[part][:, : T - 1] for part in PARTS}
+    found["diagonal"] = padded([diagonal(t, s).tolist() for t, s in lengths], T)
     measured = [
-        Aligned(what, {p: float(share_on(at[:, : T - 1], every[p])) for p in PARTS})
+        Aligned(what, {part: share_on(at, said[part]) for part in PARTS})
         for what, at in found.items()
     ]
-    return [*measured, Aligned("anywhere", _anywhere(every, test["source_lengths"]))]
+    return [*measured, Aligned("anywhere", _anywhere(said, test["source_lengths"]))]
 
 
 def _anywhere(
@@ -132,26 +128,19 @@ def _cross_maps(
     reader: Reader, rows: Mapping[str, np.ndarray]
 ) -> dict[str, Float[np.ndarray, "n N T S"]]:
     """The maps of cross-attention on rows of the task."""
-    graph, weights = nnx.split(reader.model)
-    names = {
-        name: f"cross {own.number}"
-        for name, own in counted(reader.model).items()
-        if own.kind == "cross"
-    }
     batch = {key: jnp.asarray(x, jnp.int32) for key, x in rows.items()}
-    found = _maps(graph, tuple(names), weights, batch)
-    return {names[name]: np.asarray(values) for name, values in found.items()}
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _maps(graph: Any, names: tuple[str, ...], weights: Any, batch: Any) -> Any:
-    maps = nnx.merge(graph, weights).maps(
+    found = compute_maps(
+        reader.model,
         batch["tokens"],
         TokenInfo(lengths=batch["lengths"]),
         source=batch["source"],
         source_info=TokenInfo(lengths=batch["source_lengths"]),
     )
-    return {name: maps[name] for name in names}
+    return {
+        f"cross {own.number}": found[name]
+        for name, own in counted(reader.model).items()
+        if own.kind == "cross" and name in found
+    }
 
 
 def alignment_table(layers: Sequence[LayerMap]) -> Table:

@@ -1,4 +1,4 @@
-"""What can be measured of a head's map: how flat it is, and where its weight lies."""
+"""Measures of a head's map: how flat it is, and where its weight lies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Head:
-    """One head on one text; shares are means over its queries.
+    """The measures of one head on one text; shares are means over its queries.
 
     In self-attention the first query is left out: where the model is causal it sees
     itself alone. Weights below 0, which some mechanisms have, count by magnitude, and
@@ -34,7 +34,7 @@ class Head:
     previous: float | None
     """The share of the token before."""
     largest: float
-    """The share of the key that the query sees most, whichever it is."""
+    """The share of the key that a query sees most, whichever it is."""
     key: str
     """The key with the largest share over all queries."""
     share: float

@@ -28,7 +28,6 @@ DIGITS = 4
 
 def write(findings: Findings, model: str, out: Path) -> list[Path]:
     """Writes everything that was found of a model into a folder; returns the paths."""
-    out.mkdir(parents=True, exist_ok=True)
     env, tables = environment({"data": 1, "heads": 1}), tables_of(findings)
     layer, head = findings.chosen
     title, name = f"Where {model} looks", f"{layer}, head {head}"
@@ -71,7 +70,9 @@ def _large(findings: Findings, model: str, theme: Theme):
 def _draw_all(findings: Findings, model: str, out: Path) -> list[Path]:
     """Draws all heads, a picture for each kind of layers and family of mechanisms."""
     first, paths = findings.looks[0], []
-    groups = dict.fromkeys((layer.kind, layer.family) for layer in first.layers)
+    groups: dict[tuple[Kind, str], None] = {
+        (layer.kind, layer.family): None for layer in first.layers
+    }
     for kind, family in groups:
         texts: list[Text] = [
             (look.title, [x for x in look.of(kind) if x.family == family])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +16,8 @@ from attn.tasks.dates import Dates
 
 @dataclass(frozen=True)
 class Asked:
-    """What to look at."""
+    """A request: texts, a word of theirs, and the head that is drawn in large."""
 
-    folder: Path
     text: str
     pair: str | None = None
     """The target of an encoder-decoder, or a second text."""
@@ -40,7 +38,7 @@ class Asking(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found on one text, or on two."""
+    """The maps and measures of one text, or of two."""
 
     looks: Sequence[Look]
     heads: Sequence[Sequence[Head]]

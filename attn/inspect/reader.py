@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Array, Int
 
 from attn.config import Attention
 from attn.errors import UserError
@@ -23,9 +21,10 @@ from attn.inspect.sentence import (
     require_readable,
     special,
 )
-from attn.inspect.writer import off_mesh, pretrained_folder
+from attn.inspect.writer import pretrained_folder
 from attn.model import Transformer
-from attn.model.generate import NO_TOKEN, Prompt, generate
+from attn.model.generate import NO_TOKEN, Prompt, generate, off_mesh
+from attn.model.maps import compute_maps
 from attn.plots.text_maps import Kind, LayerMap
 from attn.records import load, restore
 from attn.tasks import Task
@@ -138,14 +137,17 @@ def _both(reader: Reader, source: Sentence, target: Sentence) -> Look:
 def _look(reader: Reader, title: str, queries: Mapping[Kind, Sentence]) -> Look:
     """The look at what the model reads; cross-attention's queries are what it writes."""
     read, source = queries["layer"], queries.get("encoder")
-    found = compute(reader.model, read.tokens, source and source.tokens)
+    batch = None if source is None else row(source.tokens)
+    found = compute_maps(reader.model, row(read.tokens), source=batch)
     layers = []
     for name, own in counted(reader.model).items():
         if name in found:
             keys = source if own.kind == "cross" and source else queries[own.kind]
             labels = queries[own.kind].labels, keys.labels
             family = own.layer.mechanism.family
-            layers.append(LayerMap(own.kind, own.number, family, found[name], *labels))
+            layers.append(
+                LayerMap(own.kind, own.number, family, found[name][0], *labels)
+            )
     return Look(title, layers, queries)
 
 
@@ -174,25 +176,14 @@ def counted(model: Transformer) -> dict[str, Counted]:
     return found
 
 
-def compute(
-    model: Transformer, tokens: Sequence[int], source: Sequence[int] | None = None
-) -> dict[str, Float[np.ndarray, "N T S"]]:
-    """The maps of every layer that has one, as `Transformer.maps` names them."""
-    graph, weights = nnx.split(model)
-    read = None if source is None else jnp.asarray([source], jnp.int32)
-    found = _maps(graph, weights, jnp.asarray([tokens], jnp.int32), read)
-    return {name: np.asarray(values[0], np.float32) for name, values in found.items()}
-
-
-@partial(jax.jit, static_argnums=0)
-def _maps(graph: Any, weights: Any, tokens: Any, source: Any) -> Any:
-    return nnx.merge(graph, weights).maps(tokens, source=source)
+def row(tokens: Sequence[int]) -> Int[Array, "1 T"]:
+    """A batch of one sequence."""
+    return jnp.asarray([tokens], jnp.int32)
 
 
 def _written(reader: Reader, source: Sentence) -> list[int]:
     """The tokens that the model writes after a source, without their end."""
-    read = jnp.asarray([source.tokens], jnp.int32)
-    begin = jnp.asarray([[reader.start]], jnp.int32)
+    read, begin = row(source.tokens), row([reader.start or 0])
     if reader.model.encoder is None:
         prompt = Prompt(jnp.concatenate([read, begin], axis=1))
     else:

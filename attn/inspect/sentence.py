@@ -56,11 +56,12 @@ def of_task(task: Task, text: str) -> Sentence:
 def of_task_tokens(task: Task, tokens: Sequence[int]) -> Sentence:
     """Tokens of a task, and the text that they are."""
     ends = [len(task.decode(list(tokens[:i]))) for i in range(len(tokens) + 1)]
-    labels = (_visible(task.label(token)) for token in tokens)
-    spans = pairwise(ends)
-    return Sentence(
-        task.decode(list(tokens)), tuple(tokens), tuple(labels), tuple(spans)
-    )
+    labels = tuple(_visible(task.label(token)) for token in tokens)
+    spans: list[tuple[int, int]] = []
+    for a, b in pairwise(ends):
+        # The later bytes of a character add none.
+        spans.append(spans[-1] if a == b and spans else (a, b))
+    return Sentence(task.decode(list(tokens)), tuple(tokens), labels, tuple(spans))
 
 
 def of_tokenizer(tokenizer: Any, text: str) -> Sentence:

@@ -11,6 +11,7 @@ from attn.objectives.base import (
 )
 from attn.objectives.classify import Classify
 from attn.objectives.heads import ClassHead, Head, PairHead, StateHead, TokenHead
+from attn.objectives.masked import Masked
 from attn.objectives.match import Match
 from attn.objectives.next_token import NextToken
 from attn.objectives.sequence_to_sequence import SequenceToSequence
@@ -24,6 +25,7 @@ __all__ = [
     "ClassHead",
     "Classify",
     "Head",
+    "Masked",
     "Match",
     "Metric",
     "NextToken",

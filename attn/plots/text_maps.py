@@ -1,5 +1,6 @@
 """Pictures of attention on texts: all heads of a kind in one, or one head in large."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -61,31 +62,41 @@ def scale_of(layers: Sequence[LayerMap]) -> PowerNorm:
 def draw_layers(texts: Sequence[Text], title: str, theme: Theme) -> Figure:
     """Draws every head of some layers of a kind: a line of maps a layer, or several.
 
-    Texts lie beside each other, in one scale. Queries are down, keys across, and the
+    Texts lie beside or below each other, in one scale. Queries are down, keys across, and the
     tokens of all maps are written once at the outer edges.
     """
-    norm = scale_of([layer for _, layers in texts for layer in layers])
-    mosaics = [_Mosaic(layers, len(texts)) for _, layers in texts]
-    widths = [mosaic.inches[0] for mosaic in mosaics]
-    height = max(mosaic.inches[1] for mosaic in mosaics)
-    figure = new_figure(theme, height + 1.6, width=sum(widths) + 1.0 + 0.9 * len(texts))
-    panels = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)[0]
+    every = [layer for _, layers in texts for layer in layers]
+    norm = scale_of(every)
+    mosaics = [_Mosaic(layers) for _, layers in texts]
+    widths, heights = zip(*(mosaic.inches for mosaic in mosaics))
+    # Wide ones lie below each other.
+    lines = len(texts) if max(widths) > 1.5 * max(heights) else 1
+    ratios = {"height_ratios": heights} if lines > 1 else {"width_ratios": widths}
+    if lines > 1:
+        width, height = max(widths) + 1.9, sum(heights) + 0.7 + 0.9 * lines
+    else:
+        width, height = sum(widths) + 1.0 + 0.9 * len(texts), max(heights) + 1.6
+    figure = new_figure(theme, height, width=width)
+    grid = figure.subplots(
+        lines, len(texts) // lines, squeeze=False, gridspec_kw=ratios
+    )
+    panels = list(grid.flat)
     for axes, mosaic, (text, _) in zip(panels, mosaics, texts):
         _entitle(axes, text, theme)
         mosaic.draw(axes, norm, theme)
-    _finish(figure, panels, norm, texts[0][1][0].family, title, theme)
+    _finish(figure, panels, every, title, theme)
     return figure
 
 
 class _Mosaic:
     """All maps of some layers as one image, with room between them."""
 
-    def __init__(self, layers: Sequence[LayerMap], beside: int):
+    def __init__(self, layers: Sequence[LayerMap]):
         self.layers = layers
         self.N, self.T, self.S = layers[0].values.shape
         self.height, self.width = self.T + GAP, self.S + GAP
         # Deep models have several layers in a line, for a picture that is no tower.
-        tall = self.height * len(layers) / (self.width * self.N * beside)
+        tall = self.height * len(layers) / (self.width * self.N)
         together = max(1, min(len(layers), round((1.4 * tall) ** 0.5)))
         self.columns, self.lines = self.N * together, -(-len(layers) // together)
         self.shape = self.lines * self.height, self.columns * self.width
@@ -131,7 +142,8 @@ def draw_head(texts: Sequence[Text], head: int, title: str, theme: Theme) -> Fig
     widths = [max(layer.values.shape[2] * token, 2.5) for layer in layers]
     height = max(layer.values.shape[1] for layer in layers) * token
     figure = new_figure(theme, height + 1.9, width=sum(widths) + 1.2 + 1.1 * len(texts))
-    panels = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)[0]
+    grid = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)
+    panels = list(grid.flat)
     for axes, (text, (layer,)) in zip(panels, texts):
         values, ramp = layer.values[head], theme.ramp(layer.family)
         axes.imshow(np.abs(values), cmap=ramp, norm=norm, interpolation="nearest")
@@ -140,7 +152,7 @@ def draw_head(texts: Sequence[Text], head: int, title: str, theme: Theme) -> Fig
         _label(axes, queries, keys, min(9.0, 0.86 * token * 72), theme)
         if token > 0.25:
             _write_weights(axes, values, norm, theme)
-    _finish(figure, panels, norm, layers[0].family, title, theme)
+    _finish(figure, panels, layers, title, theme)
     return figure
 
 
@@ -155,7 +167,7 @@ def _write_weights(
     for t, s in zip(*np.nonzero(np.abs(values) >= 0.05)):
         dark = norm(abs(values[t, s])) > 0.45
         colour = theme.paper if dark else theme.ink
-        text = f"{values[t, s]:.2f}".replace("0.", ".")
+        text = re.sub(r"\b0\.", ".", f"{values[t, s]:.2f}")
         axes.text(s, t, text, size=5.5, color=colour, ha="center", va="center")
 
 
@@ -180,20 +192,22 @@ def _label(
 def _finish(
     figure: Figure,
     panels: Sequence[Axes],
-    norm: PowerNorm,
-    family: str,
+    layers: Sequence[LayerMap],
     title: str,
     theme: Theme,
 ) -> None:
     """Adds the title, the names of the axes and the scale."""
-    shades = ScalarMappable(norm, theme.ramp(family))
+    norm = scale_of(layers)
+    shades = ScalarMappable(norm, theme.ramp(layers[0].family))
     shrink = min(1.0, 2.6 / figure.get_figheight())
     bar = figure.colorbar(shades, ax=panels, shrink=shrink, aspect=14)
     ticks = [tick for tick in TICKS if tick <= (norm.vmax or 1.0)]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7, colors=theme.soft, length=2)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    bar.set_label("weight (square-root scale)", color=theme.soft, size=7.5)
+    below = any((layer.values < 0).any() for layer in layers)
+    what = "size of the weight; some are negative" if below else "weight"
+    bar.set_label(f"{what} (square-root scale)", color=theme.soft, size=7.5)
     figure.suptitle(
         title, x=0.01, ha="left", color=theme.ink, size=11, weight="bold",
         parse_math=False,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from attn.config import ModelConfig
+from attn.config import Embedding, ModelConfig, Norm, to_json
 from attn.config.optimizers import OPTIMIZERS
 from attn.config.schedules import SCHEDULES
 from attn.records.run import Run
@@ -32,12 +32,18 @@ def _head_width(model: Mapping[str, Any]) -> int | None:
 
 def _layers(run: Run) -> str:
     model = run.config["model"]
-    own = [f"{layer.get('is')}{_knobs(layer)}" for layer in model.get("block") or ()]
-    block, repeats = (
-        " ".join(own or model.get("pattern") or ()),
-        model.get("repeats", 1),
-    )
-    return block if repeats == 1 else f"{block} x {repeats}"
+    repeats = model.get("repeats", 1)
+    decoder = _stack(model.get("block"), model.get("pattern"), repeats)
+    blocks = model.get("encoder_block"), model.get("encoder_pattern")
+    encoder = _stack(*blocks, model.get("encoder_repeats") or repeats)
+    return f"{encoder} > {decoder}" if any(blocks) else decoder
+
+
+def _stack(block: Any, pattern: Any, repeats: int) -> str:
+    """The layers of a stack, as specs or by name, and how often they are repeated."""
+    own = [f"{layer.get('is')}{_knobs(layer)}" for layer in block or ()]
+    layers = " ".join(own or pattern or ())
+    return layers if repeats == 1 else f"{layers} x {repeats}"
 
 
 def _knobs(layer: Mapping[str, Any]) -> str:
@@ -52,6 +58,18 @@ def _knobs(layer: Mapping[str, Any]) -> str:
 
 def _modelled(name: str, default: Any = None) -> Callable[[Run], Any]:
     return lambda run: run.config["model"].get(name, default)
+
+
+def _part(name: str, usual: Any) -> Callable[[Run], Any]:
+    """The fields of a part of the model that are not usual, as in `at=post`."""
+    known = {} if usual is None else to_json(usual)
+
+    def read(run: Run) -> str:
+        values = run.config["model"].get(name) or {}
+        own = [f"{k}={v}" for k, v in values.items() if known.get(k, None) != v]
+        return " ".join(own) or "usual"
+
+    return read
 
 
 def _trained(name: str, default: Any = None) -> Callable[[Run], Any]:
@@ -94,6 +112,14 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "d_ff": _size("d_ff", lambda model: 4 * model.get("d_model", 0) or None),
     "layers": _layers,
     "conv width": _modelled("conv_width", 3),
+    "norm": _part("norm", Norm()),
+    "embedding": _part("embedding", Embedding()),
+    "bias": _modelled("bias", "none"),
+    "activation": _modelled("act", "gelu_tanh"),
+    "gated": _modelled("gated", False),
+    "qk norm": _modelled("qk_norm", False),
+    "gate": _modelled("gate", False),
+    "rope scaling": _part("rope_scaling", None),
     "positions": _modelled("positions"),
     "causal": _modelled("causal", False),
     "attends padding": _modelled("attend_padding", False),

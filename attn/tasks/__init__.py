@@ -23,14 +23,18 @@ from attn.tasks.induction import Induction
 from attn.tasks.listops import ListOps
 from attn.tasks.mails import Mails
 from attn.tasks.mano import Mano
+from attn.tasks.masked import MaskedText
 from attn.tasks.mqar import MQAR
 from attn.tasks.ngram_lookup import NgramLookup
 from attn.tasks.pathfinder import Pathfinder
 from attn.tasks.pixels import Pixels
 from attn.tasks.pronounce import Pronounce
 from attn.tasks.pydoc import PyDoc
+from attn.tasks.questions import Questions
 from attn.tasks.sorting import Sort
+from attn.tasks.spans import Spans
 from attn.tasks.speeches import Speeches
+from attn.tasks.summaries import Summaries
 from attn.tasks.text import Text
 from attn.tasks.tfds import Tfds
 from attn.tasks.variable_tracking import VariableTracking
@@ -66,6 +70,10 @@ TASKS: dict[str, type[Task]] = {
         Pronounce,
         Verses,
         Alignments,
+        MaskedText,
+        Spans,
+        Summaries,
+        Questions,
         Text,
         Csv,
         Tfds,
@@ -92,15 +100,19 @@ __all__ = [
     "ListOps",
     "Mails",
     "Mano",
+    "MaskedText",
     "NgramLookup",
     "Pathfinder",
     "Pixels",
     "Pronounce",
     "PyDoc",
+    "Questions",
     "Rows",
     "SelectiveCopy",
     "Sort",
+    "Spans",
     "Speeches",
+    "Summaries",
     "Task",
     "Text",
     "Tfds",

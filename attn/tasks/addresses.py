@@ -14,9 +14,9 @@ import numpy as np
 
 from attn.objectives import BITS_PER_BYTE, NextToken
 from attn.tasks.base import Dataset, Rows, Streamed, split_by_hash
+from attn.tasks.byte_tokens import ByteTokens
 from attn.tasks.packaged import Packaged
 from attn.tasks.speeches import addresses
-from attn.tasks.vocabulary import Vocabulary
 from attn.tasks.windows import baselines, cut, require_even
 
 BETWEEN = b"\n\n"
@@ -25,7 +25,7 @@ HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
-class Addresses(Packaged, Streamed):
+class Addresses(ByteTokens, Packaged, Streamed):
     """Predict each next byte of State of the Union addresses."""
 
     name = "addresses"
@@ -37,15 +37,6 @@ class Addresses(Packaged, Streamed):
     def __post_init__(self):
         super().__post_init__()
         require_even(self)
-
-    def label(self, token: int) -> str:
-        """The character of a byte."""
-        return Vocabulary().label(token)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of bytes, 256."""
-        return 256
 
     def parts(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yields the addresses of each split, one after the other."""

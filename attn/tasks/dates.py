@@ -111,7 +111,7 @@ def _parts(text: str, when: date) -> dict[str, tuple[int, int]]:
     name, _, written = text.partition(" ")
     for pattern in (_pattern(*known) for known in patterns(name)):
         # A pattern is a text with fields, as in "%(d)s. %(MMMM)s %(y)s".
-        pieces = re.split(r"%\((\w+)\)s", parse_pattern(pattern).format)
+        pieces = re.split(r"%\((\w+)\)s", str(parse_pattern(pattern).format))
         values, said = DateTimeFormat(when, name), f"{name} "
         found = {}
         for i, piece in enumerate(pieces):

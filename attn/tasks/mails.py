@@ -19,6 +19,7 @@ import numpy as np
 from attn.tasks.archives import read_file
 from attn.tasks.bags import baselines, by_length
 from attn.tasks.base import SPLITS, Dataset, Rows, split_by_hash
+from attn.tasks.byte_tokens import ByteTokens
 from attn.tasks.packaged import PackagedExamples
 
 HELD_OUT = 0.1
@@ -28,7 +29,7 @@ END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True)
-class Mails(PackagedExamples):
+class Mails(ByteTokens, PackagedExamples):
     """Tell spam from other mail by the bytes of its body."""
 
     name = "mails"
@@ -37,15 +38,6 @@ class Mails(PackagedExamples):
 
     seq_len: int = 1024
     """Bytes read of a body; shorter ones are padded at the end."""
-
-    def label(self, token: int) -> str:
-        """The character of a byte."""
-        return chr(token) if token < 128 else f"{token:02x}"
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of bytes, 256."""
-        return 256
 
     @property
     def num_classes(self) -> int:

@@ -42,21 +42,56 @@ def ngram_bits(
     return bits
 
 
+def between_bits(
+    train: Integer[np.ndarray, " tokens"], rows: Rows, vocab_size: int
+) -> dict[int, float]:
+    """Mean bits of hidden targets under n-grams of their neighbours on both sides.
+
+    Of order 1 to 5: order 2 sees the token before, 3 also that behind, 4 and 5 one more
+    of each. Neighbours are as the rows show them, hidden ones too: from such a one on, a
+    longer context says no more.
+    """
+    bits_each = vocab_size.bit_length()  # one code is for what is beyond the row
+    train, shown = (
+        np.pad(x, [(0, 0)] * (x.ndim - 1) + [(2, 2)], constant_values=vocab_size)
+        for x in (train.astype(np.int64), rows["tokens"].astype(np.int64))
+    )
+    here = np.arange(2, len(train) - 2)
+    at = rows["positions"].astype(np.int64) + 2
+    prob = np.full(rows["targets"].shape, 1 / vocab_size)
+    bits = {}
+    seen, asked = train[here], rows["targets"].astype(np.int64)
+    for order, step in enumerate((0, -1, 1, -2, 2), start=1):
+        if step:
+            shift = bits_each * (order - 1)
+            seen = train[here + step] << shift | seen
+            asked = np.take_along_axis(shown, at + step, axis=1) << shift | asked
+        prob = _mixed(seen, asked, prob, bits_each)
+        bits[order] = float(-np.log2(prob).mean())
+    return bits
+
+
 def _interpolate(
     train: np.ndarray, seen: np.ndarray, order: int, shorter: np.ndarray, bits: int
 ) -> np.ndarray:
     """The probabilities of order `order` wherever a row has enough context."""
-    grams, gram_counts = np.unique(_codes(train, order, bits), return_counts=True)
+    asked = _codes(seen, order, bits)[:, 1 if order == 1 else 0 :]
+    shorter = shorter[:, max(order - 2, 0) :]
+    return _mixed(_codes(train, order, bits), asked, shorter, bits)
+
+
+def _mixed(
+    train: np.ndarray, asked: np.ndarray, shorter: np.ndarray, bits: int
+) -> np.ndarray:
+    """The probabilities of n-grams, given those of a shorter context."""
+    grams, gram_counts = np.unique(train, return_counts=True)
     contexts, starts = np.unique(grams >> bits, return_index=True)
     successors = np.diff(starts, append=len(grams))
     totals = np.add.reduceat(gram_counts, starts)
 
-    skip = max(order - 2, 0)
-    asked = _codes(seen, order, bits)[:, 1 if order == 1 else 0 :]
     count = _look_up(grams, gram_counts, asked)
     total = _look_up(contexts, totals, asked >> bits)
     kinds = _look_up(contexts, successors, asked >> bits)
-    shorter = shorter[:, skip:]
     mixed = (count + kinds * shorter) / np.maximum(total + kinds, 1)
     return np.where(total > 0, mixed, shorter)
 

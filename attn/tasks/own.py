@@ -1,7 +1,7 @@
 """The base of tasks on a user's own data: where it is, its content, its vocabulary."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,6 +97,14 @@ class OwnData(Task):
     def label(self, token: int) -> str:
         """The byte, character or piece of a token."""
         return self.words.label(token)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text in the vocabulary of the data."""
+        return self.words.encode(text.encode(), "the text").tolist()
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return self.words.decode(tokens)
 
     @property
     def slug(self) -> str:

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,15 @@ class Pronounce(Packaged, Pairs):
         """The letters in a row, or the phones with blanks between."""
         between = " " if any(token >= len(LETTERS) for token in symbols) else ""
         return between.join(SYMBOLS[token] for token in symbols)
+
+    def encode(self, text: str) -> list[int]:
+        """The letters of words, and the phones, which are written in capitals.
+
+        Raises:
+            UserError: a character is no letter.
+        """
+        parts = [[word] if word in PHONES else [*word] for word in text.split()]
+        return super().encode(" ".join(chain.from_iterable(parts)))
 
     def pairs(self) -> Sequence[Pair]:
         """Every word and its first pronunciation, in the order of the dictionary."""

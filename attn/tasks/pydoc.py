@@ -19,6 +19,7 @@ import numpy as np
 from attn.errors import UserError, unknown
 from attn.objectives import BITS_PER_BYTE, NextToken
 from attn.tasks.base import SPLITS, Dataset, Rows, Task
+from attn.tasks.byte_tokens import ByteTokens
 from attn.tasks.windows import baselines, windows
 
 SHARED = 64
@@ -29,7 +30,7 @@ BETWEEN = b"\n\n"
 
 
 @dataclass(frozen=True)
-class PyDoc(Task):
+class PyDoc(ByteTokens, Task):
     """Predict each next byte of English reference prose."""
 
     name = "pydoc"
@@ -43,15 +44,6 @@ class PyDoc(Task):
                 f"PyDoc.seq_len = {self.seq_len}; it must be even, from 2 to 16384 "
                 "(train windows overlap by half, and the test text has 37 KB)"
             )
-
-    def label(self, token: int) -> str:
-        """The character of a byte."""
-        return chr(token)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of bytes, 256."""
-        return 256
 
     @property
     def source(self) -> str:

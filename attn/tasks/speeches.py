@@ -31,10 +31,10 @@ from jaxtyping import Int, UInt8
 from attn.errors import UserError, unknown
 from attn.objectives import Match
 from attn.tasks.base import SPLITS, Dataset, Rows, require_seed, split_rng
+from attn.tasks.byte_tokens import ByteTokens
 from attn.tasks.packaged import Packaged
 from attn.tasks.similarity import bag_of_tokens, ngrams_in_common
 from attn.tasks.synthetic import require
-from attn.tasks.vocabulary import Vocabulary
 
 FOLDER = "package/data/"
 HELD_OUT = 2
@@ -47,7 +47,7 @@ Addresses = tuple[tuple[bytes, ...], ...]
 
 
 @dataclass(frozen=True)
-class Speeches(Packaged):
+class Speeches(ByteTokens, Packaged):
     """Say whether one president gave both of two passages."""
 
     name = "speeches"
@@ -69,15 +69,6 @@ class Speeches(Packaged):
             words = "half of the pairs match, so it must be even, and at least 4"
             even = getattr(self, field) >= 4 and getattr(self, field) % 2 == 0
             require(self, field, even, words)
-
-    def label(self, token: int) -> str:
-        """The character of a byte."""
-        return Vocabulary().label(token)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of bytes, 256."""
-        return 256
 
     @property
     def num_classes(self) -> int:

@@ -1,6 +1,6 @@
 """Vocabularies of a user's own text: bytes, characters, or a tokenizer.json."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -56,10 +56,25 @@ class Vocabulary:
         ids = load_tokenizer(self.name).encode(decoded, add_special_tokens=False).ids
         return np.asarray(ids, small_dtype(self.size))
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of some tokens; bytes that are no UTF-8 become U+FFFD."""
+        if self.name == BYTES:
+            return bytes(tokens).decode(errors="replace")
+        if self.name == CHARACTERS:
+            return "".join(self.characters[token] for token in tokens)
+        return load_tokenizer(self.name).decode([*tokens])
+
     def _indices(self, text: str) -> np.ndarray:
         codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
         known = np.frombuffer(self.characters.encode("utf-32-le"), np.uint32)
-        return np.searchsorted(known, codes).astype(small_dtype(self.size))
+        index = np.searchsorted(known, codes)
+        found = known[np.minimum(index, len(known) - 1)] == codes
+        if not found.all():
+            other = text[int(np.argmin(found))]
+            raise UserError(
+                f"{other!r} is none of the {len(known)} characters of the data"
+            )
+        return index.astype(small_dtype(self.size))
 
 
 def fit(name: str, texts: Iterable[tuple[str, bytes]]) -> Vocabulary:

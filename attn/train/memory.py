@@ -55,6 +55,8 @@ def _batch(
     if task.padded:
         documents = task.objective.num_documents
         shapes["lengths"] = () if documents == 1 else (documents,)
+    if task.objective.reads_source:
+        shapes |= {"source": (task.source_len,), "source_lengths": ()}
     if getattr(task.objective, "scored", "all") == "positions":
         shapes["positions"] = (task.num_scored,)
     rows = PartitionSpec(*[None] * len(lead), "data")

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import struct
 
 import jax
@@ -127,7 +128,7 @@ def test_two_workdirs_are_one_table_in_csv_and_latex(here):
 
 
 def test_more_steps_and_seeds_go_on_where_a_run_ended(here, capsys):
-    do("run e.json --workdir longer")
+    shutil.copytree(here / "first", here / "longer")
     do("run e.json --workdir longer --train.steps 30")
     assert "resumed after step 20" in capsys.readouterr().out
     assert result(here / "longer")["steps"] == 30
@@ -141,10 +142,22 @@ def test_more_steps_and_seeds_go_on_where_a_run_ended(here, capsys):
     assert "finished before" in capsys.readouterr().out
 
 
-def test_a_schedule_that_ends_with_its_steps_is_not_extended(here, capsys):
-    words = "run e.json --schedule linear --workdir falls"
+@pytest.fixture(scope="module")
+def other(here):
+    """The words of a run with another training, precision, depth and length."""
+    train = "--optimizer lion --train.peak-lr 1e-3 --schedule linear --seeds 1"
+    model = "--model.dtype bfloat16 --model.repeats 2 --task.seq-len 48"
+    words = f"run e.json {train} {model} --workdir other"
     do(words)
-    do(f"{words} --train.steps 30", code=2)
+    return words
+
+
+def test_other_training_precision_depth_and_length(here, other):
+    assert result(here / "other")["status"] == "done"
+
+
+def test_a_schedule_that_ends_with_its_steps_is_not_extended(other, capsys):
+    do(f"{other} --train.steps 30", code=2)
     said = capsys.readouterr().err
     assert "its schedule, linear, ends with its steps" in said
     assert "constant, inverse_sqrt" in said
@@ -182,17 +195,24 @@ def test_rates_are_tuned_and_fresh_seeds_run_at_the_best(here, capsys):
     assert "use sweep for train.steps" in capsys.readouterr().err
 
 
-def test_a_sweep_of_an_experiment_in_a_file(here):
-    do("sweep e.json --over model.repeats=1,2 --seeds 1 --workdir swept")
-    rows = table(here / "swept/table.csv")
-    assert len([row for row in rows if row["kind"] == "run"]) == 2
-
-
-def test_other_training_precision_depth_and_length(here, tmp_path):
-    words = "--optimizer lion --train.peak-lr 1e-3 --model.dtype bfloat16 --seeds 1"
-    larger = "--model.repeats 2 --task.seq-len 48"
-    do(f"run e.json {words} {larger} --workdir {tmp_path / 'run'}")
-    assert result(tmp_path / "run")["status"] == "done"
+def test_a_sweep_skips_what_is_finished_and_outlives_a_failure(here, capsys):
+    rates = "--over train.peak_lr=1e30,0.003 --over model.repeats=1"
+    words = f"sweep e.json {rates} --seeds 1 --workdir swept"
+    do(words, code=1)
+    assert "was not finite" in capsys.readouterr().err
+    good, bad = (
+        here / f"swept/recall_softmax-peak_lr={rate}-repeats=1"
+        for rate in ("0.003", "1e+30")
+    )
+    assert result(good)["status"] == "done"
+    assert result(bad)["status"] == "failed"
+    kinds = [row["kind"] for row in table(here / "swept/table.csv")]
+    assert [kinds.count(kind) for kind in ("run", "failed")] == [1, 1]
+    assert "failed" in (here / "swept/table.md").read_text()
+    stamp = (good / "result.json").stat().st_mtime_ns
+    do(words, code=1)
+    assert "nothing to do" in capsys.readouterr().out
+    assert (good / "result.json").stat().st_mtime_ns == stamp
 
 
 def test_own_text_and_own_table(here, capsys):

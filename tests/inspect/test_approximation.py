@@ -11,7 +11,7 @@ from tiny import RECALL, TREES, experiment_of
 
 from attn.cli.progress import Watch
 from attn.errors import UserError
-from attn.inspect import command
+from attn.inspect import approximation, command
 from attn.inspect.approximation import CURVES, Curve, measure, relative_error
 from attn.inspect.draw import draw, make_table
 from attn.kernels import KERNELS, Linear, Softmax
@@ -29,8 +29,16 @@ def heads(seed=0):
     return {"layer_1": (q, k, v)}
 
 
-def errors(curve, mask=Causal()):
-    return {point.value: point.mean for point in measure(heads(), mask, [curve])}
+@pytest.fixture(scope="module")
+def window():
+    """The points of a window over earlier keys."""
+    return measure(heads(), Causal(), [Curve("window", "width")])
+
+
+@pytest.fixture(scope="module")
+def features():
+    """The points of random features."""
+    return measure(heads(), Causal(), [Curve("performer", "num_features")])
 
 
 def test_a_distance_is_a_share_of_the_size_of_each_head():
@@ -46,31 +54,29 @@ def test_a_curve_is_of_a_knob_that_its_mechanism_has(curve):
     assert curve.at(4) != curve.at(8)
 
 
-@pytest.mark.parametrize("mask", [FULL, Causal()], ids=str)
-def test_a_window_comes_nearer_and_one_of_the_text_is_at_no_distance(mask):
-    found = errors(Curve("window", "width"), mask)
-    assert list(found) == [1, 2, 4, 8, 16, 32]
-    assert found[1] > found[8] > found[32]
+def test_a_window_comes_nearer_and_one_of_the_text_is_at_no_distance(window):
+    both_ways = measure(heads(), FULL, [Curve("window", "width")])
     # Of a window both ways half lies behind.
-    assert (found[32] < 1e-6) == (mask == Causal())
+    for points, is_whole in ((window, True), (both_ways, False)):
+        found = {point.value: point.mean for point in points}
+        assert list(found) == [1, 2, 4, 8, 16, 32]
+        assert found[1] > found[8] > found[32]
+        assert (found[32] < 1e-6) == is_whole
 
 
-def test_more_random_features_come_nearer_and_every_draw_is_kept():
-    points = measure(heads(), Causal(), [Curve("performer", "num_features")])
-    assert points[0].mean > 1.5 * points[-1].mean
-    assert all(len(set(point.errors)) == 8 for point in points)
+def test_more_random_features_come_nearer_and_every_draw_is_kept(features):
+    assert features[0].mean > 1.5 * features[-1].mean
+    assert all(len(set(point.errors)) == 8 for point in features)
 
 
-def test_what_cannot_be_causal_is_compared_on_all_keys():
-    (point, *_) = measure(heads(), Causal(), [Curve("linformer", "rank")])
+def test_what_cannot_be_causal_is_compared_on_all_keys(window):
+    (point,) = measure(heads(), Causal(), [Curve("linformer", "rank", most=1)])
     assert point.keys == "all"
-    (point, *_) = measure(heads(), Causal(), [Curve("window", "width")])
-    assert point.keys == "earlier"
+    assert {point.keys for point in window} == {"earlier"}
 
 
-def test_table_and_picture_hold_every_point():
-    curves = [Curve("window", "width"), Curve("performer", "num_features")]
-    points = measure(heads(), Causal(), curves)
+def test_table_and_picture_hold_every_point(window, features):
+    points = window + features
     text = to_markdown([make_table(points)])
     assert "| window (width) | sparse |" in text
     assert f"{100 * points[0].mean:.1f}" in text
@@ -99,6 +105,9 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
 def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
     run = tmp_path / "run"
+    # The course of a curve is asked above; here the end of each is enough.
+    values_of = approximation._values
+    monkeypatch.setattr(approximation, "_values", lambda *a: values_of(*a)[-1:])
     watcher = Watch(Console(quiet=True), 12)
     assert not run_all([(experiment_of(), run)], watcher=watcher)
     written = command.inspect(experiment_of(), run, tmp_path, lambda _: None)

@@ -20,10 +20,8 @@ TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 8)), jnp.int32
 
 
 def build(model, head=TokenHead()):
-    """A model, its weights made by one program, that is called as one program."""
-    whole = nnx.eval_shape(lambda: Transformer(model, head, rngs=nnx.Rngs(0)))
-    graph, _ = nnx.split(whole)
-    weights = jax.jit(lambda: nnx.state(Transformer(model, head, rngs=nnx.Rngs(0))))()
+    """A model that is called as one program."""
+    graph, weights = nnx.split(Transformer(model, head, rngs=nnx.Rngs(0)))
     run = jax.jit(lambda weights, *a, **k: nnx.merge(graph, weights)(*a, **k))
     return partial(run, weights)
 

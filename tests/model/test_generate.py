@@ -120,6 +120,18 @@ def test_beams_find_the_likeliest_of_all_sequences():
     np.testing.assert_array_equal(found[0, 0], pairs.reshape(-1, 2)[best[0]])
 
 
+def test_the_score_of_a_beam_is_the_log_probability_of_its_sequence():
+    """Over more steps than one: each beam goes on from the state of its own parent."""
+    model, steps, W = model_of("hybrid"), 4, 3
+    found, scores = beam_search(model, PROMPT, steps, width=W, end=11)
+    rows = jnp.concatenate(
+        [jnp.repeat(PROMPT.tokens, W, axis=0), found.reshape(-1, steps)], axis=1
+    )
+    logits = jax.nn.log_softmax(jax.jit(lambda t: model(t))(rows)[:, 3:-1], axis=-1)
+    each = jnp.take_along_axis(logits, rows[:, 4:, None], axis=-1)
+    np.testing.assert_allclose(each.sum(axis=(1, 2)), scores.reshape(-1), atol=1e-4)
+
+
 def test_a_beam_that_has_ended_keeps_its_score_and_may_win():
     model, prompt = model_of("latent"), Prompt(PROMPT.tokens[:1])
     likely = int(generate(model, prompt, 1)[0, 0])

@@ -46,9 +46,7 @@ def latent_for(name, **model):
 def parts(experiment, shape=MeshShape()):
     """Parameters, features and model_def on a mesh."""
     with jax.set_mesh(make_mesh(shape)):
-        params, features = jax.jit(lambda key: build(experiment, key))(
-            jax.random.key(0)
-        )
+        params, features = build(experiment, jax.random.key(0))
         return params, features, model_def(experiment)
 
 

@@ -15,6 +15,7 @@ from attn.errors import UserError
 from attn.plots.results import make_tables
 from attn.records import maps
 from attn.records.collect import load_all
+from attn.records.knobs import KNOBS
 from attn.records.run import read_maps
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -185,3 +186,12 @@ def test_maps_that_hold_python_objects_are_refused(tmp_path):
     np.savez(tmp_path / "maps.npz", layer_0=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match=r"layer_0\.npy is not of the size"):
         maps.unpack(tmp_path / "maps.npz")
+
+
+def test_a_run_names_the_layers_of_both_its_stacks():
+    results = Path(__file__).parents[2] / "experiments" / "results" / "architectures"
+    found = {run.name: KNOBS["layers"](run) for run in load_all(results)}
+    assert found == {
+        "dates_decoder": "attention mlp x 4",
+        "dates_encoder_decoder": "attention mlp x 2 > attention cross_attention mlp x 2",
+    }

@@ -103,6 +103,14 @@ def test_the_versions_of_the_packages_are_in_the_folder_name(task):
     assert task.slug.endswith("_".join(versions))
 
 
+def test_a_typed_word_is_read_as_letters_or_as_phones():
+    task = Pronounce()
+    assert task.decode(task.encode("inoculate")) == "inoculate"
+    assert task.decode(task.encode("IH N AA")) == "IH N AA"
+    with pytest.raises(UserError, match="unknown token of task 'pronounce' 'ñ'"):
+        task.encode("señor")
+
+
 def test_letters_by_themselves_say_a_language_that_is_spelled_as_it_sounds(tiny_pairs):
     found = Pronounce().baselines(data_of(Pronounce()))
     assert found["letter_mode"] == 1

@@ -25,6 +25,7 @@ def task(request, own_tasks, tiny_packages, made_speeches) -> Task:
         pytest.importorskip("babel")
     if issubclass(request.param, Pairs):
         request.getfixturevalue("tiny_pairs")
+        request.getfixturevalue("few_sources")
     small = {"num_train": 200, "num_valid": 20, "num_test": 20, "num_dates": 400}
     names = {field.name for field in dataclasses.fields(request.param)}
     return request.param(**{k: v for k, v in small.items() if k in names})

@@ -197,7 +197,7 @@ def test_a_slow_call_is_stopped_within_and_goes_on_to_the_same_bits(
 
 def test_a_signal_before_another_program_is_compiled_loses_no_step(tmp_path):
     steps = replace(TRAIN, steps=10, eval_every=4, save_every=100)
-    experiment = experiment_of(train=steps)
+    experiment = replace(EXPERIMENT, train=steps)
     with pytest.raises(Stopped, match="SIGTERM"):
         train(tmp_path / "run", Watching(8, terminate), experiment=experiment)
     kept = (tmp_path / "run/checkpoints").glob("[0-9]*")
@@ -221,14 +221,12 @@ def test_a_damaged_newest_checkpoint_costs_steps_and_no_bits(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_over_another_mesh(tmp_path):
-    experiment = replace(EXPERIMENT, model=replace(EXPERIMENT.model, num_heads=4))
-    _, alone = train(tmp_path / "alone", experiment=experiment)
+def test_a_run_goes_on_over_another_mesh(whole, tmp_path):
     with pytest.raises(Stopped):
-        train(tmp_path / "run", Watching(3, terminate), experiment=experiment)
-    _, state = train(tmp_path / "run", mesh=MeshShape(2, 4), experiment=experiment)
+        train(tmp_path / "run", Watching(3, terminate))
+    _, state = train(tmp_path / "run", mesh=MeshShape(4, 2))
     assert state["params"]["layers/0/layer/q"].sharding.mesh.size == 8
-    assert largest_gap(state["params"], alone["params"]) < 1e-5
+    assert largest_gap(state["params"], whole[2]["params"]) < 1e-5
 
 
 def test_a_run_that_diverges_says_where_and_keeps_no_such_checkpoint(tmp_path):
