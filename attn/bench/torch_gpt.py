@@ -105,7 +105,7 @@ class GPT:
 def converted(
     arrays: Mapping[str, Float[np.ndarray, "..."]], layers: int
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """Our weights by path, as products of PyTorch take them: [outputs, inputs]."""
+    """Converts our weights by path to what products of PyTorch take: [outputs, inputs]."""
     D = arrays["embedding"].shape[1]
     found = {
         "embedding": arrays["embedding"],
