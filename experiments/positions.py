@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.claims import Claim
+from attn.config.match import match
 from attn.registry import Study, register
 from attn.tasks import PyDoc
 from experiments.lineup import alike, better
@@ -25,10 +26,14 @@ base = Experiment(
     train=TrainConfig(steps=1500, batch_size=32, peak_lr=3e-3, eval_every=300),
 )
 POSITIONS = tuple(
-    replace(
+    match(
+        replace(
+            base,
+            name=f"positions_{positions}",
+            model=replace(base.model, positions=positions),
+        ),
         base,
-        name=f"positions_{positions}",
-        model=replace(base.model, positions=positions),
+        "params",
     )
     for positions in ("rotary", "alibi", "t5", "sinusoidal", "learned", "none")
 )
