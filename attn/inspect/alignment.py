@@ -119,7 +119,7 @@ def marked(
     said = np.zeros((n, T, rows["source"].shape[1]), bool)
     for i, (source, length) in enumerate(zip(rows["source"], rows["source_lengths"])):
         text = task.decode(source[:length].tolist())
-        start, stop = task.parts(text, task.text(rows["targets"][i]))[part]
+        start, stop = task.said_at(text, task.text(rows["targets"][i]))[part]
         said[i, list(PARTS[part]), start:stop] = True
     return said
 

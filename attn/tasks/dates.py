@@ -95,7 +95,7 @@ class Dates(BytePairs):
         said = self.as_targets([digits(text).encode() for text in texts])
         return super().guesses(data) | {"digits": said}
 
-    def parts(self, text: str, iso: str) -> dict[str, tuple[int, int]]:
+    def said_at(self, text: str, iso: str) -> dict[str, tuple[int, int]]:
         """The bytes of a source that say the year, the month and the day, as spans.
 
         Raises:

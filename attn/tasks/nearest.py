@@ -1,10 +1,14 @@
 """The nearest training source of each test source, by the n-grams that they share."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Int
-from scipy.sparse import csr_array
 
 from attn.tasks.base import Rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 NGRAM = 4
 BITS = 18
@@ -29,8 +33,10 @@ def nearest(train: Rows, test: Rows) -> Int[np.ndarray, " n"]:
     return np.concatenate(found)
 
 
-def _counts(rows: Rows) -> csr_array:
+def _counts(rows: Rows) -> "csr_array":
     """The counts of hashed n-grams of each source; padding is in none."""
+    from scipy.sparse import csr_array
+
     tokens = np.asarray(rows["source"], np.uint64)
     S = tokens.shape[1] - NGRAM + 1
     codes = np.zeros((len(tokens), max(S, 0)), np.uint64)
@@ -42,7 +48,7 @@ def _counts(rows: Rows) -> csr_array:
     return csr_array((np.ones(len(at[0])), at), shape=(len(tokens), 2**BITS))
 
 
-def _normalized(counts: csr_array, rarity: np.ndarray) -> csr_array:
+def _normalized(counts: "csr_array", rarity: np.ndarray) -> "csr_array":
     """The counts, each weighted, as vectors of length 1."""
     weighted = counts.multiply(rarity[None]).tocsr()
     norms = np.sqrt(weighted.multiply(weighted).sum(axis=1))

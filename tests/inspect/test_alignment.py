@@ -57,14 +57,14 @@ def test_a_share_counts_the_positions_that_some_source_token_says():
 
 @pytest.mark.parametrize("text, iso", list(zip(SOURCES, ISO)))
 def test_a_source_says_where_its_year_month_and_day_stand(text, iso):
-    found = Dates().parts(text, iso)
+    found = Dates().said_at(text, iso)
     said = [text.encode()[slice(*found[part])].decode() for part in PARTS]
     assert tuple(said) == SOURCES[text]
 
 
 def test_a_source_that_says_another_date_is_refused():
     with pytest.raises(UserError, match="is not 2012-01-12 in a style of en_GB"):
-        Dates().parts("en_GB 01/12/2012", "2012-01-12")
+        Dates().said_at("en_GB 01/12/2012", "2012-01-12")
 
 
 def test_each_target_digit_is_marked_on_the_bytes_that_say_it():

@@ -220,7 +220,7 @@ def test_attention_dropout_hides_its_share_of_keys_from_each_query():
             for block in new_model(experiment, 0).layers
             if hasattr(block.layer, "hidden_keys")
         )
-        bias = np.asarray(layer.hidden_keys(jax.random.key(1), 8, 32))
+        bias = np.asarray(layer.hidden_keys(jax.random.key(1), 8, 32, 32))
         x = jax.random.normal(jax.random.key(2), (8, 32, 16))
         x = place(x, MESH, P("data"))
         heads = layer.project(x, TokenInfo())
