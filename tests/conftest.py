@@ -39,7 +39,7 @@ CACHE = {
 }
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
-# Tracing makes objects by the million; to look at them every 700 is a sixth of its time.
+# Tracing makes objects by the million; to look at them every 700 takes long.
 gc.set_threshold(50_000, 10, 10)
 
 

@@ -122,12 +122,12 @@ def tiny_pairs(tiny_pair_archives, monkeypatch) -> Path:
 
 @pytest.fixture
 def few_sources(monkeypatch):
-    """A few files of the standard library in the place of all."""
-    from attn.tasks import library
+    """A few files of the standard corpora in the place of all."""
+    from attn.tasks import corpora
 
-    cached = (library._split_sources, library.docstrings, library.signatures)
-    some = [text for text in library.sources() if len(text) < 30_000][:150]
-    monkeypatch.setattr(library, "sources", lambda: tuple(some))
+    cached = (corpora._split_sources, corpora.docstrings, corpora.signatures)
+    some = [text for text in corpora.sources() if len(text) < 30_000][:150]
+    monkeypatch.setattr(corpora, "sources", lambda: tuple(some))
     for function in cached:
         function.cache_clear()
     yield some

@@ -76,6 +76,9 @@ class Experiment:
                 "leave it out"
             )
         required = ("key_padding",) if self.task.padded else ()
+        if objective.reads_source and self.model.encoder is None:
+            # Padding lies between the source and the target that follows it.
+            required = (*required, "positions")
         for layer in self.resolved_model.one_block:
             layer.check(self.mask, T, required, S)
         if self.model.encoder is not None:

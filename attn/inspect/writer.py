@@ -1,8 +1,9 @@
 """A model that writes text: its weights, and how text becomes tokens and back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,7 @@ def of_pretrained(folder: Path) -> Writer:
     transformer, said = model.transformer, model.checkpoint.config
     if not transformer.model.causal:
         raise UserError(f"{folder} holds an encoder, which writes nothing")
-    tokenizer, end = model.tokenizer, said.get("eos_token_id")
+    tokenizer = model.tokenizer
     start = (
         None if transformer.encoder is None else said.get("decoder_start_token_id", 0)
     )
@@ -156,8 +157,14 @@ def of_pretrained(folder: Path) -> Writer:
         lambda text: tokenizer.encode(text).ids,
         lambda tokens: tokenizer.decode(list(tokens)),
         start,
-        end[0] if isinstance(end, list) else end,
+        end_token(said),
     )
+
+
+def end_token(config: Mapping[str, Any]) -> int | None:
+    """The token of a checkpoint's config that ends a text: the first, of several."""
+    end = config.get("eos_token_id")
+    return end[0] if isinstance(end, list) else end
 
 
 def examples(task: Task, rows: int) -> list[str]:

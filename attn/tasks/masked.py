@@ -16,7 +16,7 @@ from jaxtyping import Integer
 from attn.errors import UserError, require_positive
 from attn.objectives import BITS_PER_BYTE, Masked
 from attn.tasks.base import SPLITS, Dataset, Rows, Streamed, require_seed, split_rng
-from attn.tasks.library import CORPORA, Corpus, texts, version
+from attn.tasks.corpora import CORPORA, Corpus, texts, version
 from attn.tasks.ngrams import between_bits
 from attn.tasks.synthetic import require
 from attn.tasks.vocabulary import Vocabulary

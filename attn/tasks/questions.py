@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Int
 
 from attn.tasks.base import Dataset
-from attn.tasks.library import signatures, version
+from attn.tasks.corpora import signatures, version
 from attn.tasks.pairs import BytePairs, Pair, sources
 
 ASKS = b"? "

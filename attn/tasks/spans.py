@@ -19,7 +19,7 @@ from jaxtyping import Int
 from attn.errors import require_positive
 from attn.objectives import BITS_PER_TOKEN, SequenceToSequence
 from attn.tasks.base import SPLITS, Dataset, split_rng
-from attn.tasks.library import CORPORA, Corpus, texts, version
+from attn.tasks.corpora import CORPORA, Corpus, texts, version
 from attn.tasks.pairs import BytePairs, Pair
 from attn.tasks.synthetic import require
 from attn.tasks.text_pairs import target_ngrams

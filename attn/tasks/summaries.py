@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from attn.tasks.base import Dataset
-from attn.tasks.library import docstrings, version
+from attn.tasks.corpora import docstrings, version
 from attn.tasks.pairs import Pair, sources
 from attn.tasks.text_pairs import TextPairs
 

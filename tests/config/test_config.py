@@ -325,7 +325,12 @@ def test_an_experiment_comes_back_from_json(name, task):
     kernel = naive.SPECS[name]
     if ("causal" if task().objective.causal else "bidirectional") in kernel.can:
         hybrid = (Attention(kernel=kernel, num_heads=4), ShortConv(width=4), MLP())
-        model = ModelConfig(block=hybrid, positions="none", conv_width=2)
+        encoder = ()
+        if task().objective.reads_source:
+            hybrid, encoder = (*hybrid, Attention(source="memory")), ("mlp",)
+        model = ModelConfig(
+            block=hybrid, encoder_pattern=encoder, positions="none", conv_width=2
+        )
         experiment = replace(BASE, task=task(), model=model)
         values = json.loads(json.dumps(to_json(experiment), allow_nan=False))
         assert from_json(values) == experiment

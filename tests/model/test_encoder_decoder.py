@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attn.config import MLP, Attention, Embedding, ModelConfig, Norm, cost
+from attn.config import (
+    MLP,
+    Attention,
+    Embedding,
+    Experiment,
+    ModelConfig,
+    Norm,
+    cost,
+)
 from attn.errors import UserError
 from attn.kernels import Linear, Softmax, TokenInfo, WindowAttention
 from attn.model import Transformer
 from attn.objectives import SequenceToSequence, TokenHead
+from attn.tasks import Dates
 
 SIZES = {"vocab_size": 11, "max_len": 13, "d_model": 16, "num_heads": 2, "repeats": 1}
 PAIR = ModelConfig(
@@ -23,6 +32,11 @@ PAIR = ModelConfig(
     causal=True,
 )
 DECODER = ModelConfig(**SIZES, causal=True)
+PAIR_OF_A_TASK = ModelConfig(
+    pattern=("attention", "cross_attention", "mlp"),
+    encoder_pattern=("attention", "mlp"),
+    kernel=Linear(),
+)
 RNG = np.random.default_rng(0)
 BATCH = {
     "source": jnp.asarray(RNG.integers(0, 11, (2, 7)), jnp.int32),
@@ -146,6 +160,14 @@ def test_parameters_of_stacks_and_parts_are_counted_as_they_are(model):
 def test_an_encoder_and_its_readers_come_together(fields, words):
     with pytest.raises(UserError, match=words):
         ModelConfig(**fields)
+
+
+def test_a_mechanism_that_cannot_read_a_source_as_its_prompt_is_refused_at_once():
+    """Padding lies between source and target, so positions are known at run time."""
+    task = Dates(num_dates=64)
+    assert Experiment("pair", "It writes.", task, PAIR_OF_A_TASK)
+    with pytest.raises(UserError, match="'linear' cannot do 'positions'"):
+        Experiment("alone", "It writes.", task, ModelConfig(kernel=Linear()))
 
 
 def test_attention_to_the_encoder_has_no_positions_of_its_own():

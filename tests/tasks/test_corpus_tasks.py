@@ -8,7 +8,7 @@ import pytest
 from attn.errors import UserError
 from attn.objectives import Masked
 from attn.tasks import SPLITS, Dataset, MaskedText, Questions, Spans, Summaries
-from attn.tasks.library import CORPORA, texts
+from attn.tasks.corpora import CORPORA, texts
 from attn.tasks.masked import MASK
 from attn.tasks.ngrams import between_bits
 from attn.tasks.pairs import sources
