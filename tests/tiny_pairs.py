@@ -122,7 +122,7 @@ def tiny_pairs(tiny_pair_archives, monkeypatch) -> Path:
 
 @pytest.fixture
 def few_sources(monkeypatch):
-    """A few files of the standard corpora in the place of all."""
+    """A few files of the standard library in the place of all."""
     from attn.tasks import corpora
 
     cached = (corpora._split_sources, corpora.docstrings, corpora.signatures)
