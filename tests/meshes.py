@@ -1,5 +1,6 @@
 """Meshes over the CPU's devices, arrays laid over them, and what a program sends."""
 
+import math
 import re
 
 import jax
@@ -7,9 +8,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from attn.parallel.mesh import AXES
-from attn.parallel.rules import spec
 
-BTNH, N_ = spec("B T N H"), spec("N")
+BTNH, N_ = P("data", None, "heads", None), P("heads")
 
 COLLECTIVES = re.compile(
     r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
@@ -18,8 +18,9 @@ KINDS = {"explicit": AxisType.Explicit, "auto": AxisType.Auto}
 
 
 def make(shape, kind="explicit"):
-    devices = jax.devices()[: shape[0] * shape[1]]
-    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 2, devices=devices)
+    shape = (*shape, 1)[:3]
+    devices = jax.devices()[: math.prod(shape)]
+    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 3, devices=devices)
 
 
 def placed(moving, still, heads="heads"):

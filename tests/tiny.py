@@ -88,6 +88,8 @@ def random_batch(task, shape, seed=0):
 
 
 def place(batch, mesh, spec):
+    """The same arrays, divided by those axes of the mesh that divide anything."""
+    spec = P(*(axis if axis and mesh.shape[axis] > 1 else None for axis in spec))
     return jax.device_put(batch, NamedSharding(mesh, spec))
 
 

@@ -1,8 +1,8 @@
 """The device mesh: its axes, their sizes, and the mesh itself.
 
 Axes are Explicit: an array's sharding is part of its type, and an operation that would
-need an unwanted collective fails where it is written. One device is a 1 × 1 mesh, so
-there is one code path. `rules` assigns dimensions to axes.
+need an unwanted collective fails where it is written. One device is a 1 × 1 × 1 mesh,
+so there is one code path. `rules` assigns dimensions to axes.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,16 @@ from jax.sharding import AxisType, Mesh
 
 from attn.errors import UserError, unknown
 
-AXES = ("data", "heads")
+AXES = ("data", "heads", "seq")
 
 
 @dataclass(frozen=True)
 class MeshShape:
-    """The numbers of parts that the batch and the heads are divided into."""
+    """The numbers of parts that batch, heads and sequence are divided into."""
 
     data: int = 1
     heads: int = 1
+    seq: int = 1
 
     def __post_init__(self):
         for name in AXES:
@@ -30,7 +31,10 @@ class MeshShape:
     @property
     def size(self) -> int:
         """The number of devices."""
-        return self.data * self.heads
+        return self.data * self.heads * self.seq
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={getattr(self, name)}" for name in AXES)
 
     @classmethod
     def parse(cls, text: str) -> "MeshShape":
@@ -85,12 +89,11 @@ def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
     devices = jax.devices()
     if len(devices) < shape.size:
         raise UserError(
-            f"mesh data={shape.data},heads={shape.heads} needs {shape.size} devices, and "
-            f"there are {len(devices)}"
+            f"mesh {shape} needs {shape.size} devices, and there are {len(devices)}"
         )
     return jax.make_mesh(
-        (shape.data, shape.heads),
+        tuple(getattr(shape, name) for name in AXES),
         AXES,
-        axis_types=(AxisType.Explicit,) * 2,
+        axis_types=(AxisType.Explicit,) * len(AXES),
         devices=devices[: shape.size],
     )

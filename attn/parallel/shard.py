@@ -60,11 +60,17 @@ def over_mesh(
     infos = q_info, kv_info
     of_infos = jax.tree.map(lambda x: P(batch, *[None] * (x.ndim - 1)), infos)
     specs = (scoring_spec(scoring, batch, heads), *of_infos)
+    mesh = jax.typeof(q).sharding.mesh
+    # An axis of size 1 that no array lies along would cost the sum of a gradient.
+    divided = {name for name, size in mesh.shape.items() if size > 1} | named(spec)
+    if not divided:
+        return local(q, k, v, scoring=scoring, q_info=q_info, kv_info=kv_info)
     # Kernels' outputs do not record the mesh axes that they vary over, so that check
     # is off.
     return jax.shard_map(
         run,
-        mesh=jax.typeof(q).sharding.mesh,
+        mesh=mesh,
+        axis_names=divided,
         in_specs=(spec, keys, keys, *specs),
         out_specs=(spec, P(*spec[:3])) if lse else spec,
         check_vma=False,
@@ -92,3 +98,9 @@ def explicit_spec(x: Array) -> P | None:
     if AxisType.Explicit not in sharding.mesh.axis_types:
         return None
     return P(*sharding.spec, *[None] * (x.ndim - len(sharding.spec)))
+
+
+def named(spec: P) -> set[str]:
+    """The mesh axes that a sharding names."""
+    parts = (part if isinstance(part, tuple) else (part,) for part in spec)
+    return {axis for part in parts for axis in part if axis is not None}

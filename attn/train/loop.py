@@ -20,6 +20,7 @@ from jax.sharding import PartitionSpec as P
 from attn.config import Experiment
 from attn.data.pipeline import Batches, calls_from
 from attn.errors import Failed, UserError
+from attn.parallel.rules import spec
 from attn.records.folder import RunFolder, written
 from attn.records.result import Line, Measured, Result, Scores
 from attn.records.typed import decode, encode
@@ -194,7 +195,7 @@ class Training:
         A signal ends it after a slice.
         """
         with self.timing.host(len(call)):
-            sharding = NamedSharding(self.mesh, P(None, None, "data"))
+            sharding = NamedSharding(self.mesh, spec("C R B"))
             batch = jax.device_put(next(batches), sharding)
             metrics = self._begun(len(call))
         program = self.programs.get(self.state, batch, metrics)

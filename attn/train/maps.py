@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.kernels import TokenInfo
 from attn.model import Transformer
+from attn.parallel.rules import spec
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -31,7 +31,7 @@ def make_maps(
     copies = jax.typeof(state.step).sharding.mesh.shape["data"]
 
     def placed(tokens: np.ndarray) -> jax.Array:
-        return jax.device_put(np.repeat(tokens[None], copies, axis=0), P("data"))
+        return jax.device_put(np.repeat(tokens[None], copies, axis=0), spec("B"))
 
     def first(state: State, sides: dict[str, jax.Array]):
         params, features = jax.tree.map(lambda x: x[0], (state.params, state.features))

@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from attn.config import Experiment
 from attn.config.compiled import CompiledStep
 from attn.errors import UserError
 from attn.parallel.mesh import make_mesh
+from attn.parallel.rules import spec
 from attn.records.compiled import Planned
 from attn.train.state import init_state, model_def
 from attn.train.step import make_eval_step, make_train_step
@@ -59,8 +60,7 @@ def _batch(
         shapes |= {"source": (task.source_len,), "source_lengths": ()}
     if getattr(task.objective, "scored", "all") == "positions":
         shapes["positions"] = (task.num_scored,)
-    rows = PartitionSpec(*[None] * len(lead), "data")
-    sharding = NamedSharding(jax.sharding.get_mesh(), rows)
+    sharding = NamedSharding(jax.sharding.get_mesh(), spec("C R B" if lead else "B"))
     return {
         name: jax.ShapeDtypeStruct((*lead, B, *shape), jnp.int32, sharding=sharding)
         for name, shape in shapes.items()
