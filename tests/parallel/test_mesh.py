@@ -98,7 +98,7 @@ def test_a_mesh_that_divides_the_model_is_not_refused():
 
 def test_a_mesh_wants_as_many_devices_as_it_has_places():
     with pytest.raises(
-        UserError, match="data=4,heads=4,seq=1 needs 16 devices, and there are 8"
+        UserError, match="data=4,heads=4 needs 16 devices, and there are 8"
     ):
         make_mesh(MeshShape(4, 4))
 
