@@ -70,6 +70,7 @@ def prepare(words: Sequence[str]) -> None:
     from attn.cli import process
 
     process.watch_signals()
+    process.end_with_supervisor()
     if COMMANDS.keys() & {*words}:
         process.prepare(heavy=not {*HEAVY}.isdisjoint(words))
 
@@ -104,6 +105,12 @@ def _command(words, load, benchmarks) -> int:
         from attn.errors import unknown
 
         raise unknown("command", words[0], COMMANDS)
+
+    if any(word.startswith("--nprocs") for word in words):
+        from attn.cli import supervisor
+
+        if (count := supervisor.asked(words)) > 1:
+            return supervisor.supervise(count)
 
     room, _, function = COMMANDS[words[0]].partition(".")
     command = getattr(import_module(f"attn.cli.{room}"), function)

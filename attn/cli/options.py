@@ -23,6 +23,8 @@ class Where:
     """Folder of the run, or of a study's runs in subfolders; default runs/NAME."""
     mesh: str = ""
     """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
+    nprocs: int | None = None
+    """Local processes that share the mesh; they restart where one is killed."""
     log: tyro.conf.UseAppendAction[tuple[Tool, ...]] = ()
     """Also log for another tool, in its folder below the workdir; repeat it for both."""
 

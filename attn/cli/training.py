@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attn.cli import process
 from attn.cli.commands import Source, choose, named, resolve, take_name
 from attn.cli.console import console
 from attn.errors import EXIT_FAILED, UserError
@@ -99,6 +100,18 @@ def prepare(
     return root, mesh_shape
 
 
+def connect(root: Path, mesh_shape: "MeshShape", where: "Where") -> None:
+    """Connects this process with the others of the command, and divides the CPU."""
+    from attn.parallel import processes
+
+    if processes.connected():
+        return
+    process.tell(root)
+    processes.connect(mesh_shape.size, local=where.nprocs is not None)
+    if processes.connected():
+        process.mute_libraries()
+
+
 def _train(
     experiments: "Sequence[Experiment]",
     where: "Where",
@@ -124,9 +137,10 @@ def train(
 
     runs = run_folders(root, experiments, study)
 
-    from attn.parallel.mesh import use_cpu_devices
+    from attn.parallel import processes
 
-    use_cpu_devices(mesh_shape.size)
+    connect(root, mesh_shape, where)
+    first = processes.is_first()
 
     from attn.cli.progress import Watch
     from attn.cli.reporting import print_finished, write_report
@@ -135,9 +149,9 @@ def train(
     from attn.train.study import run_all
 
     steps = sum(experiment.train.steps for experiment, _ in runs)
-    logs = loggers.open_loggers(where.log, root)
+    logs = loggers.open_loggers(where.log if first else (), root)
     try:
-        with Watch(console(), steps, logs) as watch:
+        with Watch(console(quiet=not first), steps, logs) as watch:
             failures = run_all(
                 runs,
                 watcher=watch,
@@ -145,11 +159,15 @@ def train(
                 study=study,
                 tunings=tunings,
             )
-    except (Stopped, UserError):
-        if study is not None:
+    except (Stopped, UserError) as error:
+        if isinstance(error, Stopped):
+            processes.leave()
+        if study is not None and first:
             print_finished(root)
         raise
-    write_report(load_all(root), root, root.resolve().name)
-    for failure in failures:
-        print(failure, file=sys.stderr)
+    processes.leave()
+    if first:
+        write_report(load_all(root), root, root.resolve().name)
+        for failure in failures:
+            print(failure, file=sys.stderr)
     return EXIT_FAILED if failures else 0
