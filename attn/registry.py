@@ -103,6 +103,7 @@ class Reproduction:
 _REGISTRY: dict[str, Experiment | Study] = {}
 _REPRODUCTIONS: dict[str, Reproduction] = {}
 _PAPERS: list[Path] = []
+_FILES: list[Path] = []
 
 
 def register(
@@ -210,6 +211,12 @@ def load(files: Sequence[str] = ()) -> None:
             ) from error
     for file in files:
         _run(Path(file))
+        _FILES.append(Path(file).absolute())
+
+
+def files() -> tuple[Path, ...]:
+    """The files of a user that have been loaded."""
+    return tuple(_FILES)
 
 
 def _run(path: Path) -> None:

@@ -64,6 +64,8 @@ MAY_IMPORT = {
     "tokenizers": "",
     "gguf": "",
     "tokamax": "",
+    "submitit": "",
+    "ray": "",
 }
 """Where a package may be imported at the top of a module; elsewhere only in a function."""
 
