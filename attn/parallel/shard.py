@@ -70,7 +70,6 @@ def over_mesh(
     return jax.shard_map(
         run,
         mesh=mesh,
-        axis_names=divided,
         in_specs=(spec, keys, keys, *specs),
         out_specs=(spec, P(*spec[:3])) if lse else spec,
         check_vma=False,
