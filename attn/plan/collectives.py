@@ -134,7 +134,9 @@ def _read(line: str, mesh: Mapping[str, int], on_a_host: int) -> Collective | No
     groups = groups_of(line, int(np.prod(list(mesh.values()))))
     axis, devices = along(groups, mesh)
     hosts = bool((groups // on_a_host != groups[:, :1] // on_a_host).any())
-    return Collective(kind, axis, devices, hosts, 1, _whole(result, kind, start, devices))
+    return Collective(
+        kind, axis, devices, hosts, 1, _whole(result, kind, start, devices)
+    )
 
 
 def along(groups: Int[np.ndarray, "M R"], mesh: Mapping[str, int]) -> tuple[str, int]:
