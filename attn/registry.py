@@ -38,6 +38,8 @@ class Study:
     """The grids that the learning rates of experiments come from."""
     claims: tuple[Claim, ...] = ()
     """What its experiments must show, each a sentence with a verdict."""
+    planned: bool = False
+    """Whether its experiments are only planned, for machines that are not here."""
 
     def __post_init__(self):
         names = [experiment.name for experiment in self.experiments]
