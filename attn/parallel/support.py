@@ -20,7 +20,7 @@ MASKS: dict[str, Mask] = {
 
 
 class Support(NamedTuple):
-    """What serves one mechanism under one kind of mask."""
+    """The strategies that serve one mechanism under one kind of mask."""
 
     kernel: str
     mask: str

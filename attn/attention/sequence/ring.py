@@ -165,6 +165,11 @@ def _local(ring: Ring, lse: bool, call: Call) -> Any:
     if sinks is not None:
         total = jnp.logaddexp(own, sinks.astype(own.dtype)[None, None])
         out, own = out * jnp.exp(own - total)[..., None], total
+        real = call.q_info.mask
+        if real is not None:
+            T = out.shape[1]
+            real = lax.dynamic_slice_in_dim(real, lax.axis_index(ring.axis) * T, T, 1)
+            own = jnp.where(real[..., None], own, -jnp.inf)
     out = out.astype(call.v.dtype)
     return (out, own) if lse else out
 
