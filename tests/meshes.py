@@ -18,9 +18,10 @@ KINDS = {"explicit": AxisType.Explicit, "auto": AxisType.Auto}
 
 
 def make(shape, kind="explicit"):
-    shape = (*shape, 1)[:3]
+    data, heads, *seq = shape
+    shape = (data, 1, heads, *(seq or [1]))
     devices = jax.devices()[: math.prod(shape)]
-    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 3, devices=devices)
+    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 4, devices=devices)
 
 
 def placed(moving, still, heads="heads"):

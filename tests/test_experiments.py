@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from tiny import exhaustive
 
 import attn
@@ -20,6 +20,7 @@ from attn.config.tuning import Tuning, at_rate, tuned, untuned
 from attn.errors import UserError
 from attn.kernels import Softmax
 from attn.parallel.mesh import MeshShape, make_mesh
+from attn.parallel.rules import spec
 from attn.tasks import SPLITS, TASKS, Dataset
 from attn.tasks.base import in_32_bits
 from attn.train.state import init_state, model_def
@@ -64,7 +65,7 @@ def test_every_experiment_traces_its_train_step(experiment):
         shapes |= {"source": (task.source_len,), "source_lengths": ()}
     mesh = make_mesh(MeshShape())
     with jax.set_mesh(mesh):
-        sharding = NamedSharding(mesh, PartitionSpec(None, None, "data"))
+        sharding = NamedSharding(mesh, spec("C R B"))
         batch = {
             name: jax.ShapeDtypeStruct((1, 1, B, *shape), jnp.int32, sharding=sharding)
             for name, shape in shapes.items()

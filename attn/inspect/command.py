@@ -86,7 +86,7 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
 
 
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
-    task, env = experiment.task, environment({"data": 1, "heads": 1})
+    task, env = experiment.task, environment({})
     title = f"Distance to softmax: {task.name}, {experiment.lengths[0]} tokens, trained model"
     made_by = provenance(
         [env],

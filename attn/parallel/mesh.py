@@ -12,16 +12,18 @@ from jax.sharding import AxisType, Mesh
 
 from attn.errors import UserError, unknown
 
-AXES = ("data", "heads", "seq")
+AXES = ("data", "fsdp", "heads", "seq")
 
 
 @dataclass(frozen=True)
 class MeshShape:
-    """The numbers of parts that batch, heads and sequence are divided into."""
+    """The numbers of parts that batch, heads, sequence and parameters are divided into."""
 
     data: int = 1
     heads: int = 1
     seq: int = 1
+    fsdp: int = 1
+    """Parts of the batch, as `data`, and of parameters and optimizer state, too."""
 
     def __post_init__(self):
         for name in AXES:
@@ -31,10 +33,18 @@ class MeshShape:
     @property
     def size(self) -> int:
         """The number of devices."""
-        return self.data * self.heads * self.seq
+        return self.batch * self.heads * self.seq
+
+    @property
+    def batch(self) -> int:
+        """The number of parts of a batch."""
+        return self.data * self.fsdp
 
     def __str__(self) -> str:
-        return ",".join(f"{name}={getattr(self, name)}" for name in AXES)
+        sizes = {name: getattr(self, name) for name in AXES}
+        return (
+            ",".join(f"{n}={size}" for n, size in sizes.items() if size > 1) or "data=1"
+        )
 
     @classmethod
     def parse(cls, text: str) -> "MeshShape":
@@ -54,6 +64,8 @@ class MeshShape:
     def check_divides(self, axis: str, sizes: Mapping[str, int]) -> None:
         """Raises `UserError` where an axis does not divide one of the named sizes."""
         ways = getattr(self, axis)
+        if axis == "data" and self.fsdp > 1:
+            axis, ways = "data * fsdp", self.batch
         for name, value in sizes.items():
             if value % ways:
                 fits = [n for n in range(1, value + 1) if value % n == 0]

@@ -5,6 +5,7 @@ out an array names its dimensions, as in `spec("B T N H")`, and the rules below 
 rest.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 RULES = {
-    "B": "data",
+    "B": ("data", "fsdp"),
     "N": "heads",
     "K": "heads",
     "F": "heads",
@@ -21,7 +22,7 @@ RULES = {
     "T": "seq",
     "S": "seq",
 }
-"""The mesh axis of a dimension; other dimensions are not divided."""
+"""The mesh axis, or axes, of a dimension; other dimensions are not divided."""
 REPLICATED = frozenset("KV")
 """Dimensions that all devices hold whole where the mesh cannot divide them: key/value
 heads (multi-query attention), and a vocabulary."""
@@ -48,17 +49,26 @@ def spec(dims: str, shape: tuple[int, ...] | None = None) -> P:
     return P(*axes)
 
 
-def _axis(letter: str, size: int | None) -> str | None:
-    """The mesh axis that divides a dimension, if any."""
-    axis = RULES.get(letter)
-    parts = 1 if axis is None else axis_size(axis)
-    whole = letter in REPLICATED and (size or 0) % parts
-    return None if parts == 1 or whole else axis
+def _axis(letter: str, size: int | None) -> str | tuple[str, ...] | None:
+    """The mesh axis that divides a dimension, if any; a tuple of several."""
+    named = RULES.get(letter, ())
+    axes = [
+        x for x in ((named,) if isinstance(named, str) else named) if axis_size(x) > 1
+    ]
+    parts = math.prod(map(axis_size, axes))
+    if not axes or (letter in REPLICATED and (size or 0) % parts):
+        return None
+    return axes[0] if len(axes) == 1 else tuple(axes)
 
 
 def axis_size(axis: str) -> int:
     """The size of an axis of the current mesh; 1 without a mesh."""
     return dict(jax.sharding.get_abstract_mesh().shape).get(axis, 1)
+
+
+def batch_parts() -> int:
+    """The number of parts that the current mesh divides a batch into."""
+    return math.prod(map(axis_size, RULES["B"]))
 
 
 def on_mesh() -> bool:

@@ -63,8 +63,9 @@ def over_mesh(
     mesh = jax.typeof(q).sharding.mesh
     # An axis of size 1 that no array lies along would cost the sum of a gradient.
     divided = large_axes(mesh) | named(spec)
+    others = jax.tree.map(reshard, (scoring, *infos), specs)
     if not divided:
-        return local(q, k, v, scoring=scoring, q_info=q_info, kv_info=kv_info)
+        return run(q, k, v, *others)
     # Kernels' outputs do not record the mesh axes that they vary over, so that check
     # is off.
     return jax.shard_map(
@@ -74,7 +75,7 @@ def over_mesh(
         in_specs=(spec, keys, keys, *specs),
         out_specs=(spec, P(*spec[:3])) if lse else spec,
         check_vma=False,
-    )(q, k, v, *jax.tree.map(reshard, (scoring, *infos), specs))
+    )(q, k, v, *others)
 
 
 def large_axes(mesh: Any) -> set[str]:

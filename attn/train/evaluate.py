@@ -15,7 +15,7 @@ from attn.data.pipeline import eval_batches
 from attn.errors import UserError
 from attn.objectives import BITS_PER_BYTE
 from attn.parallel.mesh import make_mesh
-from attn.parallel.rules import spec
+from attn.parallel.rules import batch_parts, spec
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of
 from attn.tasks.base import Dataset, Task
@@ -35,7 +35,7 @@ class Evaluator:
         self.objective = experiment.task.objective
         self.splits = data.splits
         self.step = make_eval_step(self.objective, model)
-        self.batch_size = math.lcm(EVAL_BATCH, mesh.shape["data"])
+        self.batch_size = math.lcm(EVAL_BATCH, batch_parts())
         self.sharding = NamedSharding(mesh, spec("B"))
 
     def __call__(self, state: State, split: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from attn.config import Experiment
 from attn.kernels import TokenInfo
 from attn.model import Transformer
-from attn.parallel.rules import spec
+from attn.parallel.rules import batch_parts, spec
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -28,10 +28,9 @@ def make_maps(
     """
     rows = {key: np.asarray(array[0]) for key, array in data.splits["test"].items()}
     sides = _sides(experiment, rows)
-    copies = jax.typeof(state.step).sharding.mesh.shape["data"]
 
     def placed(tokens: np.ndarray) -> jax.Array:
-        return jax.device_put(np.repeat(tokens[None], copies, axis=0), spec("B"))
+        return jax.device_put(np.repeat(tokens[None], batch_parts(), axis=0), spec("B"))
 
     def first(state: State, sides: dict[str, jax.Array]):
         params, features = jax.tree.map(lambda x: x[0], (state.params, state.features))
