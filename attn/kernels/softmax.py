@@ -36,6 +36,7 @@ class Softmax(Kernel):
     implementations = ("dense", "blockwise")
     over_all_heads = True
     backends = ("cudnn", "tokamax", "splash", "pallas")
+    strategies = ("ring", "all_to_all", "all_gather")
 
     softcap: float | None = None
     """Soft-cap c of scores, in c tanh(scores / c) (Gemma 2, section 2). Scores are

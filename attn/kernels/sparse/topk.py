@@ -45,6 +45,7 @@ class TopK(Kernel):
         | {"positions", "scale", "map", "normalised", "decoding"}
     )
     keeps = "keys"
+    strategies = ("all_to_all", "all_gather")
     least: ClassVar = {"num_keys": 1}
     within = ("num_keys",)
 
