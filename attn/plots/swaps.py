@@ -1,7 +1,11 @@
 """The table and the picture of swaps: bits per byte over the share of scores kept."""
 
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
@@ -18,6 +22,9 @@ CAPTION = (
     "Mean over windows of text, each read alone; ± is half of the 95 % interval. The rise is "
     "over the unmodified weights, paired by window (paired t test, n - 1 degrees). Scores "
     "kept: of those that a causal mask shows, in every head of every layer."
+)
+STYLE = (
+    "Squares choose keys by position, triangles by content; bars: the rise's interval."
 )
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
@@ -84,34 +91,66 @@ def lines(swaps: Swaps) -> dict[str, list[Point]]:
 
 def draw(swaps: Swaps, theme: Theme) -> Figure:
     """Draws a line a mechanism, with the unmodified weights as a dotted line."""
-    figure = new_figure(theme, 4.6)
+    figure = new_figure(theme, 4.9)
     axes = figure.subplots()
     dress(axes, theme)
     axes.set_xscale("log")
     every = lines(swaps)
-    (base,) = every.pop(UNMODIFIED)
-    level = estimate(base.bits).mean
+    level = estimate(every.pop(UNMODIFIED)[0].bits).mean
     axes.axhline(level, color=theme.soft, lw=1, ls=(0, (1, 2)), zorder=1)
-    labels = []
+    low = min((100 * p.kept for p in swaps.points), default=100) / 1.2
+    labels = [(low, level, UNMODIFIED, theme.soft)]
+    top = _top(swaps)
     for name, points, hue, marker in _styled(every, theme):
         xs, ys = [100 * p.kept for p in points], [estimate(p.bits).mean for p in points]
-        axes.plot(xs, ys, color=hue, marker=marker, ms=5, lw=1.4, zorder=3)
+        if min(ys) > top:
+            _beyond(axes, f"{name} {min(ys):.2f}", xs[-1], hue)
+            continue
+        rises = [swaps.difference(p) for p in points]
+        axes.errorbar(
+            xs, ys, yerr=[(r.half or 0) if r else 0 for r in rises], color=hue,
+            marker=marker, ms=5, lw=1.4, elinewidth=0.8, zorder=3,
+        )  # fmt: skip
         labels.append((xs[0], ys[0], name, hue))
-    labels.append((axes.get_xlim()[0], level, UNMODIFIED, theme.soft))
+    axes.set(xlim=(low, 115), ylim=(None, top))
     axes.set(xlabel="share of scores kept, % (log scale)", ylabel=metric_label(METRIC))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([x for x in TICKS if axes.get_xlim()[0] <= x])
+    axes.set_xticks([x for x in TICKS if low <= x])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     label_points(figure, axes, theme, labels)
-    figure.suptitle(
-        title(swaps), x=0.01, ha="left", color=theme.ink, size=11, weight="bold"
-    )
+    _words(figure, swaps, theme)
     return figure
 
 
-def _styled(every: dict[str, list[Point]], theme: Theme):
-    """Yields each line with its colour and its marker: green chooses by content."""
+def _top(swaps: Swaps) -> float:
+    """The upper end of the axis: above all that keep a part of the scores."""
+    means = [estimate(p.bits).mean for p in swaps.points if p.kept < 1]
+    least = min(estimate(p.bits).mean for p in swaps.points)
+    return least + 1.12 * max((mean - least for mean in means), default=1.0)
+
+
+def _beyond(axes: Axes, text: str, x: float, hue: str) -> None:
+    """Names at the upper edge a line that lies above it, with its bits."""
+    axes.annotate(
+        f"\u2191 {text}", (x, 1), (0, -9), xycoords=("data", "axes fraction"),
+        textcoords="offset points", color=hue, fontsize=8, ha="right",
+    )  # fmt: skip
+
+
+def _words(figure: Figure, swaps: Swaps, theme: Theme) -> None:
+    """Writes the title and the caption."""
+    figure.suptitle(
+        title(swaps), x=0.01, ha="left", color=theme.ink, size=11, weight="bold"
+    )
+    text = textwrap.fill(f"{STYLE} {CAPTION}", 140)
+    figure.supxlabel(text, x=0.01, ha="left", color=theme.soft, size=7)
+
+
+def _styled(
+    every: dict[str, list[Point]], theme: Theme
+) -> Iterator[tuple[str, list[Point], str, str]]:
+    """Yields each line with its colour and its marker, which say who chooses the keys."""
     for by_content, family, marker in ((False, "sparse", "s"), (True, "lowrank", "^")):
         own = {n: ps for n, ps in every.items() if ps[0].by_content == by_content}
         for (name, points), hue in zip(own.items(), theme.shades(family, len(own))):
-            yield name, points, hue, marker
+            yield name, points, to_hex(hue), marker
