@@ -1,4 +1,4 @@
-"""What takes the place of attention in pretrained weights: each mechanism by budget.
+"""Mechanisms in place of the attention of pretrained weights, each at several budgets.
 
     python launch.py fetch smollm2 state-of-the-union
     python launch.py swap smollm2

@@ -24,7 +24,8 @@ CAPTION = (
     "kept: of those that a causal mask shows, in every head of every layer."
 )
 STYLE = (
-    "Squares choose keys by position, triangles by content; bars: the rise's interval."
+    "Triangles choose keys by content, squares by position or not at all; bars: the rise's "
+    "interval."
 )
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
