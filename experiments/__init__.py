@@ -13,6 +13,7 @@ from experiments import (
     positions,
     reproductions,
     scale,
+    swap,
     trees,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "positions",
     "reproductions",
     "scale",
+    "swap",
     "trees",
 ]
