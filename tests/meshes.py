@@ -1,5 +1,6 @@
 """Meshes over the CPU's devices, arrays laid over them, and what a program sends."""
 
+import math
 import re
 
 import jax
@@ -7,19 +8,20 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from attn.parallel.mesh import AXES
-from attn.parallel.rules import spec
 
-BTNH, N_ = spec("B T N H"), spec("N")
+BTNH, N_ = P("data", None, "heads", None), P("heads")
 
 COLLECTIVES = re.compile(
-    r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
+    r" (all-[\w-]+?|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
 )
 KINDS = {"explicit": AxisType.Explicit, "auto": AxisType.Auto}
 
 
 def make(shape, kind="explicit"):
-    devices = jax.devices()[: shape[0] * shape[1]]
-    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 2, devices=devices)
+    data, heads, *seq = shape
+    shape = (data, 1, heads, *(seq or [1]))
+    devices = jax.devices()[: math.prod(shape)]
+    return jax.make_mesh(shape, AXES, axis_types=(KINDS[kind],) * 4, devices=devices)
 
 
 def placed(moving, still, heads="heads"):

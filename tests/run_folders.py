@@ -102,7 +102,7 @@ def write_run(
         "cores": 2,
         "git_commit": "0123456789abcdef0123",
         "git_dirty": True,
-        "mesh": {"data": 1, "heads": 1},
+        "mesh": {"data": 1, "heads": 1, "seq": 1, "fsdp": 1},
     }
     result = {
         "status": status,

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.kernels import KERNELS
+from attn.parallel.rules import spec
 from attn.tasks import MQAR, ListOps
 
 RECALL = MQAR(
@@ -88,12 +89,16 @@ def random_batch(task, shape, seed=0):
 
 
 def place(batch, mesh, spec):
+    """The same arrays, divided by those axes of the mesh that divide anything."""
+    sizes = {**mesh.shape, None: 1}
+    spec = P(*(x if isinstance(x, tuple) or sizes[x] > 1 else None for x in spec))
     return jax.device_put(batch, NamedSharding(mesh, spec))
 
 
 def calls(batch, mesh):
     """Batches [C, R, B, ...] on a mesh."""
-    return place(batch, mesh, P(None, None, "data"))
+    with jax.set_mesh(mesh):
+        return place(batch, mesh, spec("C R B"))
 
 
 def copy(tree):

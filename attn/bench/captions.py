@@ -30,9 +30,21 @@ MODELS_CAPTION = (
     "`attn` gives; of tokens it must be 0, of losses it is over the largest."
 )
 
+DECODING_CAPTION = (
+    "Median (least to greatest) over the rounds of one run, everybody in turn: the time of "
+    "one token of one sequence in one layer, without its projections, a call decoding the "
+    "last tokens of each length in a loop. Growth: the time at the greatest length over that "
+    "at the shortest, paired within each round; 1 is a step that does not know how long its "
+    "sequence is. Cache: keys and values, or states, of all heads in float32, and whether "
+    "they are what the layer's formula says, byte for byte; the position of each key, 4 "
+    "bytes for all heads, comes on top."
+)
+
 
 def captions(record: Record) -> list[str]:
     """The captions of a record's tables."""
+    if record.decoding:
+        return [DECODING_CAPTION]
     if record.models:
         return [MODELS_CAPTION]
     return [SCALING_CAPTION, CAPTION] if record.growth else [CAPTION]

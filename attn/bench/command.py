@@ -21,7 +21,8 @@ class Benching:
     suite: str = "targets"
     """targets: the performance targets of this package; grid: a wider sweep of shapes;
     quick: one minute; mechanisms: how time and scratch memory of each grow with
-    length; models: whole models beside PyTorch's, generating and training."""
+    length; decoding: how the time of a step does; models: whole models beside
+    PyTorch's, generating and training."""
     only: str = ""
     """Part of the names of cases, models or mechanisms; others are skipped."""
     rounds: int = 5

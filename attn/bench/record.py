@@ -150,6 +150,43 @@ class GrowthRecord:
 
 
 @dataclass(frozen=True)
+class StepRecord:
+    """A decoding step of one mechanism at one length, and the cache that it reads."""
+
+    tokens: int
+    """The length that the cache is begun for; the last tokens of it are decoded."""
+    row: Row
+    """Its times are of one step."""
+    cache_bytes: int
+    """Of the arrays that hold keys and values, or states."""
+    declared_bytes: int
+    """By the formula of the layer, from its config alone."""
+
+
+@dataclass(frozen=True)
+class DecodingRecord:
+    """Decoding steps of one mechanism, at every length of a suite."""
+
+    mechanism: str
+    family: str
+    steps: tuple[StepRecord, ...]
+    """By length, the shortest first."""
+    growth: Spread | None
+    """The time at the greatest length over that at the shortest, paired within each
+    round."""
+    note: str
+
+    @property
+    def apart(self) -> dict[int, int]:
+        """The bytes by which the cache differs from its formula, by length, where it does."""
+        return {
+            one.tokens: one.cache_bytes - one.declared_bytes
+            for one in self.steps
+            if one.cache_bytes != one.declared_bytes
+        }
+
+
+@dataclass(frozen=True)
 class Judgement:
     """A target, and the verdict on it."""
 
@@ -179,6 +216,7 @@ class Record:
     """In a scaling suite: the length at which ratios and compile times are reported."""
     growth: tuple[GrowthRecord, ...] = ()
     models: tuple[ModelRecord, ...] = ()
+    decoding: tuple[DecodingRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Converts the record to JSON values."""

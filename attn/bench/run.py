@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from attn.bench.cases import Race
+from attn.bench.decoding import decoding_work, run_decoding
 from attn.bench.libraries import all_rivals
 from attn.bench.limits import COMPILATIONS, compile_anew, run_density
 from attn.bench.machine import describe
@@ -25,6 +26,7 @@ def total_work(suite: Suite, rounds: int) -> float:
     raced = sum(work(case, rounds, number) for case, number in races)
     masked = sum(work(case, rounds) * case.density for case in suite.density)
     modelled = model_work(rounds) * len(suite.models)
+    modelled += decoding_work(suite.decoding, rounds) if suite.decoding else 0.0
     return raced + masked + modelled + float(COMPILATIONS * len(suite.lengths))
 
 
@@ -48,12 +50,14 @@ def run_suite(name: str, suite: Suite, rounds: int, watch: Watcher) -> Record:
         cases += run_scaling(suite.scaling, rounds, rates, watch)
         mark, grown = suite.scaling.mark, growth(cases, suite.scaling)
     models = tuple(run_model(case, rounds, watch) for case in suite.models)
+    decoding = run_decoding(suite.decoding, rounds, watch) if suite.decoding else ()
     density = run_density(suite.density, rounds, watch)
     timed = (*cases, *models)
-    targets = tuple(judge(t, timed, density, compiling, grown) for t in suite.targets)
+    found = timed, density, compiling, grown, decoding
+    targets = tuple(judge(target, *found) for target in suite.targets)
     return Record(
         *(name, rounds, machine, cases, density, compiling, targets, mark, grown),
-        models,
+        *(models, decoding),
     )
 
 

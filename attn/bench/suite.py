@@ -7,7 +7,7 @@ from typing import Literal
 
 from attn.bench.cases import Case, Race
 from attn.bench.models import ModelCase
-from attn.errors import UserError
+from attn.errors import UserError, require_positive, unknown
 from attn.kernels import KERNELS
 
 Kind = Literal[
@@ -20,7 +20,11 @@ Kind = Literal[
     "scratch exponent",
     "time ratio",
     "compile each",
+    "step growth",
+    "cache difference",
 ]
+DECODERS = tuple(name for name, spec in KERNELS.items() if "decoding" in spec.can)
+"""The mechanisms that decode."""
 Knob = int | Callable[[int], int]
 """The value of a mechanism's field, or the value at a length of T tokens."""
 
@@ -39,7 +43,7 @@ class Target:
     cases: tuple[Case | ModelCase, ...] = ()
     """For `speed`: the worst of them counts."""
     who: tuple[str, ...] = ()
-    """For a scaling suite: mechanisms and families, of which the worst counts; else all."""
+    """For suites of mechanisms: names and families, of which the worst counts; else all."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -96,6 +100,52 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """Decoding steps of all mechanisms that decode, at increasing lengths."""
+
+    lengths: tuple[int, ...]
+    """Numbers of tokens that caches are begun for, increasing."""
+    mechanisms: tuple[str, ...] = ()
+    """Names in `attn.kernels.KERNELS`; all that decode unless given."""
+    knobs: Mapping[str, Mapping[str, Knob]] = field(default_factory=dict)
+    """Fields of a mechanism that differ from their defaults."""
+    heads: int = 4
+    head_dim: int = 64
+    steps: int = 256
+    """Tokens that one call decodes, the last ones; the cache holds those before."""
+
+    def __post_init__(self):
+        require_positive(self, "heads", "head_dim", "steps")
+        if len(self.lengths) < 2 or list(self.lengths) != sorted(set(self.lengths)):
+            raise UserError(
+                f"lengths {self.lengths}; decoding needs two or more, rising"
+            )
+        if self.steps >= self.lengths[0]:
+            raise UserError(
+                f"steps = {self.steps}; it must be below the shortest of {self.lengths}"
+            )
+        for name in self.mechanisms:
+            if name not in DECODERS:
+                raise unknown("mechanism that decodes", name, DECODERS)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The mechanisms that are timed."""
+        return self.mechanisms or DECODERS
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """A case of each length."""
+        N = self.heads
+        return tuple(Case(T, N=N, K=N, H=self.head_dim) for T in self.lengths)
+
+    def part(self, only: str) -> "Decoding | None":
+        """Selects the mechanisms whose names contain `only`; None if there are none."""
+        names = tuple(name for name in self.names if only in name)
+        return replace(self, mechanisms=names) if names else None
+
+
+@dataclass(frozen=True)
 class Suite:
     """Races against other libraries, and measurements of our blockwise kernel alone."""
 
@@ -109,6 +159,7 @@ class Suite:
     scaling: Scaling | None = None
     models: tuple[ModelCase, ...] = ()
     """Races of whole models."""
+    decoding: Decoding | None = None
 
     def part(self, only: str) -> "Suite":
         """Selects races whose names contain `only`, with the targets of their cases.
@@ -124,8 +175,9 @@ class Suite:
         density = self.density if only in "masks" else ()
         lengths = self.lengths if only in "compiling" else ()
         scaling = self.scaling and self.scaling.part(only)
+        decoding = self.decoding and self.decoding.part(only)
         models = tuple(case for case in self.models if only in case.name)
-        if not (races or models or density or lengths or scaling):
+        if not (races or models or density or lengths or scaling or decoding):
             names = "a mechanism's name, as in 'window'"
             if self.races:
                 example = self.races[0].case.name
@@ -139,6 +191,7 @@ class Suite:
         alone = {
             "density": density,
             **dict.fromkeys(("scratch", "growth", "compile"), lengths),
+            **dict.fromkeys(("step growth", "cache difference"), decoding),
         }
         targets = tuple(
             target
@@ -149,4 +202,4 @@ class Suite:
                 else alone.get(target.kind, scaling)
             )
         )
-        return Suite(races, targets, density, lengths, scaling, models)
+        return Suite(races, targets, density, lengths, scaling, models, decoding)

@@ -5,12 +5,12 @@ from itertools import groupby
 from pathlib import Path
 
 from attn.bench.captions import captions
+from attn.bench.cells import exponent, overtaken, spread, text_table
 from attn.bench.machine import slug
 from attn.bench.measure import Spread
 from attn.bench.plot import draw
 from attn.bench.record import (
-    Crossover,
-    Fit,
+    DecodingRecord,
     GrowthRecord,
     Judgement,
     ModelRecord,
@@ -21,7 +21,7 @@ from attn.errors import UserError
 from attn.plots import tables, terminal
 from attn.plots.plots import to_png
 from attn.plots.style import LIGHT
-from attn.plots.tables import Cell, Column, Table
+from attn.plots.tables import Column, Table
 from attn.plots.units import NONE, memory, milliseconds
 from attn.records.environment import provenance
 from attn.records.files import write_atomically, write_json
@@ -38,28 +38,19 @@ def make_tables(record: Record) -> list[Table]:
         (record.growth, _scaling),
         (record.compiling, _compiling),
         (record.density, _density),
+        (record.decoding, _decoding),
     ]
-    cases = [_table(case.name, CASE, map(_row, case.rows)) for case in record.cases]
+    cases = [text_table(case.name, CASE, map(_row, case.rows)) for case in record.cases]
     models = [
-        _table(one.name, MODEL, [_model_row(one, row) for row in one.rows])
+        text_table(one.name, MODEL, [_model_row(one, row) for row in one.rows])
         for one in record.models
     ]
     return [*(make(record) for part, make in found if part), *cases, *models]
 
 
-def _table(title: str, columns: Sequence[str | Column], rows) -> Table:
-    """Builds a table of strings, whose first and last columns are sentences."""
-    last = len(columns) - 1
-    heads = tuple(
-        c if isinstance(c, Column) else Column(c, text=i in (0, last))
-        for i, c in enumerate(columns)
-    )
-    return Table(title, heads, tuple(tables.Row(tuple(map(Cell, row))) for row in rows))
-
-
 def _targets(record: Record) -> Table:
     columns = ("target", "against", "bound", "aim", "measured", "verdict", "where")
-    return _table("Targets", columns, map(_target, record.targets))
+    return text_table("Targets", columns, map(_target, record.targets))
 
 
 def _target(one: Judgement) -> tuple[str, ...]:
@@ -78,7 +69,9 @@ def _compiling(record: Record) -> Table:
         for case in record.compiling
     ]
     columns = ("case", "compile, s", "scratch", "note")
-    return _table("Compile time and scratch memory of attn blockwise", columns, rows)
+    return text_table(
+        "Compile time and scratch memory of attn blockwise", columns, rows
+    )
 
 
 def _density(record: Record) -> Table:
@@ -87,7 +80,7 @@ def _density(record: Record) -> Table:
         for x in record.density
     ]
     columns = ("case", "density", "ms", "time / (density x own dense time)", "note")
-    return _table("attn blockwise under masks", columns, rows)
+    return text_table("attn blockwise under masks", columns, rows)
 
 
 def _scaling(record: Record) -> Table:
@@ -109,7 +102,7 @@ def _scaling(record: Record) -> Table:
     ]
     said = ", ".join(f"{tokens:,}" for tokens in fitted)
     title = f"Growth with length; exponents fitted to {said} tokens"
-    return _table(title, [*columns, f"compile {at}, s", "note"], rows)
+    return text_table(title, [*columns, f"compile {at}, s", "note"], rows)
 
 
 def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
@@ -126,6 +119,31 @@ def _scaling_row(pair: Sequence[GrowthRecord], lengths: int) -> tuple[str, ...]:
         NONE if took is None else f"{took:.2f}",
         # The run with gradients stops first, if any does.
         trained.note or forward.note,
+    )
+
+
+def _decoding(record: Record) -> Table:
+    """Builds the table of decoding steps: a row a mechanism, in order of family."""
+    lengths = [one.tokens for one in record.decoding[0].steps]
+    columns = (
+        *("mechanism", "family"),
+        *(f"ms a step at {tokens:,}" for tokens in lengths),
+        "growth",
+        *(f"cache at {tokens:,}" for tokens in lengths),
+        *("by its formula", "note"),
+    )
+    title = f"Decoding steps, from {lengths[0]:,} to {lengths[-1]:,} tokens"
+    return text_table(title, columns, map(_decoding_row, record.decoding))
+
+
+def _decoding_row(one: DecodingRecord) -> tuple[str, ...]:
+    apart = [f"off by {gap:+,} B at {tokens:,}" for tokens, gap in one.apart.items()]
+    return (
+        *(one.mechanism, one.family),
+        *(spread(x.row.ms) for x in one.steps),
+        spread(one.growth),
+        *(memory(x.cache_bytes) for x in one.steps),
+        *(", ".join(apart) or "equal", one.note),
     )
 
 
@@ -149,35 +167,6 @@ def _row(row: Row) -> tuple[str, ...]:
         NONE if row.error is None else f"{row.error:.0e}".replace("0e+00", "0"),
         row.reason if row.status == "ok" else f"{row.status}: {row.reason}",
     )
-
-
-def exponent(fit: Fit | None, lengths: int) -> str:
-    """Formats a fit as `1.02 ± 0.03`, with its number of lengths if any is missing."""
-    if fit is None:
-        return NONE
-    error = "" if fit.error is None else f" ± {fit.error:.2f}"
-    fewer = len(fit.tokens) < lengths
-    return f"{fit.exponent:.2f}{error}" + f" ({len(fit.tokens)} lengths)" * fewer
-
-
-def overtaken(crossover: Crossover | None) -> str:
-    """Formats a crossover: `1,730`, `below 1,024`, `beyond 16,384` or `never seen`."""
-    if crossover is None:
-        return NONE
-    if crossover.kind == "never":
-        return "never seen"
-    lead = "" if crossover.kind == "at" else f"{crossover.kind} "
-    return f"{lead}{crossover.tokens:,}"
-
-
-def spread(value: Spread | None) -> str:
-    """Formats samples as `61.2 (60.1 to 64.0)`; one number where all are equal."""
-    if value is None:
-        return NONE
-    texts = [milliseconds(x) for x in (value.median, value.low, value.high)]
-    if value.low == value.high:
-        return texts[0]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def _made_by(record: Record) -> str:

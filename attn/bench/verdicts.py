@@ -6,6 +6,7 @@ from attn.bench.measure import Spread
 from attn.bench.record import (
     CaseRecord,
     CompileRecord,
+    DecodingRecord,
     DensityRecord,
     Fit,
     GrowthRecord,
@@ -27,6 +28,7 @@ def judge(
     density: Sequence[DensityRecord] = (),
     compiling: Sequence[CompileRecord] = (),
     growth: Sequence[GrowthRecord] = (),
+    decoding: Sequence[DecodingRecord] = (),
 ) -> Judgement:
     """Judges one target: the worst case counts, by its median."""
     numbers = {
@@ -35,6 +37,8 @@ def judge(
         "scratch": lambda: _scratch(compiling),
         "growth": lambda: _growth(compiling),
         "compile": lambda: [_slowest(record) for record in compiling],
+        "step growth": lambda: [_step(one) for one in decoding if _named(target, one)],
+        "cache difference": lambda: [_apart(one) for one in decoding],
     }
     find = numbers.get(target.kind, lambda: _grown(target, growth))
     found, where = _worst(target, find())
@@ -135,9 +139,26 @@ def _grown(target: Target, growth: Sequence[GrowthRecord]) -> list[Found]:
     """The growth records that the target names; for ratios, with gradients alone."""
     found: list[Found] = []
     for one in growth:
-        named = not target.who or {one.mechanism, one.family} & {*target.who}
-        if named and (one.backward or target.kind != "time ratio"):
+        if _named(target, one) and (one.backward or target.kind != "time ratio"):
             value, where = GROWN[target.kind](one), f"{one.mechanism}, {one.direction}"
             why = f"{where}: no number: {one.note or 'not run'}"
             found.append((value, where if value else why))
     return found
+
+
+def _named(target: Target, one: GrowthRecord | DecodingRecord) -> bool:
+    """Whether a target is about a mechanism, by its name or its family."""
+    return not target.who or bool({one.mechanism, one.family} & {*target.who})
+
+
+def _step(one: DecodingRecord) -> Found:
+    """The time of a step at the greatest length over that at the shortest."""
+    why = f"{one.mechanism}: no number: {one.note or 'not run'}"
+    return one.growth, one.mechanism if one.growth else why
+
+
+def _apart(one: DecodingRecord) -> Found:
+    """The bytes, at whatever length, by which a cache is not what its formula says."""
+    tokens, gap = max(one.apart.items(), key=lambda x: abs(x[1]), default=(0, 0))
+    where = f"{one.mechanism}, {tokens:,} tokens" if gap else "every length"
+    return _exactly(float(abs(gap))), where

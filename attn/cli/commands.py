@@ -31,6 +31,10 @@ class Registry(Protocol):
         """All experiments and studies, in order."""
         ...
 
+    def files(self) -> Sequence[Path]:
+        """The files of a user that have registered."""
+        ...
+
     def papers(self) -> Sequence[Path]:
         """The folders of published numbers."""
         ...

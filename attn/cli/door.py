@@ -15,6 +15,7 @@ COMMANDS = {
     "tune": "tuning.tune",
     "reproduce": "reproducing.reproduce",
     "audit": "auditing.audit",
+    "plan": "planning.plan",
     "power": "power.power",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
@@ -48,6 +49,7 @@ USAGE = """The command line of the laboratory.
     tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
     reproduce [PAPER]         published numbers beside ours, with verdicts
     audit TASK                what solvers without attention find of a task
+    plan NAME --on v5p:8x8x8  whether a step fits devices that are not here, and its cost
     power NAME|DIR            the smallest difference that seeds show, seeds needed
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len

@@ -62,6 +62,20 @@ class Reproducing(Where):
 
 
 @dataclass(frozen=True)
+class Planning:
+    """Compiles a training step for devices that are not here: memory, cost, network."""
+
+    on: str | None = None
+    """Devices: v5e:4x4, v5p:8x8x8, v6e:16x16, tpu7x:2x2x1, h100:8, h200:16, b200:8, cpu:8."""
+    sweep: bool = False
+    """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
+    whole: bool = False
+    """Compile all layers of a deep model, not one block and two."""
+    json: bool = False
+    """Print JSON, not tables."""
+
+
+@dataclass(frozen=True)
 class Fetching:
     """Gets data packages that tasks read; without a name, tells which are here."""
 

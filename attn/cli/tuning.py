@@ -93,7 +93,7 @@ def _tune_all(
     found = {}
     printer = console(quiet=not is_first())
     with Watch(printer, sum(e.train.steps for e in experiments)) as watch:
-        data = load_data(experiments, watch)
+        data = load_data(experiments, watch.note)
         _make_folder(kept)
         for e in experiments:
             higher = e.task.metric.higher_is_better

@@ -118,6 +118,8 @@ class ModelConfig:
     """Dtype of activations; parameters, softmax and loss are float32."""
     dropout: float = 0.0
     """Share of each residual update that is dropped in training."""
+    remat: bool = False
+    """Whether the backward pass computes each layer again, and keeps its input alone."""
     attention_dropout: float = 0.0
     """Share of the keys that each query of an `attention` layer is not shown in a
     training step; what it sees still has weights that sum to 1 (DropKey, Li et al.

@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.data.build import prepare
@@ -16,6 +15,7 @@ from attn.inspect.approximation import Heads, Point, measure
 from attn.inspect.draw import draw, make_table
 from attn.kernels import Softmax
 from attn.parallel.mesh import make_mesh
+from attn.parallel.rules import spec
 from attn.plots.style import LIGHT
 from attn.plots.tables import to_markdown
 from attn.records.environment import environment, provenance
@@ -74,7 +74,7 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
         if restored is None:
             raise UserError(f"{folder} holds no checkpoint; run it again")
         model = model_def(experiment)
-        tokens = jax.device_put(np.asarray(documents, np.int32), P("data"))
+        tokens = jax.device_put(np.asarray(documents, np.int32), spec("B"))
         params, features = (
             jax.tree.map(lambda x: x[0], restored.state[name])
             for name in ("params", "features")
@@ -86,7 +86,7 @@ def trained_heads(experiment: Experiment, folder: Path) -> Heads:
 
 
 def _write(points: list[Point], experiment: Experiment, out: Path) -> list[Path]:
-    task, env = experiment.task, environment({"data": 1, "heads": 1})
+    task, env = experiment.task, environment({})
     title = f"Distance to softmax: {task.name}, {experiment.lengths[0]} tokens, trained model"
     made_by = provenance(
         [env],

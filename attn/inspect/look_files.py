@@ -28,7 +28,7 @@ DIGITS = 4
 
 def write(findings: Findings, model: str, out: Path) -> list[Path]:
     """Writes everything that was found of a model into a folder; returns the paths."""
-    env, tables = environment({"data": 1, "heads": 1}), tables_of(findings)
+    env, tables = environment({}), tables_of(findings)
     layer, head = findings.chosen
     title, name = f"Where {model} looks", f"{layer}, head {head}"
     large = {t.name: to_png(_large(findings, model, t)) for t in (LIGHT, DARK)}

@@ -17,6 +17,8 @@ from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
 from attn.model.memory import Memory
 from attn.model.weights import make_norm
+from attn.parallel.fsdp import gather
+from attn.parallel.rules import axis_size
 
 MODULES: dict[type[config.Layer], Any] = {
     config.Attention: Attention,
@@ -52,8 +54,29 @@ class Stack(nnx.Module):
         for i, layer in enumerate(self.layers):
             own = None if key is None else jax.random.fold_in(key, i)
             with scope(f"{self.scope}/{i}"):
-                x, _ = layer(x, info, memory, key=own)
+                x = self._through(layer, x, info, memory, own)
         return self.last(x)
+
+    def _through(
+        self,
+        layer: Residual,
+        x: Float[Array, "B T D"],
+        info: TokenInfo,
+        memory: Memory | None,
+        key: Array | None,
+    ) -> Float[Array, "B T D"]:
+        """Runs one layer, and says what of it the backward pass computes again."""
+        if not self.model.remat and axis_size("fsdp") == 1:
+            return layer(x, info, memory, key=key)[0]
+        graph, weights = nnx.split(layer)
+
+        def run(weights, x, info, memory, key):
+            whole: Residual = nnx.merge(graph, gather(weights))
+            return whole(x, info, memory, key=key)[0]
+
+        # Without `remat` products are kept; gathered weights never are.
+        kept = None if self.model.remat else jax.checkpoint_policies.dots_saveable
+        return jax.checkpoint(run, policy=kept)(weights, x, info, memory, key)
 
     def begin(self, B: int, L: int, memory: Memory | None = None) -> list[Any]:
         """Makes the decoding caches of all layers, for B sequences of at most L tokens.

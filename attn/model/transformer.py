@@ -12,7 +12,8 @@ from attn.model.memory import Memory
 from attn.model.stack import Encoder, Stack
 from attn.model.weights import EMBEDDING, make_norm, weight
 from attn.objectives import ClassHead, Head, PairHead, StateHead, TokenHead
-from attn.parallel.rules import layout
+from attn.parallel.fsdp import gather
+from attn.parallel.rules import lay, layout
 from attn.positions import sinusoidal
 
 
@@ -107,6 +108,7 @@ class Transformer(Stack):
             if isinstance(self.head, PairHead):
                 x = self._compared(x)
         elif at is not None:
+            x, at = lay(x, "B L D"), lay(at, "B P")
             x = jax.vmap(lambda states, at: states[at])(x, at)
         return self.read(x)
 
@@ -145,7 +147,7 @@ class Transformer(Stack):
                 f"{T} tokens are more than ModelConfig.max_len = {self.model.max_len}, "
                 "for which positions were learned; make the model with a larger max_len"
             )
-        return table[None, :T]
+        return gather(table[...])[None, :T]
 
     def read(self, x: Float[Array, "B P D"]) -> Float[Array, "B P V"]:
         """Computes the head's float32 logits from the states that it reads."""
@@ -153,7 +155,7 @@ class Transformer(Stack):
             return x.astype(jnp.float32)
         spec = self.model.embedding
         tied = isinstance(self.head, TokenHead) and spec.tied
-        table = (self.embedding if tied else self.out)[...].astype(x.dtype)
+        table = gather((self.embedding if tied else self.out)[...]).astype(x.dtype)
         y = jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
         if isinstance(self.head, ClassHead):
             return y
@@ -191,7 +193,7 @@ class Transformer(Stack):
         pairs = jnp.reshape(x, shape, out_sharding=layout("B M D"))
         u, v = pairs[:, :1], pairs[:, 1:]
         both = jnp.concatenate([u, v, u * v, u - v], axis=-1)
-        weights = self.compare[...].astype(x.dtype)
+        weights = gather(self.compare[...]).astype(x.dtype)
         return jax.nn.relu(jnp.einsum("bpd,df->bpf", both, weights))
 
     def maps(
@@ -240,7 +242,7 @@ def maps_of(
 
 def look_up(table: nnx.Param, rows: Int[Array, "B T"]) -> Float[Array, "B T D"]:
     """The rows of a table of vectors, sharded by sequence."""
-    return table[...].at[rows].get(out_sharding=layout("B T D"))
+    return gather(table[...]).at[rows].get(out_sharding=layout("B T D"))
 
 
 def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:

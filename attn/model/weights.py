@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from attn import config
-from attn.parallel.rules import lay
+from attn.parallel.fsdp import lay_weight
 
 
 class Role(NamedTuple):
@@ -32,7 +32,7 @@ def weight(
 ) -> nnx.Param:
     """Draws a float32 weight, normal with variance 1 / fan_in, sharded by dimension."""
     value = jax.random.normal(rngs.params(), shape) * fan_in**-0.5
-    return nnx.Param(lay(value, dims), role=role)
+    return nnx.Param(lay_weight(value, dims), role=role)
 
 
 def make_norm(norm: config.Norm, D: int, rngs: nnx.Rngs) -> nnx.Module:
@@ -43,7 +43,7 @@ def make_norm(norm: config.Norm, D: int, rngs: nnx.Rngs) -> nnx.Module:
 
 def bias(dims: str, *shape: int) -> nnx.Param:
     """Makes a bias of zeros, sharded by dimension."""
-    return nnx.Param(lay(jnp.zeros(shape), dims), role=VECTOR)
+    return nnx.Param(lay_weight(jnp.zeros(shape), dims), role=VECTOR)
 
 
 def rms_norm(

@@ -1,8 +1,8 @@
 """The device mesh: its axes, their sizes, and the mesh itself.
 
 Axes are Explicit: an array's sharding is part of its type, and an operation that would
-need an unwanted collective fails where it is written. One device is a 1 × 1 mesh, so
-there is one code path. `rules` assigns dimensions to axes.
+need an unwanted collective fails where it is written. One device is a 1 × 1 × 1 mesh,
+so there is one code path. `rules` assigns dimensions to axes.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,18 @@ from jax.sharding import AxisType, Mesh
 
 from attn.errors import UserError, unknown
 
-AXES = ("data", "heads")
+AXES = ("data", "fsdp", "heads", "seq")
 
 
 @dataclass(frozen=True)
 class MeshShape:
-    """The numbers of parts that the batch and the heads are divided into."""
+    """The numbers of parts that batch, heads, sequence and parameters are divided into."""
 
     data: int = 1
     heads: int = 1
+    seq: int = 1
+    fsdp: int = 1
+    """Parts of the batch, as `data`, and of parameters and optimizer state, too."""
 
     def __post_init__(self):
         for name in AXES:
@@ -30,7 +33,18 @@ class MeshShape:
     @property
     def size(self) -> int:
         """The number of devices."""
-        return self.data * self.heads
+        return self.batch * self.heads * self.seq
+
+    @property
+    def batch(self) -> int:
+        """The number of parts of a batch."""
+        return self.data * self.fsdp
+
+    def __str__(self) -> str:
+        sizes = {name: getattr(self, name) for name in AXES}
+        return (
+            ",".join(f"{n}={size}" for n, size in sizes.items() if size > 1) or "data=1"
+        )
 
     @classmethod
     def parse(cls, text: str) -> "MeshShape":
@@ -50,6 +64,8 @@ class MeshShape:
     def check_divides(self, axis: str, sizes: Mapping[str, int]) -> None:
         """Raises `UserError` where an axis does not divide one of the named sizes."""
         ways = getattr(self, axis)
+        if axis == "data" and self.fsdp > 1:
+            axis, ways = "data * fsdp", self.batch
         for name, value in sizes.items():
             if value % ways:
                 fits = [n for n in range(1, value + 1) if value % n == 0]
@@ -85,12 +101,11 @@ def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
     devices = jax.devices()
     if len(devices) < shape.size:
         raise UserError(
-            f"mesh data={shape.data},heads={shape.heads} needs {shape.size} devices, and "
-            f"there are {len(devices)}"
+            f"mesh {shape} needs {shape.size} devices, and there are {len(devices)}"
         )
     return jax.make_mesh(
-        (shape.data, shape.heads),
+        tuple(getattr(shape, name) for name in AXES),
         AXES,
-        axis_types=(AxisType.Explicit,) * 2,
+        axis_types=(AxisType.Explicit,) * len(AXES),
         devices=devices[: shape.size],
     )

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.data.build import prepare
@@ -17,6 +16,7 @@ from attn.errors import UserError
 from attn.objectives import BITS_PER_BYTE
 from attn.parallel.mesh import make_mesh
 from attn.parallel.processes import place
+from attn.parallel.rules import batch_parts, spec
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of
 from attn.tasks.base import Dataset, Task
@@ -36,8 +36,8 @@ class Evaluator:
         self.objective = experiment.task.objective
         self.splits = data.splits
         self.step = make_eval_step(self.objective, model)
-        self.batch_size = math.lcm(EVAL_BATCH, mesh.shape["data"])
-        self.sharding = NamedSharding(mesh, P("data"))
+        self.batch_size = math.lcm(EVAL_BATCH, batch_parts())
+        self.sharding = NamedSharding(mesh, spec("B"))
 
     def __call__(self, state: State, split: str) -> dict[str, Any]:
         totals: dict[str, Any] = {}

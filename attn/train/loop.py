@@ -21,6 +21,7 @@ from attn.config import Experiment
 from attn.data.pipeline import Batches, calls_from
 from attn.errors import Failed, UserError
 from attn.parallel.processes import from_first, place
+from attn.parallel.rules import spec
 from attn.records.folder import RunFolder, written
 from attn.records.result import Line, Measured, Result, Scores
 from attn.records.typed import decode, encode
@@ -197,7 +198,7 @@ class Training:
         A signal ends it after a slice.
         """
         with self.timing.host(len(call)):
-            sharding = NamedSharding(self.mesh, P(None, None, "data"))
+            sharding = NamedSharding(self.mesh, spec("C R B"))
             batch = place(next(batches), sharding)
             metrics = self._begun(len(call))
         program = self.programs.get(self.state, batch, metrics)

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.kernels import TokenInfo
 from attn.model import Transformer
 from attn.parallel.processes import fetch, place
+from attn.parallel.rules import batch_parts, spec
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
 
@@ -30,11 +30,10 @@ def make_maps(
     """
     rows = {key: np.asarray(array[0]) for key, array in data.splits["test"].items()}
     sides = _sides(experiment, rows)
-    by_rows = NamedSharding(jax.sharding.get_mesh(), P("data"))
+    by_rows = NamedSharding(jax.sharding.get_mesh(), spec("B"))
 
     def placed(tokens: np.ndarray) -> jax.Array:
-        copies = by_rows.mesh.shape["data"]
-        return place(np.repeat(tokens[None], copies, axis=0), by_rows)
+        return place(np.repeat(tokens[None], batch_parts(), axis=0), by_rows)
 
     def first(state: State, sides: dict[str, jax.Array]):
         params, features = jax.tree.map(lambda x: x[0], (state.params, state.features))

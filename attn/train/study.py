@@ -1,7 +1,7 @@
 """Studies: several runs in turn, each in a folder of its own."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def run_all(
         UserError: a request, a folder or the data are wrong.
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
-    data = load_data([experiment for experiment, _ in runs], watcher)
+    data = load_data([experiment for experiment, _ in runs], watcher.note)
     failures = []
     # Handled where there is something to save.
     stop = StopSignal(processes.any_said if processes.connected() else None)
@@ -73,9 +73,9 @@ def run_all(
 
 
 def load_data(
-    experiments: Sequence[Experiment], watcher: Watcher
+    experiments: Sequence[Experiment], say: Callable[[str], None]
 ) -> dict[Task, Dataset]:
-    """Loads the data of all runs before the first begins.
+    """Loads the data of all runs before the first begins; `say` is told of what it builds.
 
     Raises:
         UserError: data cannot be had, or have fewer rows than a batch.
@@ -84,7 +84,7 @@ def load_data(
     for experiment in experiments:
         task, batch = experiment.task, experiment.train.batch_size
         if task not in data:
-            made = partial(prepare, task, say=watcher.note)
+            made = partial(prepare, task, say=say)
             data[task] = processes.in_turn(made)
         rows = len(data[task].splits["train"]["tokens"])
         if batch > rows:

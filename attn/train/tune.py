@@ -8,7 +8,6 @@ from dataclasses import replace
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
 from attn.config.tuning import Tuning
@@ -16,6 +15,7 @@ from attn.data.pipeline import Batches, cut_steps
 from attn.errors import Failed
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.parallel.processes import place
+from attn.parallel.rules import spec
 from attn.tasks.base import Dataset
 from attn.train.evaluate import Evaluator
 from attn.train.loop import CALL_STEPS, Watcher
@@ -109,7 +109,7 @@ def _train(
     batches = Batches(
         data.splits["train"], batch_size=config.batch_size, seeds=replicas, calls=calls
     )
-    sharding = NamedSharding(jax.sharding.get_mesh(), P(None, None, "data"))
+    sharding = NamedSharding(jax.sharding.get_mesh(), spec("C R B"))
     train_step = make_train_step(experiment, model_def(experiment), rates)
     state, finite = init_state(experiment, replicas), np.ones(len(replicas), bool)
     with batches:

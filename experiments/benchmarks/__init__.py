@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attn.bench.suite import Suite
-from experiments.benchmarks import mechanisms, models, rivals
+from experiments.benchmarks import decoding, mechanisms, models, rivals
 
 RESULTS = Path("experiments/results/bench")
 
@@ -14,4 +14,5 @@ SUITES: Mapping[str, Suite] = {
     "quick": rivals.QUICK,
     "mechanisms": mechanisms.SCALING,
     "models": models.MODELS,
+    "decoding": decoding.STEPS,
 }

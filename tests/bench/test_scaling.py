@@ -14,6 +14,7 @@ import pytest
 from attn.attention.choose import DENSE_SCORES
 from attn.bench import command
 from attn.bench.cases import Case
+from attn.bench.cells import exponent, overtaken
 from attn.bench.command import Benching
 from attn.bench.measure import Spread, Warm, measure, rounds_within
 from attn.bench.ours import Mechanism, runners
@@ -22,7 +23,7 @@ from attn.bench.record import Crossover, Fit, GrowthRecord, Record, Row
 from attn.bench.run import run_suite, total_work
 from attn.bench.scaling import crossover, fit
 from attn.bench.suite import Scaling, Suite, Target
-from attn.bench.table import exponent, overtaken, write
+from attn.bench.table import write
 from attn.bench.verdicts import judge
 from attn.errors import UserError
 from attn.kernels import KERNELS, Kernel

@@ -309,5 +309,5 @@ def test_an_own_mechanism_from_an_own_file_on_a_mesh(here, own_registry):
     do(f"--experiments my_study.py run mine {TINY} --mesh data=2,heads=2 --workdir own")
     run = attn.records.load(here / "own")
     assert run.mechanism == "sharp"
-    assert run.environment["mesh"] == {"data": 2, "heads": 2}
+    assert run.environment["mesh"] == {"data": 2, "heads": 2, "seq": 1, "fsdp": 1}
     assert run.score.n == 2

@@ -305,14 +305,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 def test_the_environment_names_versions_and_devices_but_no_path_or_host(monkeypatch):
     jax.devices()  # XLA reads its flags once, and ends a process over one it knows not
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/me/dump --xla_foo=3")
-    env = environment({"data": 2, "heads": 4})
+    env = environment({"data": 2, "heads": 4, "seq": 1, "fsdp": 1})
     assert env["attn"] == attn.__version__
     assert env["python"].startswith(f"{sys.version_info.major}.")
     assert None not in (
         env[name] for name in ("jax", "flax", "optax", "orbax", "grain")
     )
     assert env["platform"] == "cpu"
-    assert env["mesh"] == {"data": 2, "heads": 4}
+    assert env["mesh"] == {"data": 2, "heads": 4, "seq": 1, "fsdp": 1}
     assert env["cores"] >= 1
     assert env["memory_bytes"] > 2**28
     assert env["xla_flags"] == "--xla_dump_to=<path> --xla_foo=3"

@@ -61,7 +61,7 @@ def test_a_folder_gives_back_the_experiment_its_result_and_its_metrics(whole):
     folder, result, _ = whole
     run = records.load(folder)
     assert (run.experiment, run.result, run.sealed) == (EXPERIMENT, result, True)
-    assert run.environment["mesh"] == {"data": 1, "heads": 1}
+    assert run.environment["mesh"] == {"data": 1, "heads": 1, "seq": 1, "fsdp": 1}
     assert [line.step for line in run.metrics] == [3, 6, 9, 12]
     assert read_maps(run).layers["layer_0"].shape == (2, 16, 16)
 
