@@ -236,7 +236,7 @@ class _Group:
 
 
 def _rank(code: int) -> int:
-    """The order of exit codes: jax aborts a process whose peer has ended otherwise."""
+    """The order of exit codes: jax ends a process whose peer has ended otherwise."""
     return 2 if code == -signal.SIGABRT else 1 if code > 0 else 0
 
 

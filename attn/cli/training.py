@@ -126,9 +126,8 @@ def connect(root: Path, mesh_shape: "MeshShape", where: "Where") -> None:
     if processes.connected():
         return
     process.tell(root)
+    process.mute_libraries()
     processes.connect(mesh_shape.size, local=where.nprocs is not None)
-    if processes.connected():
-        process.mute_libraries()
 
 
 def _train(
