@@ -153,5 +153,7 @@ def _styled(
     """Yields each line with its colour and its marker, which say who chooses the keys."""
     for by_content, family, marker in ((False, "sparse", "s"), (True, "lowrank", "^")):
         own = {n: ps for n, ps in every.items() if ps[0].by_content == by_content}
-        for (name, points), hue in zip(own.items(), theme.shades(family, len(own))):
-            yield name, points, to_hex(hue), marker
+        for (name, points), (r, g, b) in zip(
+            own.items(), theme.shades(family, len(own))
+        ):
+            yield name, points, to_hex((r, g, b)), marker
