@@ -155,6 +155,23 @@ def test_a_signal_is_passed_on_and_ends_all_with_75(start, tmp_path, number):
     assert not are_running(tmp_path)
 
 
+def test_a_first_process_that_cannot_stop_is_ended_and_the_stop_is_said(
+    start, tmp_path
+):
+    child = start(
+        "if index == 0:\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "(here / f'ready-{index}').touch()\n"
+        "time.sleep(60)\n"
+        "time.sleep(60)\n"
+    )
+    wait_for(lambda: len(list(tmp_path.glob("runs/ready-*"))) == 2)
+    child.send_signal(signal.SIGTERM)
+    code, _, err = ended(child)
+    assert code == 75
+    assert err == "stopped by SIGTERM; the same command goes on from here\n"
+
+
 @pytest.mark.parametrize(
     "words, why",
     [
