@@ -28,11 +28,14 @@ def over_mesh(
     q_info: TokenInfo,
     kv_info: TokenInfo,
     lse: bool = False,
+    manual: bool = False,
 ) -> Any:
     """Runs `local(q, k, v, scoring=, q_info=, kv_info=)` on each device's shard.
 
     Args:
         lse: whether it gives [B, T, N] beside its [B, T, N, Hv].
+        manual: whether XLA may be left no axis of the mesh, also none of size 1, as
+            with a kernel that it did not write.
 
     Raises:
         UserError: the mesh divides T, S or H, or the keys' heads unlike the queries'.
@@ -66,6 +69,8 @@ def over_mesh(
     others = jax.tree.map(reshard, (scoring, *infos), specs)
     if not divided:
         return run(q, k, v, *others)
+    if manual:
+        divided = set(mesh.axis_names)
     # Kernels' outputs do not record the mesh axes that they vary over, so that check
     # is off.
     return jax.shard_map(
