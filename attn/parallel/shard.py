@@ -67,14 +67,14 @@ def over_mesh(
     others = jax.tree.map(reshard, (scoring, *infos), specs)
     if not divided:
         return run(q, k, v, *others)
-    # A kernel for TPUs compiles only where every axis is mapped.
-    on_tpu = vendor(device_kind()) == "TPU"
+    # The libraries' kernels compile only where every axis is mapped.
+    accelerated = vendor(device_kind()) in ("TPU", "NVIDIA")
     # Kernels' outputs do not record the mesh axes that they vary over, so that check
     # is off.
     return jax.shard_map(
         run,
         mesh=mesh,
-        axis_names=set(mesh.axis_names) if on_tpu else divided,
+        axis_names=set(mesh.axis_names) if accelerated else divided,
         in_specs=(spec, keys, keys, *specs),
         out_specs=(spec, P(*spec[:3])) if lse else spec,
         check_vma=False,
