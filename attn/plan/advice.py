@@ -1,4 +1,4 @@
-"""What would make a program fit: estimates from its parts, which a plan of it then checks."""
+"""Changes that would make a program fit: estimates from its parts, for a plan to check."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

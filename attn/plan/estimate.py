@@ -68,10 +68,10 @@ def plan(
     """
     repeats = experiment.model.repeats
     blocks = (repeats,) if whole or repeats <= WHOLE else (1, 2)
-    found = [
+    few, *more = [
         compile_training(with_blocks(experiment, n), topology, mesh) for n in blocks
     ]
-    numbers = found[0] if len(found) == 1 else extended(*found, blocks, repeats)
+    numbers = extended(few, more[0], blocks, repeats) if more else few
     return Plan(experiment, topology, mesh, numbers, blocks, memory)
 
 

@@ -22,7 +22,7 @@ from attn.plan.collectives import Collective, collectives
 from attn.plan.topologies import Topology
 from attn.train.memory import lower, memory_of
 
-OPTIONS = {"tpu": {"exec_time_optimization_effort": -1.0}}
+OPTIONS: dict[str, Any] = {"tpu": {"exec_time_optimization_effort": -1.0}}
 """Options of the compiler, by platform."""
 
 
