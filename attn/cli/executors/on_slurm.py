@@ -158,7 +158,7 @@ class Submitted:
 
     @property
     def job_id(self) -> str:
-        """Its number in the queue."""
+        """The number of the job in the queue."""
         return self._job.job_id
 
     def begun(self) -> bool:
