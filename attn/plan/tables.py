@@ -125,7 +125,9 @@ def notes(plan: Plan) -> list[str]:
     of = plan.experiment.model.repeats
     how = f"all {of} blocks"
     if plan.blocks != (of,):
-        how = f"{plan.blocks[0]} and {plan.blocks[1]} of {of} blocks, the rest on their line"
+        few, more = plan.blocks
+        how = f"{few} and {more} of {of} blocks, and the rest on their line, of which "
+        how += "scratch is an estimate (--whole compiles all)"
     said.append(f"Compiled {how}, in {numbers.seconds:.0f} s.")
     return said
 
