@@ -26,7 +26,7 @@ FEW = (2, 3)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training step needs on some devices."""
+    """The needs of a training step on some devices."""
 
     experiment: Experiment
     topology: Topology

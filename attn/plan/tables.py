@@ -178,7 +178,7 @@ def ranking(plans: Sequence[Plan]) -> Table:
 
 
 def ranked(plans: Sequence[Plan]) -> list[Plan]:
-    """What fits before what does not; then by time, where it is known, and by bytes."""
+    """Sorts plans that fit first; then by time, where it is known, and by bytes."""
 
     def key(one: Plan) -> tuple[bool, float | int, float | int]:
         misfit = one.fits is False
