@@ -70,7 +70,7 @@ class Planning:
     sweep: bool = False
     """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
     whole: bool = False
-    """Compile all layers of a deep model, not one block and two."""
+    """Compile all layers of a deep model, not two blocks and three."""
     json: bool = False
     """Print JSON, not tables."""
 

@@ -89,7 +89,7 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _times(text: str) -> Iterator[tuple[str, tuple[float, bool]]]:
-    """How often each computation runs, and whether a loop of unknown length runs it."""
+    """Counts the runs of each computation, and tells if a loop of unknown length has them."""
     calls: dict[str, list[tuple[str, float, bool]]] = defaultdict(list)
     called = set()
     for name, line in _lines(text):
@@ -112,7 +112,7 @@ def _times(text: str) -> Iterator[tuple[str, tuple[float, bool]]]:
 
 
 def _turns(line: str) -> tuple[float, bool]:
-    """How often a line runs what it calls, and whether that is not known."""
+    """Counts the runs of what a line calls, and tells if they are not known."""
     if " while(" not in line:
         return 1.0, False
     known = TURNS.search(line)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gpu:
-    """What differs between kinds of GPUs, in the words of the message."""
+    """The fields that differ between kinds of GPUs, in the words of the message."""
 
     description: str
     core_count: int

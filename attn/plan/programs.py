@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {"tpu": {"exec_time_optimization_effort": -1.0}}
 
 @dataclass(frozen=True)
 class Numbers:
-    """What one compiled program needs, a device."""
+    """The needs of one compiled program, a device."""
 
     held: Mapping[str, float]
     """Bytes by kind: parameters, optimizer, other state, batch, padding of layouts,

@@ -125,7 +125,9 @@ def notes(plan: Plan) -> list[str]:
     of = plan.experiment.model.repeats
     how = f"all {of} blocks"
     if plan.blocks != (of,):
-        how = f"{plan.blocks[0]} and {plan.blocks[1]} of {of} blocks, the rest on their line"
+        few, more = plan.blocks
+        how = f"{few} and {more} of {of} blocks, and the rest on their line, of which "
+        how += "scratch is an estimate (--whole compiles all)"
     said.append(f"Compiled {how}, in {numbers.seconds:.0f} s.")
     return said
 
@@ -176,7 +178,7 @@ def ranking(plans: Sequence[Plan]) -> Table:
 
 
 def ranked(plans: Sequence[Plan]) -> list[Plan]:
-    """What fits before what does not; then by time, where it is known, and by bytes."""
+    """Sorts plans that fit first; then by time, where it is known, and by bytes."""
 
     def key(one: Plan) -> tuple[bool, float | int, float | int]:
         misfit = one.fits is False

@@ -171,7 +171,9 @@ def test_tables_json_and_picture_say_the_same(tmp_path):
     assert [t.get_text() for t in right.get_yticklabels()] == ["compute", "memory", "network"]  # fmt: skip
 
 
-def test_a_deep_model_is_compiled_with_one_block_and_with_two(monkeypatch, experiment):
+def test_a_deep_model_is_compiled_with_two_blocks_and_with_three(
+    monkeypatch, experiment
+):
     asked = []
 
     def compiled(experiment, devices, mesh):
@@ -180,8 +182,11 @@ def test_a_deep_model_is_compiled_with_one_block_and_with_two(monkeypatch, exper
 
     monkeypatch.setattr("attn.plan.estimate.compile_training", compiled)
     deep = with_blocks(experiment, 32)
-    assert plan(deep, DEVICES, SHAPE, memory=None).numbers.held["parameters"] == 134
-    assert asked == [1, 2]
+    assert (
+        plan(deep, DEVICES, SHAPE, memory=None).numbers.held["parameters"]
+        == 10 + 30 * 4
+    )
+    assert asked == [2, 3]
     asked.clear()
     assert plan(deep, DEVICES, SHAPE, memory=None, whole=True).numbers == ONE
     assert asked == [32]
