@@ -42,7 +42,8 @@ def _local(axis: Any, call: Call) -> Any:
     """Computes the output of a device's queries."""
     kernel = resumable(call)
     found = over_heads(call, kernel.transfer, leading=True)
-    each = jax.tree.map(lambda x: lax.all_gather(x, axis), found)
+    # Tiled: under `vmap`, jax 0.10 transposes the other form to a swapped shape.
+    each = jax.tree.map(lambda x: lax.all_gather(x[None], axis, tiled=True), found)
     own, every = lax.axis_index(axis), call.mask == FULL
     after = jax.vmap(jax.vmap(jax.vmap(kernel.after)))
 
