@@ -38,6 +38,8 @@ class Study:
     """The grids that the learning rates of experiments come from."""
     claims: tuple[Claim, ...] = ()
     """What its experiments must show, each a sentence with a verdict."""
+    planned: bool = False
+    """Whether its experiments are only planned, for machines that are not here."""
 
     def __post_init__(self):
         names = [experiment.name for experiment in self.experiments]
@@ -103,6 +105,7 @@ class Reproduction:
 _REGISTRY: dict[str, Experiment | Study] = {}
 _REPRODUCTIONS: dict[str, Reproduction] = {}
 _PAPERS: list[Path] = []
+_FILES: list[Path] = []
 
 
 def register(
@@ -210,6 +213,12 @@ def load(files: Sequence[str] = ()) -> None:
             ) from error
     for file in files:
         _run(Path(file))
+        _FILES.append(Path(file).absolute())
+
+
+def files() -> tuple[Path, ...]:
+    """The files of a user that have been loaded."""
+    return tuple(_FILES)
 
 
 def _run(path: Path) -> None:

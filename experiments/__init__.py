@@ -12,6 +12,7 @@ from experiments import (
     mechanisms,
     positions,
     reproductions,
+    scale,
     trees,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "mechanisms",
     "positions",
     "reproductions",
+    "scale",
     "trees",
 ]

@@ -28,7 +28,8 @@ from attn.train.step import make_train_step
 
 ITEMS = registry.everything()
 EXPERIMENTS = [item for item in ITEMS if isinstance(item, Experiment)]
-STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
+PLANNED = [x for x in ITEMS if isinstance(x, registry.Study) and x.planned]
+STUDIES = [x for x in ITEMS if isinstance(x, registry.Study) and not x.planned]
 RESULTS = Path(experiments.__file__).parent / "results"
 COMMITTED = sorted(path.parent for path in RESULTS.glob("*/*/config.json"))
 
@@ -50,6 +51,8 @@ TRACED = [
     # Of every mechanism once more: `test_transformer` traces all of them, too.
     exhaustive(e, id=e.name) if e.name in BETWEEN else pytest.param(e, id=e.name)
     for e in EXPERIMENTS
+    if e.name
+    not in {planned.name for study in PLANNED for planned in study.experiments}
 ]
 
 

@@ -42,6 +42,7 @@ def run(call: Call, impl: str, lse: bool = False) -> Any:
             scoring=call.whole_scoring,
             q_info=call.q_info,
             kv_info=call.kv_info,
+            lse=lse,
         )
     # Outputs of padded queries are set to 0 below, whatever they see.
     real, q_info = call.q_info.real(call.q.shape[1]), call.q_info

@@ -17,6 +17,9 @@ DENSE_SCORES_ELSEWHERE = 2**23
 """The same on an accelerator, where one large product is faster than many small
 ones."""
 
+BY_NAME = "taken by name only: no device has timed it"
+"""The reason why `auto` passes over a kernel that could serve."""
+
 
 def choose_implementation(
     kernel: Kernel, shape: CallShape, impl: str = "auto"
@@ -41,6 +44,9 @@ def choose_implementation(
         raise UserError(
             f"impl = {impl!r}: {unsupported[impl]}; 'auto' would choose another"
         )
+    if impl == "auto":
+        passed = {name: BY_NAME for name in unsupported if BACKENDS[name].by_name_only}
+        unsupported |= {n: unsupported[n] or why for n, why in passed.items()}
     able = [name for name, reason in unsupported.items() if reason is None]
     if impl != "auto":
         why, why_not = "asked for by name", "not asked for"

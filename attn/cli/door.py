@@ -15,6 +15,7 @@ COMMANDS = {
     "tune": "tuning.tune",
     "reproduce": "reproducing.reproduce",
     "audit": "auditing.audit",
+    "plan": "planning.plan",
     "power": "power.power",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
@@ -48,6 +49,7 @@ USAGE = """The command line of the laboratory.
     tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
     reproduce [PAPER]         published numbers beside ours, with verdicts
     audit TASK                what solvers without attention find of a task
+    plan NAME --on v5p:8x8x8  whether a step fits devices that are not here, and its cost
     power NAME|DIR            the smallest difference that seeds show, seeds needed
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len
@@ -70,6 +72,7 @@ def prepare(words: Sequence[str]) -> None:
     from attn.cli import process
 
     process.watch_signals()
+    process.end_with_supervisor()
     if COMMANDS.keys() & {*words}:
         process.prepare(heavy=not {*HEAVY}.isdisjoint(words))
 
@@ -104,6 +107,12 @@ def _command(words, load, benchmarks) -> int:
         from attn.errors import unknown
 
         raise unknown("command", words[0], COMMANDS)
+
+    if any(word.startswith("--nprocs") for word in words):
+        from attn.cli import supervisor
+
+        if (count := supervisor.asked(words)) > 1:
+            return supervisor.supervise(count)
 
     room, _, function = COMMANDS[words[0]].partition(".")
     command = getattr(import_module(f"attn.cli.{room}"), function)

@@ -23,6 +23,8 @@ class Where:
     """Folder of the run, or of a study's runs in subfolders; default runs/NAME."""
     mesh: str = ""
     """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
+    nprocs: int | None = None
+    """Local processes that share the mesh; they restart where one is killed."""
     log: tyro.conf.UseAppendAction[tuple[Tool, ...]] = ()
     """Also log for another tool, in its folder below the workdir; repeat it for both."""
 
@@ -57,6 +59,20 @@ class Reproducing(Where):
     """Folder of finished runs and compiled steps, at any depth, not to be made again."""
     json: bool = False
     """Print JSON: every number, ours and the verdict."""
+
+
+@dataclass(frozen=True)
+class Planning:
+    """Compiles a training step for devices that are not here: memory, cost, network."""
+
+    on: str | None = None
+    """Devices: v5e:4x4, v5p:8x8x8, v6e:16x16, tpu7x:2x2x1, h100:8, h200:16, b200:8, cpu:8."""
+    sweep: bool = False
+    """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
+    whole: bool = False
+    """Compile all layers of a deep model, not one block and two."""
+    json: bool = False
+    """Print JSON, not tables."""
 
 
 @dataclass(frozen=True)

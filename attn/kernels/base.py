@@ -60,6 +60,9 @@ class Kernel:
     """Libraries' kernels that also compute it, on some devices:
     `attn.attention.backends`."""
 
+    strategies: ClassVar[tuple[str, ...]] = ("all_to_all",)
+    """Ways to compute it where a mesh divides the sequence: `attn.parallel.strategies`."""
+
     keeps: ClassVar[Literal["state", "keys"]] = "state"
     """What decoding keeps: a state, by `begin` and `step`; or keys and values, each
     until the last query that sees it."""

@@ -19,7 +19,7 @@ class Softmax(Kernel):
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Time O(T S density); memory O(T S)
     by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's
-    kernel (`cudnn`, `tokamax`, `splash`). `dense` has derivatives of every order and
+    kernel (`cudnn`, `tokamax`, `splash`), or our own for TPUs (`pallas`). `dense` has derivatives of every order and
     mode; `blockwise` has reverse mode, and its gradient both modes again. A subclass
     that overrides `pattern` is softmax attention under that mask, and nothing else
     (`attn.kernels.sparse.base`).
@@ -35,7 +35,8 @@ class Softmax(Kernel):
     keeps = "keys"
     implementations = ("dense", "blockwise")
     over_all_heads = True
-    backends = ("cudnn", "tokamax", "splash")
+    backends = ("cudnn", "tokamax", "splash", "pallas")
+    strategies = ("ring", "all_to_all", "all_gather")
 
     softcap: float | None = None
     """Soft-cap c of scores, in c tanh(scores / c) (Gemma 2, section 2). Scores are

@@ -17,7 +17,7 @@ from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
 from attn.model.memory import Memory
 from attn.model.weights import make_norm
-from attn.parallel.fsdp import GATHERED, gather
+from attn.parallel.fsdp import gather
 from attn.parallel.rules import axis_size
 
 MODULES: dict[type[config.Layer], Any] = {
@@ -74,9 +74,9 @@ class Stack(nnx.Module):
             whole: Residual = nnx.merge(graph, gather(weights))
             return whole(x, info, memory, key=key)[0]
 
-        saved = jax.checkpoint_policies.save_any_names_but_these(GATHERED)
-        policy = None if self.model.remat else saved
-        return jax.checkpoint(run, policy=policy)(weights, x, info, memory, key)
+        # Without `remat` products are kept; gathered weights never are.
+        kept = None if self.model.remat else jax.checkpoint_policies.dots_saveable
+        return jax.checkpoint(run, policy=kept)(weights, x, info, memory, key)
 
     def begin(self, B: int, L: int, memory: Memory | None = None) -> list[Any]:
         """Makes the decoding caches of all layers, for B sequences of at most L tokens.

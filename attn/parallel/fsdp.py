@@ -8,7 +8,6 @@ optimizer state, and has whole layers one at a time.
 from typing import TypeVar
 
 import jax
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 from jax.sharding import reshard
 from jaxtyping import Array
@@ -17,8 +16,6 @@ from attn.parallel.rules import axis_size, on_mesh, spec
 from attn.parallel.shard import explicit_spec
 
 AXIS = "fsdp"
-GATHERED = "gathered"
-"""The name, to `jax.checkpoint`, of a weight that was gathered."""
 Tree = TypeVar("Tree")
 
 
@@ -49,4 +46,4 @@ def _whole(x: Array) -> Array:
     if kept is None or AXIS not in kept:
         return x
     whole = P(*(None if axis == AXIS else axis for axis in kept))
-    return checkpoint_name(reshard(x, whole), GATHERED)
+    return reshard(x, whole)

@@ -12,7 +12,7 @@ from tiny import RECALL, TRAIN, calls, experiment_of, random_batch
 
 from attn.parallel.fsdp import divided
 from attn.parallel.mesh import MeshShape, make_mesh
-from attn.train.state import init_state, model_def
+from attn.train.state import build, init_state, model_def
 from attn.train.step import make_train_step
 
 SEEDS, STEPS = (5, 6, 7), 4
@@ -55,6 +55,25 @@ def test_divided_parameters_give_the_losses_of_one_device_and_take_their_share(s
 
 def test_layers_that_are_computed_again_give_the_same_losses():
     np.testing.assert_allclose(trained(WHOLE, True)[0], trained(WHOLE)[0], rtol=1e-6)
+
+
+def kept_bytes(remat, shape):
+    """What the forward pass keeps for the backward pass, beside the parameters."""
+    experiment = experiment_of(RECALL, num_heads=4, remat=remat)
+    with jax.set_mesh(make_mesh(shape)):
+        model = model_def(experiment)
+
+        def forward(params, features, tokens):
+            return jax.vjp(lambda p: model.merge(p, features)(tokens), params)
+
+        one = jax.eval_shape(lambda: build(experiment, jax.random.key(0)))
+        tokens = jax.ShapeDtypeStruct((8, RECALL.seq_len), "int32")
+        _, pull = jax.eval_shape(forward, *one, tokens)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
+
+
+def test_layers_that_are_computed_again_keep_their_inputs_alone():
+    assert kept_bytes(True, WHOLE) < 0.25 * kept_bytes(False, WHOLE)
 
 
 def test_the_largest_free_dimension_is_divided():

@@ -8,6 +8,7 @@ import jax
 import naive
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 from tiny import (
     RECALL,
     TRAIN,
@@ -23,6 +24,7 @@ from attn.config.optimizers import OPTIMIZERS
 from attn.errors import UserError
 from attn.kernels import KERNELS
 from attn.parallel.mesh import MeshShape, make_mesh
+from attn.parallel.rules import spec
 from attn.train.state import init_state, model_def
 from attn.train.step import make_train_step
 
@@ -103,6 +105,21 @@ def test_a_mesh_wants_as_many_devices_as_it_has_places():
         make_mesh(MeshShape(4, 4))
 
 
+def test_two_dimensions_of_an_array_do_not_share_an_axis():
+    with jax.set_mesh(make_mesh(MeshShape(seq=2, heads=4))):
+        assert spec("B N T L") == P(None, "heads", "seq", None)
+        with pytest.raises(ValueError, match="T and S lie along 'seq'"):
+            spec("B N T S")
+    with jax.set_mesh(make_mesh()):
+        assert spec("B N T S") == P(None, None, None, None)
+
+
+def test_a_vocabulary_that_the_mesh_cannot_divide_is_replicated():
+    with jax.set_mesh(make_mesh(MeshShape(heads=4))):
+        assert spec("V D", (12, 5)) == P("heads", None)
+        assert spec("V D", (13, 5)) == P(None, None)
+
+
 DECODERS = [name for name in naive.PATHS if "causal" in KERNELS[name].can]
 STEPS = 6
 
@@ -115,8 +132,8 @@ def test_a_mesh_changes_no_optimizer(rule):
     train = replace(TRAIN, steps=3, warmup_steps=0, optimizer=rule(), accumulate=2)
     experiment = experiment_of(RECALL, train=train, num_heads=4)
     losses = []
-    for shape in ((1, 1), (2, 4)):
-        mesh = make_mesh(MeshShape(*shape))
+    for shape in (MeshShape(), MeshShape(2, 2, fsdp=2)):
+        mesh = make_mesh(shape)
         with jax.set_mesh(mesh):
             step = make_train_step(experiment, model_def(experiment))
             batch = calls(random_batch(experiment.task, (3, 3, 8)), mesh)

@@ -83,6 +83,18 @@ def test_head_sharded_attention_needs_no_communication(name, impl, kind):
     assert_same((out, grads), unsharded(name, impl))
 
 
+@pytest.mark.skipif(
+    not hasattr(jax.sharding, "no_collectives"), reason="jax before 0.12 cannot say"
+)
+@pytest.mark.parametrize(("name", "impl"), FIRST)
+def test_jax_itself_finds_no_collective_in_attention(name, impl):
+    run, *arrays = case(name, impl)
+    with jax.set_mesh(make((2, 4))):
+        sharded = placed(*arrays)
+        with jax.sharding.no_collectives({"data", "heads"}):  # pyright: ignore
+            jax.eval_shape(run, *sharded)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 8), (8, 1)], ids=str)
 @pytest.mark.parametrize("impl", naive.SPECS["softmax"].implementations)

@@ -1,7 +1,8 @@
-"""The libraries' own attention kernels, by name."""
+"""The fused attention kernels, the libraries' and our own, by name."""
 
 from attn.attention.backends.base import Backend, CallShape
 from attn.attention.backends.cudnn import Cudnn
+from attn.attention.backends.pallas import Pallas
 from attn.attention.backends.splash import Splash
 from attn.attention.backends.tokamax import Tokamax
 from attn.device import device_kind
@@ -11,11 +12,12 @@ __all__ = [
     "Backend",
     "CallShape",
     "Cudnn",
+    "Pallas",
     "Splash",
     "Tokamax",
     "device_kind",
 ]
 
 BACKENDS: dict[str, Backend] = {
-    kernel.name: kernel for kernel in (Cudnn(), Tokamax(), Splash())
+    kernel.name: kernel for kernel in (Cudnn(), Tokamax(), Splash(), Pallas())
 }

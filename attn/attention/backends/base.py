@@ -1,4 +1,4 @@
-"""The base of the libraries' kernels: limits as data, and one call.
+"""The base of the fused kernels: limits as data, and one call.
 
 A mask must lower to what the library skips by (flags, one key interval a query, a
 predicate inside the kernel); one that does not is unsupported, never made into a T x S
@@ -7,7 +7,7 @@ tensor. A query that sees nothing gives 0 with zero gradients, as everywhere her
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -44,7 +44,7 @@ class CallShape:
 
 @dataclass(frozen=True)
 class Backend:
-    """The base of the libraries' kernels; limits are class attributes, to be listed."""
+    """The base of the fused kernels; limits are class attributes, to be listed."""
 
     name: ClassVar[str]
     source: ClassVar[str]
@@ -53,6 +53,8 @@ class Backend:
     """Packages of which any one must be installed."""
     install: ClassVar[str]
     """The remedy where none of them is installed."""
+    by_name_only: ClassVar[bool] = False
+    """Whether `auto` passes it over, as one whose speed no device has told."""
     vendor: ClassVar[str]
     least_generation: ClassVar[float]
     """The earliest device generation supported, as in `attn.device.generation`."""
@@ -148,16 +150,20 @@ class Backend:
         scoring: Scoring = PLAIN,
         q_info: TokenInfo = NO_INFO,
         kv_info: TokenInfo = NO_INFO,
-    ) -> Float[Array, "B T N Hv"]:
+        lse: bool = False,
+    ) -> Any:
         """Attends; does not repeat the checks of `why_unsupported`.
 
         Args:
             q, k, v: K divides N. On an Explicit mesh, divided over batch and heads.
             mask, scoring: what may be seen, and how scores are made.
-            q_info, kv_info: segments, lengths and padding; positions are not supported.
+            q_info, kv_info: segments, lengths and padding; positions where `can` has
+                them.
+            lse: whether to return the log-sum-exp too, where `can` has it.
 
         Returns:
-            In the dtype of `q`. A query that sees nothing gives 0.
+            The output [B, T, N, Hv] in the dtype of `q`; a query that sees nothing
+            gives 0. With `lse`, beside it the float32 log-sum-exp [B, T, N].
 
         Raises:
             UserError: the mesh divides T, S or H, or the keys' heads unlike the
@@ -168,7 +174,9 @@ class Backend:
             q, k, v = clean(q, k, v, q_info, kv_info)
             return self.local(q, k, v, mask, scoring, q_info, kv_info)
 
-        return over_mesh(local, q, k, v, scoring, q_info, kv_info)
+        both = "lse" in self.can
+        found = over_mesh(local, q, k, v, scoring, q_info, kv_info, lse=both)
+        return found[0] if both and not lse else found
 
     def local(
         self,
@@ -179,8 +187,11 @@ class Backend:
         scoring: Scoring,
         q_info: TokenInfo,
         kv_info: TokenInfo,
-    ) -> Array:
-        """Runs the call on one device, for its share of the batch and the heads."""
+    ) -> Any:
+        """Runs the call on one device, for its share of the batch and the heads.
+
+        Gives the output, and the log-sum-exp beside it where `can` has "lse".
+        """
         raise NotImplementedError
 
 

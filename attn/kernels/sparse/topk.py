@@ -45,6 +45,7 @@ class TopK(Kernel):
         | {"positions", "scale", "map", "normalised", "decoding"}
     )
     keeps = "keys"
+    strategies = ("all_to_all", "all_gather")
     least: ClassVar = {"num_keys": 1}
     within = ("num_keys",)
 
@@ -85,8 +86,7 @@ class TopK(Kernel):
             chosen = positions_of_largest(scores, self.num_keys)
             return jax.checkpoint(partial(attend_chosen, scale=factor))(q, k, v, chosen)
 
-        # The last chunk is padded with copies of the last query.
-        split = partial(in_chunks, C=chunk_size(T, S), mode="edge")
+        split = partial(in_chunks, C=chunk_size(T, S))
         out = lax.map(attend, jax.tree.map(split, (q, q_index, q_info.segment_ids)))
         return out.reshape(-1, v.shape[1])[:T]
 
