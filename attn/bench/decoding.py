@@ -56,9 +56,8 @@ def run_decoding(
     }
     ready = {name: warm for name, (_, warm) in made.items() if warm is not None}
     calls = measure(ready, rounds, ticker(watch, len(ready) * rounds))
-    samples = {n: [s / decoding.steps for s in sample] for n, sample in calls.items()}
     rows = {name: row for name, (row, _) in made.items()}
-    found = tuple(summary(one, decoding, rows, samples) for one in everyone)
+    found = tuple(summary(one, decoding, rows, calls) for one in everyone)
     for record in found:
         watch.note(said(record))
     return found
@@ -165,9 +164,10 @@ def summary(
     one: Mechanism,
     decoding: Decoding,
     rows: Mapping[str, Row],
-    samples: Mapping[str, Sequence[float]],
+    calls: Mapping[str, Sequence[float]],
 ) -> DecodingRecord:
-    """Puts the rows and the seconds a step of a mechanism together, with its cache."""
+    """Puts together the rows of a mechanism, the seconds of its calls, and its caches."""
+    samples = {n: [s / decoding.steps for s in call] for n, call in calls.items()}
     found = []
     for case in decoding.cases:
         row, sample = rows[named(one, case)], samples.get(named(one, case))

@@ -78,7 +78,7 @@ def test_a_step_takes_the_share_of_its_call_and_growth_is_paired_within_a_round(
     one = Mechanism("linear", {})
     names = [decoding.named(one, case) for case in TINY.cases]
     rows = dict.fromkeys(names, Row("linear", "ok", "a knob"))
-    samples = dict(zip(names, ([1e-3, 2e-3, 4e-3], [1.5e-3, 2e-3, 8e-3])))
+    samples = dict(zip(names, ([3e-3, 6e-3, 12e-3], [4.5e-3, 6e-3, 24e-3])))
     found = decoding.summary(one, TINY, rows, samples)
     assert found.growth == pytest.approx(Spread(1.5, 1.0, 2.0))
     assert [x.row.ms.median for x in found.steps] == [2.0, 2.0]
