@@ -13,6 +13,7 @@ from experiments import (
     positions,
     reproductions,
     scale,
+    single_head,
     trees,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "positions",
     "reproductions",
     "scale",
+    "single_head",
     "trees",
 ]
