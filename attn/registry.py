@@ -102,14 +102,25 @@ class Reproduction:
             raise unknown(f"row of {self.name}", self.relative_to, self.rows)
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A mechanism at several budgets, to be put in place of attention in real weights."""
+
+    name: str
+    """The name of its line in a picture, and of its rows in a table."""
+    kernels: tuple[Kernel, ...]
+    """The mechanism, from few scores kept to many."""
+
+
 _REGISTRY: dict[str, Experiment | Study] = {}
+_REPLACEMENTS: dict[str, Replacement] = {}
 _REPRODUCTIONS: dict[str, Reproduction] = {}
 _PAPERS: list[Path] = []
 _FILES: list[Path] = []
 
 
 def register(
-    *items: Experiment | Study | Reproduction | type[Kernel] | type[Task],
+    *items: Experiment | Study | Reproduction | Replacement | type[Kernel] | type[Task],
 ) -> None:
     """Registers items by name; studies and reproductions bring their experiments.
 
@@ -122,6 +133,9 @@ def register(
         if isinstance(item, type):
             known = KERNELS if issubclass(item, Kernel) else TASKS
             _put(known, item, "mechanisms" if known is KERNELS else "tasks")
+            continue
+        if isinstance(item, Replacement):
+            _put(_REPLACEMENTS, item, "replacements")
             continue
         if isinstance(item, Reproduction):
             _put(_REPRODUCTIONS, item, "reproductions")
@@ -167,6 +181,11 @@ def papers() -> tuple[Path, ...]:
 def reproductions(paper: str) -> tuple[Reproduction, ...]:
     """Reproductions of the numbers of a paper."""
     return tuple(r for r in _REPRODUCTIONS.values() if r.paper == paper)
+
+
+def replacements() -> tuple[Replacement, ...]:
+    """Mechanisms that `swap` puts in place of attention, in order of registration."""
+    return tuple(_REPLACEMENTS.values())
 
 
 def tunings() -> Tunings:

@@ -14,6 +14,7 @@ from experiments import (
     reproductions,
     scale,
     single_head,
+    swap,
     trees,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "reproductions",
     "scale",
     "single_head",
+    "swap",
     "trees",
 ]

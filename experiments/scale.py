@@ -10,6 +10,8 @@ its vocabulary of 32,000, the batch of 4 M tokens. `1m` reads a million tokens: 
 delta rules for each layer of softmax within a window, as hybrids have them.
 """
 
+from dataclasses import replace
+
 from attn.config import MLP, Attention, Experiment, ModelConfig, TrainConfig
 from attn.config.parts import Embedding
 from attn.kernels import GatedDelta, Softmax
@@ -22,26 +24,32 @@ DELTA = (Attention(kernel=GatedDelta()), MLP())
 WINDOWED = (Attention(kernel=Softmax(), window=4_096), MLP())
 
 
-def llama(name: str, layers: int, **sizes: int) -> Experiment:
-    """A model with the layers of LLaMA 2, at a context of 4,096 tokens."""
+def llama(name: str, model: ModelConfig) -> Experiment:
+    """A model of LLaMA 2's sizes, at its context of 4,096 tokens."""
     return Experiment(
         name=name,
         claim=f"A model of LLaMA 2's {name.upper()} fits a pod, and this says which.",
         task=PyDoc(seq_len=4_096),
-        model=ModelConfig(
-            vocab_size=VOCABULARY,
-            repeats=layers,
-            act="silu",
-            gated=True,
-            embedding=UNTIED,
-            dtype="bfloat16",
-            **sizes,
-        ),
+        model=model,
         train=TrainConfig(steps=500_000, batch_size=1_024, warmup_steps=2_000),
         seeds=1,
     )
 
 
+SMALL = ModelConfig(
+    vocab_size=VOCABULARY,
+    d_model=4_096,
+    num_heads=32,
+    d_ff=11_008,
+    repeats=32,
+    act="silu",
+    gated=True,
+    embedding=UNTIED,
+    dtype="bfloat16",
+)
+LARGE = replace(
+    SMALL, d_model=8_192, num_heads=64, num_kv_heads=8, d_ff=28_672, repeats=80
+)
 million = Experiment(
     name="1m",
     claim="A hybrid reads a million tokens with a state that does not grow.",
@@ -66,8 +74,8 @@ register(
         name="scale",
         claim="What is compiled for a pod on a laptop says whether it fits before any is rented.",
         experiments=(
-            llama("7b", 32, d_model=4_096, num_heads=32, d_ff=11_008),
-            llama("70b", 80, d_model=8_192, num_heads=64, num_kv_heads=8, d_ff=28_672),
+            llama("7b", SMALL),
+            llama("70b", LARGE),
             million,
         ),
         minutes=0,

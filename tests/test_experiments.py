@@ -193,6 +193,16 @@ def test_the_families_study_holds_three_families_two_tasks_and_three_seeds():
     assert all(e.seeds >= 3 for e in group)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("7b", 6_738_415_616), ("70b", 68_976_648_192)]
+)
+def test_what_is_planned_has_the_parameters_of_the_model_that_it_is_named_after(
+    name, parameters
+):
+    # Those of the published weights of Llama-2-7b-hf and Llama-2-70b-hf.
+    assert cost.count_params(registry.get(name)) == parameters
+
+
 def test_a_name_is_registered_once():
     with pytest.raises(UserError, match="two experiments are called 'families'"):
         registry.register(registry.get("families"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from attn.cli.options import Where
     from attn.config import Experiment
     from attn.config.tuning import Tunings
-    from attn.registry import Reproduction
+    from attn.registry import Replacement, Reproduction
 
 
 EQUAL = 1.01
@@ -41,6 +41,10 @@ class Registry(Protocol):
 
     def reproductions(self, paper: str) -> "Sequence[Reproduction]":
         """Reproductions of the numbers of a paper."""
+        ...
+
+    def replacements(self) -> "Sequence[Replacement]":
+        """Mechanisms that `swap` puts in place of attention."""
         ...
 
     def tunings(self) -> "Tunings":

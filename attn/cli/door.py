@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "evaluating.evaluate",
     "generate": "generating.generate",
     "inspect": "inspecting.inspect",
+    "swap": "swapping.swap",
     "bench": "commands.bench",
     "fetch": "fetching.fetch",
 }
@@ -35,6 +36,7 @@ HEAVY = (
     "evaluate",
     "generate",
     "inspect",
+    "swap",
     "bench",
 )
 """Commands that compile and compute."""
@@ -56,6 +58,7 @@ USAGE = """The command line of the laboratory.
     generate DIR|FOLDER       text from a run, or from pretrained weights
     inspect DIR|FOLDER --text "..."   where heads look: maps, a page, tables
     inspect NAME              how far cheaper attention is from softmax
+    swap FOLDER               how much attention pretrained weights need
     bench [--json]            our kernels beside other libraries', by ratio
     fetch [NAME ...]          data packages that tasks read; alone: lists them
 

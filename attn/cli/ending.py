@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from attn.errors import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, Failed, UserError
 
+_LOST = ("Gloo", "NCCL", "CoordinationService")
+"""Words of jax's errors when another process has ended."""
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
 
 
@@ -61,11 +63,12 @@ def _leave_others(end: int | Exception) -> None:
         return
     if isinstance(end, Exception):
         traceback.print_exception(end)
-        end = EXIT_FAILED
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(end)
+    if isinstance(end, Exception) and any(word in str(end) for word in _LOST):
+        os.abort()  # as jax does where it notices first
+    os._exit(EXIT_FAILED if isinstance(end, Exception) else end)
 
 
 def _drop_output() -> None:

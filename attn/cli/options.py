@@ -160,6 +160,22 @@ class Looking:
 
 
 @dataclass(frozen=True)
+class Swapping:
+    """Puts cheaper attention into pretrained weights, and scores text with each."""
+
+    tokens: int = 512
+    """Tokens of context, T: a window's last token is read after so many."""
+    windows: int = 4
+    """Windows of text, each of another address; all mechanisms score the same."""
+    seed: int = 0
+    """Seed that the windows are drawn from."""
+    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A replacement's name, as its line in the picture is called; repeat it for more."""
+    workdir: str | None = None
+    """Folder of the record, which a second call goes on with; default runs/swap-NAME."""
+
+
+@dataclass(frozen=True)
 class Listing:
     """Lists all experiments and studies."""
 

@@ -80,7 +80,7 @@ def supervise(count: int) -> int:
         with _Group(count, signals) as group:
             index, code = group.wait()
         if signals.came or code >= 0:
-            return signals.stopped(code)
+            return signals.stopped(index, code)
         gained = group.kept() - seen
         seen, idle = seen | gained, 0 if gained else idle + 1
         why = f"process {index} of {count} was ended by {_name(code)}"
@@ -97,7 +97,7 @@ def supervise(count: int) -> int:
         )
         signals.sleep(wait)
         if signals.came:
-            return signals.stopped(code)
+            return signals.stopped(index, code)
 
 
 def _name(code: int) -> str:
@@ -126,10 +126,10 @@ class _Signals:
         while not self.came and time.monotonic() < until:
             time.sleep(0.05)
 
-    def stopped(self, code: int) -> int:
+    def stopped(self, index: int, code: int) -> int:
         """The exit code; where a signal ended the processes, also says so."""
-        if not self.came or code in (0, EXIT_STOPPED):
-            return code
+        if not self.came or (index == 0 and code in (0, EXIT_STOPPED)):
+            return code  # the first process has said what there is to say
         said = f"stopped by {self.came}; the same command goes on from here"
         print(said, file=sys.stderr, flush=True)
         return EXIT_STOPPED
@@ -236,7 +236,7 @@ class _Group:
 
 
 def _rank(code: int) -> int:
-    """The order of exit codes: jax aborts a process whose peer has ended otherwise."""
+    """The order of exit codes: jax ends a process whose peer has ended otherwise."""
     return 2 if code == -signal.SIGABRT else 1 if code > 0 else 0
 
 

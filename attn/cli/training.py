@@ -27,10 +27,6 @@ def run(words: Sequence[str], registry: Source) -> int:
     name, _ = take_name(words, "run")
     asked, rest = take(words, f"launch.py run {name}")
     experiments, where, study = choose(rest, "run", registry)
-    if asked.study is not None and study is not None:
-        raise UserError(
-            f"--study {asked.study} is for one run, and {study!r} is a study"
-        )
     return _train(experiments, where, study, registry, asked)
 
 
@@ -130,9 +126,8 @@ def connect(root: Path, mesh_shape: "MeshShape", where: "Where") -> None:
     if processes.connected():
         return
     process.tell(root)
+    process.mute_libraries()
     processes.connect(mesh_shape.size, local=where.nprocs is not None)
-    if processes.connected():
-        process.mute_libraries()
 
 
 def _train(
@@ -143,6 +138,10 @@ def _train(
     asked: "Executing",
 ) -> int:
     """Trains each experiment in its folder, prints the table and writes the report."""
+    if asked.study is not None and study is not None:
+        raise UserError(
+            f"--study {asked.study} is for one run, and {study!r} has several; leave it out"
+        )
     here = asked.executor == "local"
     root, mesh_shape = prepare(experiments, where, study, here=here)
     if here:

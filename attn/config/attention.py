@@ -278,8 +278,8 @@ class Attention(Layer):
         if shape.seq > 1:
             keys, kernel = (S if self.crosses else T), self.mechanism
             seen = kernel.pattern(self.seen(mask), T, keys)
-            parts = {"seq": shape.seq, "heads": shape.heads}
-            choose_strategy(Division(kernel, seen, T, keys, N, K, **parts))
+            parts = shape.seq, shape.heads
+            choose_strategy(Division(kernel, seen, T, keys, N, K, *parts))
 
     def check(self, mask, T, required=(), S=0):
         kernel, mask = self.mechanism, self.seen(mask)

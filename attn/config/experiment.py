@@ -132,5 +132,6 @@ class Experiment:
         shape.check_divides("seq", {n: L for n, L in sequences.items() if L})
         for layer in self.resolved_model.one_block:
             layer.check_mesh(shape, self.mask, T, S)
-        for layer in () if encoder is None else encoder.one_block:
-            layer.check_mesh(shape, encoder.mask, S)
+        if encoder is not None:
+            for layer in encoder.one_block:
+                layer.check_mesh(shape, encoder.mask, S)

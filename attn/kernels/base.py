@@ -115,6 +115,10 @@ class Kernel:
         """The mask that is in force on T × S when the caller asks for `mask`."""
         return mask
 
+    def num_pairs(self, mask: Mask, T: int, S: int) -> int | None:
+        """Pairs of a query and a key that one head weighs; None where content decides."""
+        return None
+
     def flops(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:
         """Matmul FLOPs of one head, forward."""
         raise NotImplementedError

@@ -62,6 +62,9 @@ class Softmax(Kernel):
     def num_weights(self, H, S):
         return int(self.sinks)
 
+    def num_pairs(self, mask, T, S):
+        return self.pattern(mask, T, S).count(T, S)
+
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + Hv) * self.pattern(mask, T, S).density(T, S)
 

@@ -58,9 +58,8 @@ class ShortConv(nnx.Module):
             ids = lay(info.segment_ids + 1, "B L")
             own = (near == ids for near in self.shifted(ids))
             shifted = (jnp.where(o[..., None], y, 0) for o, y in zip(own, shifted))
-        mixed = lay(
-            sum(y * taps[i, None, None] for i, y in enumerate(shifted)), "B T D"
-        )
+        each = (y * taps[i, None, None] for i, y in enumerate(shifted))
+        mixed = lay(jnp.asarray(sum(each)), "B T D")
         return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype)), cache
 
     def begin(

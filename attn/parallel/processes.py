@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -28,7 +29,7 @@ CONNECT_SECONDS = 300
 SHUTDOWN_SECONDS = 60
 """The time that the first process to be done waits for the others."""
 ANSWER_MS = 24 * 3600 * 1000
-"""The time to wait for the first process, whose end would be noticed long before."""
+"""The time to wait for other processes, whose end would be noticed long before."""
 _KEPT = 1000
 _decisions = itertools.count()
 
@@ -70,12 +71,19 @@ def connect(devices: int, *, local: bool = False) -> None:
         address if told else None,
         count if told else None,
         index if told else None,
-        list(range(index * each, index * each + each)) if local else None,
+        [index * each + i for i in range(each)] if local else None,
         "deactivate" if told else None,
         initialization_timeout=2 * CONNECT_SECONDS,  # jax would abort with a stack
         shutdown_timeout_seconds=SHUTDOWN_SECONDS,
     )
     waiting.cancel()
+    # Gloo waits 30 s when devices first meet, so they meet before any is busy.
+    multihost_utils.sync_global_devices("attn")
+    _require_all(devices, count)
+
+
+def _require_all(devices: int, count: int) -> None:
+    """Raises `UserError` unless the mesh has all devices of all processes."""
     if jax.device_count() != devices:
         raise UserError(
             f"the mesh has {devices} devices, and {count} processes have "
@@ -169,9 +177,9 @@ def any_said(word: str | None) -> str | None:
     if client is None:
         return word
     if word and not is_first():
-        client.key_value_set("attn/said", word, allow_overwrite=True)
+        client.key_value_set("attn/said/last", word, allow_overwrite=True)
     elif not word:
-        word = dict(client.key_value_dir_get("attn/said")).get("attn/said")
+        word = dict(client.key_value_dir_get("attn/said")).get("attn/said/last")
     return from_first(word or "") or None
 
 
@@ -179,17 +187,26 @@ def in_turn(do: Callable[[], T]) -> T:
     """Calls `do` in the first process, then in the others; its `UserError` is for all."""
     if _client() is None:
         return do()
-    if not is_first():
+    if is_first():
+        try:
+            done = do()
+        except UserError as error:
+            from_first(str(error))
+            raise
+        from_first("")
+    else:
         if refused := from_first(""):
             raise UserError(refused)
-        return do()
-    try:
         done = do()
-    except UserError as error:
-        from_first(str(error))
-        raise
-    from_first("")
+    meet()
     return done
+
+
+def meet() -> None:
+    """Waits until all have come here, as after a compilation that takes its time."""
+    client = _client()
+    if client is not None:
+        client.wait_at_barrier(f"attn/{next(_decisions)}", ANSWER_MS)
 
 
 def _client() -> Any:

@@ -13,7 +13,6 @@ from jax.sharding import AxisType, reshard
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from attn.device import device_kind, vendor
 from attn.errors import UserError
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
@@ -29,11 +28,14 @@ def over_mesh(
     q_info: TokenInfo,
     kv_info: TokenInfo,
     lse: bool = False,
+    manual: bool = False,
 ) -> Any:
     """Runs `local(q, k, v, scoring=, q_info=, kv_info=)` on each device's shard.
 
     Args:
         lse: whether it gives [B, T, N] beside its [B, T, N, Hv].
+        manual: whether XLA may be left no axis of the mesh, also none of size 1, as
+            with a kernel that it did not write.
 
     Raises:
         UserError: the mesh divides T, S or H, or the keys' heads unlike the queries'.
@@ -67,14 +69,14 @@ def over_mesh(
     others = jax.tree.map(reshard, (scoring, *infos), specs)
     if not divided:
         return run(q, k, v, *others)
-    # A kernel for TPUs compiles only where every axis is mapped.
-    on_tpu = vendor(device_kind()) == "TPU"
+    if manual:
+        divided = set(mesh.axis_names)
     # Kernels' outputs do not record the mesh axes that they vary over, so that check
     # is off.
     return jax.shard_map(
         run,
         mesh=mesh,
-        axis_names=set(mesh.axis_names) if on_tpu else divided,
+        axis_names=divided,
         in_specs=(spec, keys, keys, *specs),
         out_specs=(spec, P(*spec[:3])) if lse else spec,
         check_vma=False,

@@ -1,4 +1,4 @@
-"""What would make a program fit: estimates from its parts, which a plan of it then checks."""
+"""Changes that would make a program fit: estimates from its parts, for a plan to check."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ class Change:
     """One change, and the bytes of a device after it, estimated."""
 
     option: str
-    bytes: float
+    bytes: float | int
 
 
 def changes(plan: Plan) -> tuple[Change, ...]:
@@ -22,7 +22,7 @@ def changes(plan: Plan) -> tuple[Change, ...]:
     return tuple(sorted(less, key=lambda change: change.bytes))
 
 
-def activations(plan: Plan) -> float:
+def activations(plan: Plan) -> float | int:
     """The scratch bytes beside the gradients, which are as large as the parameters."""
     held = plan.numbers.held
     return max(0.0, held["scratch"] - held["parameters"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Platform = Literal["tpu", "cuda", "cpu"]
-TERA, GIGA, GIBI = 1e12, 1e9, 2**30
+TERA, GIGA, GIBI = 1e12, 1e9, 2.0**30
 GOOGLE = "https://docs.cloud.google.com/tpu/docs/"
 NVIDIA = "https://www.nvidia.com/en-us/data-center/"
 
@@ -41,7 +41,12 @@ class Chip:
         return self.bfloat16 if dtype == "bfloat16" else self.float32
 
 
-def _tpu(name: str, peak: float, memory: float, bandwidth: float, link: float) -> Chip:
+Number = float | int
+
+
+def _tpu(
+    name: str, peak: Number, memory: Number, bandwidth: Number, link: Number
+) -> Chip:
     """A TPU of `peak` TFLOP/s, bytes, bytes a second, and two-way GB/s between chips."""
     return Chip(
         name,
@@ -57,7 +62,12 @@ def _tpu(name: str, peak: float, memory: float, bandwidth: float, link: float) -
 
 
 def _gpu(
-    name: str, peak: float, tf32: float, memory: int, bandwidth: float, link: int
+    name: str,
+    peak: Number,
+    tf32: Number,
+    memory: Number,
+    bandwidth: Number,
+    link: Number,
 ) -> Chip:
     """A GPU of TFLOP/s, GB, TB/s and two-way GB/s, with 400 Gb/s to other hosts."""
     return Chip(

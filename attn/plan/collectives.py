@@ -40,15 +40,15 @@ class Collective:
     """The devices of a group."""
     hosts: bool
     """Whether a group has devices of several hosts."""
-    count: float = 1
+    count: float | int = 1
     """Operations in one run of the program."""
-    bytes: float = 0
+    bytes: float | int = 0
     """Bytes of the whole arrays that a group has after, or had before, in all."""
     endless: bool = False
     """Whether a loop of unknown length holds them, of which one turn is counted."""
 
     @property
-    def sent(self) -> float:
+    def sent(self) -> float | int:
         """The bytes that a device must send, by an algorithm that sends the least."""
         share = (self.devices - 1) / self.devices
         if self.kind == "collective-permute":
@@ -147,7 +147,7 @@ def along(groups: Int[np.ndarray, "M R"], mesh: Mapping[str, int]) -> tuple[str,
     return "+".join(names), groups.shape[1]
 
 
-def _whole(result: str, kind: str, start: bool, devices: int) -> float:
+def _whole(result: str, kind: str, start: bool, devices: int) -> float | int:
     """The bytes of the whole arrays, from the type of what the operation gives."""
     sizes = [_size(dtype, dims) for dtype, dims in ARRAY.findall(result)]
     if start and kind == "collective-permute":
@@ -164,6 +164,6 @@ def _size(dtype: str, dims: str) -> float:
     return bits / 8 * float(np.prod([int(n) for n in dims.split(",") if n] or [1]))
 
 
-def sent(rows: Sequence[Collective], *, hosts: bool) -> float:
+def sent(rows: Sequence[Collective], *, hosts: bool) -> float | int:
     """The bytes that a device sends inside its host, or to others."""
     return sum(row.sent for row in rows if row.hosts == hosts)

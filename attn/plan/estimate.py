@@ -6,7 +6,7 @@ of all layers would take as long as there are layers, and say the same to some p
 (`--whole` compiles it).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -40,7 +40,7 @@ class Plan:
         return None if self.memory is None else self.numbers.total <= self.memory
 
     @property
-    def model_flops(self) -> float:
+    def model_flops(self) -> float | int:
         """FLOPs of the model in one step, of all seeds on all devices."""
         return self.experiment.seeds * cost.train_flops(self.experiment)
 
@@ -68,10 +68,10 @@ def plan(
     """
     repeats = experiment.model.repeats
     blocks = (repeats,) if whole or repeats <= WHOLE else (1, 2)
-    found = [
+    few, *more = [
         compile_training(with_blocks(experiment, n), topology, mesh) for n in blocks
     ]
-    numbers = found[0] if len(found) == 1 else extended(*found, blocks, repeats)
+    numbers = extended(few, more[0], blocks, repeats) if more else few
     return Plan(experiment, topology, mesh, numbers, blocks, memory)
 
 
@@ -86,7 +86,7 @@ def extended(
     """The numbers of a model of `repeats` blocks, on a line through those of two others."""
     times = (repeats - blocks[0]) / (blocks[1] - blocks[0])
 
-    def line(a: float | None, b: float | None) -> float | None:
+    def line(a: float | int | None, b: float | int | None) -> float | None:
         return None if a is None or b is None else max(0.0, a + (b - a) * times)
 
     held = {name: line(few.held[name], more.held[name]) or 0.0 for name in few.held}
@@ -113,5 +113,5 @@ def _extended(
         yield replace(one, count=max(0.0, count), bytes=max(0.0, total))
 
 
-def _sums(rows: Iterable[Collective]) -> Mapping[Collective, tuple[float, float]]:
+def _sums(rows: Iterable[Collective]) -> dict[Collective, tuple]:
     return {replace(row, count=0, bytes=0): (row.count, row.bytes) for row in rows}

@@ -16,12 +16,13 @@ from jax.sharding import AxisType, Mesh
 
 from attn.attention.choose import recording
 from attn.config import Experiment
+from attn.errors import UserError
 from attn.parallel.mesh import AXES, MeshShape
 from attn.plan.collectives import Collective, collectives
 from attn.plan.topologies import Topology
 from attn.train.memory import lower, memory_of
 
-OPTIONS = {"tpu": {"exec_time_optimization_effort": -1.0}}
+OPTIONS: dict[str, Any] = {"tpu": {"exec_time_optimization_effort": -1.0}}
 """Options of the compiler, by platform."""
 
 
@@ -43,7 +44,7 @@ class Numbers:
     """The time to trace, lower and compile."""
 
     @property
-    def total(self) -> float:
+    def total(self) -> float | int:
         """All bytes that are held at once."""
         return sum(self.held.values())
 
@@ -89,21 +90,37 @@ def _numbers(
     """Collects what a compiler tells of a program with these kinds of arguments."""
     memory, cost = memory_of(compiled), compiled.cost_analysis() or {}
     held = {name: _bytes(tree) for name, tree in kinds.items()}
+    outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
     held["padding"] = memory.argument_size_in_bytes - sum(held.values())
-    held["outputs"] = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    held["scratch"] = memory.temp_size_in_bytes
+    held["outputs"] = float(outputs)
+    held["scratch"] = float(memory.temp_size_in_bytes)
     sizes = {name: getattr(shape, name) for name in AXES}
     return Numbers(
         held,
         _known(cost.get("flops")),
         _known(cost.get("bytes accessed")),
-        collectives(compiled.as_text() or "", sizes, topology.on_a_host),
+        collectives(_text(compiled), sizes, topology.on_a_host),
         layers,
         seconds,
     )
 
 
-def _known(value: float | None) -> float | None:
+def _text(compiled: jax.stages.Compiled) -> str:
+    """The text of a compiled program.
+
+    Raises:
+        UserError: the compiler is of another version than jax, which cannot read it.
+    """
+    try:
+        return compiled.as_text() or ""
+    except jax.errors.JaxRuntimeError:
+        raise UserError(
+            f"jax {jax.__version__} cannot read what the installed libtpu compiled; install "
+            f"the one that it names: pip install 'jax[tpu]=={jax.__version__}'"
+        ) from None
+
+
+def _known(value: float | int | None) -> float | None:
     """A number that a compiler gives, unless it is none."""
     return float(value) if value and value > 0 else None
 

@@ -35,7 +35,9 @@ class Roofline:
         return max(self.roofs, key=self.roofs.__getitem__, default=None)
 
 
-def roofline(numbers: Numbers, chip: Chip, model_flops: float, dtype: str) -> Roofline:
+def roofline(
+    numbers: Numbers, chip: Chip, model_flops: float | int, dtype: str
+) -> Roofline:
     """Computes the roofs of a program.
 
     Args:
@@ -57,6 +59,6 @@ def roofline(numbers: Numbers, chip: Chip, model_flops: float, dtype: str) -> Ro
     )
 
 
-def least_traffic(numbers: Numbers) -> float:
+def least_traffic(numbers: Numbers) -> float | int:
     """Bytes from and to memory: as the compiler counts, or what is held, once."""
     return numbers.total if numbers.traffic is None else numbers.traffic

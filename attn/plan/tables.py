@@ -35,7 +35,7 @@ def _bytes(plan: Plan) -> Table:
     return Table(heading(plan), columns, tuple(rows), verdict(plan))
 
 
-def _byte_row(plan: Plan, name: str, n: float, strong: bool = False) -> Row:
+def _byte_row(plan: Plan, name: str, n: float | int, strong: bool = False) -> Row:
     share = None if plan.memory is None else n / plan.memory
     shown = NONE if share is None else f"{share:.1%}"
     return Row((Cell(name, strong=strong), Cell(memory(n), n), Cell(shown, share)))
@@ -178,7 +178,7 @@ def ranking(plans: Sequence[Plan]) -> Table:
 def ranked(plans: Sequence[Plan]) -> list[Plan]:
     """What fits before what does not; then by time, where it is known, and by bytes."""
 
-    def key(one: Plan) -> tuple[bool, float, float]:
+    def key(one: Plan) -> tuple[bool, float | int, float | int]:
         misfit = one.fits is False
         seconds = one.roofline.seconds or 0.0
         return misfit, one.numbers.total if misfit else seconds, one.numbers.total

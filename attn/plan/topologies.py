@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn.errors import UserError
 from attn.plan.chips import CHIPS, GPUS_A_HOST, SLICES, Chip
@@ -12,8 +12,6 @@ from attn.plan.gpus import target_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import jax
 
 EXAMPLES = (
     *(f"{chip}:{shape}" for chip, shapes in SLICES.items() for shape in shapes.split()),
@@ -49,7 +47,7 @@ class Topology:
                 f"--on {self.name} needs {package}, which is not installed; {INSTALL}"
             )
 
-    def devices(self) -> "Sequence[jax.Device]":
+    def devices(self) -> "Sequence[Any]":
         """Describes the devices to jax; on a CPU they are this machine's own.
 
         Raises:

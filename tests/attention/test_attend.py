@@ -224,11 +224,20 @@ def test_auto_chooses_by_the_number_of_scores_and_says_why():
         ("TPU v5 lite", ("bias",), "blockwise"),
         ("TPU v5 lite", ("positions",), "blockwise"),
         ("Radeon", (), "blockwise"),
+        ("TPU v5 lite", ("lse",), "blockwise"),
     ],
 )
 def test_auto_takes_a_fused_kernel_where_the_device_has_one(device, asked, chosen):
     wish = ask(2048, 2048, *asked, mask=Causal(), device=device)
     assert choose_implementation(SOFTMAX, wish)[0] == chosen
+
+
+def test_a_kernel_that_no_device_has_timed_is_taken_by_name_only():
+    wish = ask(2048, 2048, "lse", mask=Causal(), device="TPU v5 lite")
+    chosen, reasons = choose_implementation(SOFTMAX, wish)
+    assert chosen == "blockwise"
+    assert reasons["pallas"] == "taken by name only: no device has timed it"
+    assert choose_implementation(SOFTMAX, wish, "pallas")[0] == "pallas"
 
 
 def test_a_backend_is_asked_about_the_pattern_that_will_run(monkeypatch):

@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from meshes import BTNH
+from meshes import BTNH, make
 
 from attn.attention import attend, attend_with_lse, explain
 from attn.errors import UserError
 from attn.kernels import Linear, Softmax
 from attn.masks import FULL, Blocks, Causal, Chunk, PerHead, Window
-from attn.parallel.mesh import AXES
 from attn.positions import Alibi, T5Bias, alibi_slopes
 
 B, T, S, N, K, H, HV = 2, 7, 9, 6, 2, 4, 3
@@ -206,7 +204,7 @@ def test_what_does_not_fit_is_refused_with_both_values(case):
 
 
 def test_a_mask_for_each_head_is_refused_where_a_mesh_divides_them():
-    mesh = jax.make_mesh((1, 2), AXES, axis_types=(AxisType.Explicit,) * 2)
+    mesh = make((1, 2))
     with jax.set_mesh(mesh):
         q, k, v = (jax.device_put(x, BTNH) for x in arrays())
         with pytest.raises(UserError, match="needs all 6 heads on each device"):

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
+from meshes import make
 
 from attn.attention import attend
 from attn.kernels import Softmax
@@ -20,7 +20,6 @@ from attn.masks import (
     Prefix,
     Window,
 )
-from attn.parallel.mesh import AXES
 
 
 def scratch(T, mask=Causal(), dtype="float32"):
@@ -32,7 +31,7 @@ def scratch(T, mask=Causal(), dtype="float32"):
         return out, pull(cotangent)
 
     # One device: over several, a step takes all heads.
-    mesh = jax.make_mesh((1, 1), AXES, axis_types=(AxisType.Explicit,) * 2)
+    mesh = make((1, 1))
     with jax.set_mesh(mesh):
         compiled = jax.jit(both).lower(x, x, x, x).compile()
     return compiled.memory_analysis().temp_size_in_bytes

@@ -1,7 +1,7 @@
 """The certificate: sequences over devices give what one device gives, or a refusal."""
 
 import re
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from meshes import collectives, make
 from tiny import exhaustive
 
-from attn.attention import attend, attend_with_lse
+from attn.attention import attend, attend_with_lse, recording
 from attn.errors import UserError
 from attn.kernels import KERNELS, Softmax
 from attn.masks import FULL, Causal, Window
@@ -23,7 +23,7 @@ from attn.positions import Alibi, alibi_slopes
 
 B, T, N, H = 2, LENGTH, HEADS, 4
 SENT = {
-    "scan": {"all-gather"},
+    "scan": {"all-gather", "reduce-scatter"},
     "ring": {"collective-permute"},
     "all_to_all": {"all-to-all"},
     "all_gather": {"all-gather", "reduce-scatter"},
@@ -120,6 +120,11 @@ def cells():
 
 
 SHOWN = {
+    ("linear", "full", "scan"),
+    ("performer", "causal", "scan"),
+    ("retention", "causal", "scan"),
+    ("gated_delta", "causal", "scan"),
+    ("rglru", "causal", "scan"),
     ("softmax", "causal", "ring"),
     ("softmax", "per_head", "all_gather"),
     ("differential", "causal", "all_to_all"),
@@ -182,6 +187,25 @@ def test_options_of_softmax_give_what_one_device_gives(
     assert_as_one_device(spec, MASKS[mask], strategy, asked, shape, K)
 
 
+def test_scan_has_one_implementation_and_says_so():
+    spec = naive.SPECS["linear"]
+    moving = arrays_of(spec, N)
+    with jax.set_mesh(make((1, 1, 2))):
+        moving = {n: laid(n, x, 1) for n, x in moving.items()}
+        with pytest.raises(UserError, match=r"impl = 'recurrent' .* is 'chunked'"):
+            attend(spec, **moving, mask=Causal(), impl="recurrent", strategy="scan")
+
+
+def test_what_a_divided_call_chose_is_recorded():
+    moving = arrays_of(Softmax(), N)
+    with jax.set_mesh(make((1, 1, 2))), recording() as found:
+        moving = {n: laid(n, x, 1) for n, x in moving.items()}
+        jax.eval_shape(partial(attend, Softmax(), strategy="ring"), **moving)
+    assert [(x.implementation, x.reason) for x in found] == [
+        ("ring of dense", "asked for by name; 512 scores are within 1,048,576")
+    ]
+
+
 def division(kernel=Softmax(), mask=Causal(), N=N, K=N, seq=2, **facts):
     return Division(kernel, mask, 16, 16, N, K, seq, **facts)
 
@@ -190,6 +214,7 @@ def division(kernel=Softmax(), mask=Causal(), N=N, K=N, seq=2, **facts):
     ("call", "chosen"),
     [
         (division(), "all_to_all"),
+        (division(KERNELS["linear"]()), "scan"),
         (division(K=1), "ring"),
         (division(mask=Window(3, 0), seq=4), "ring"),
         (division(mask=MASKS["per_head"]), "all_gather"),

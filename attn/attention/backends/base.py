@@ -175,7 +175,8 @@ class Backend:
             return self.local(q, k, v, mask, scoring, q_info, kv_info)
 
         both = "lse" in self.can
-        found = over_mesh(local, q, k, v, scoring, q_info, kv_info, lse=both)
+        arrays = q, k, v, scoring, q_info, kv_info
+        found = over_mesh(local, *arrays, lse=both, manual=True)
         return found[0] if both and not lse else found
 
     def local(

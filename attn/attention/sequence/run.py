@@ -9,6 +9,7 @@ from attn.attention.call import Call
 from attn.attention.choose import note, recording
 from attn.attention.sequence.gathered import all_gather, all_to_all
 from attn.attention.sequence.ring import ring
+from attn.attention.sequence.scan import scan
 from attn.attention.sequence.shards import in_force, sequence_axis, without_lengths
 from attn.errors import UserError
 from attn.parallel.heads import spread, ways
@@ -16,6 +17,7 @@ from attn.parallel.shard import explicit_spec
 from attn.parallel.strategies import Division, choose_strategy
 
 RUN: dict[str, Callable[[Call, Any, str, bool], Any]] = {
+    "scan": scan,
     "ring": ring,
     "all_to_all": all_to_all,
     "all_gather": all_gather,

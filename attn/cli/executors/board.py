@@ -9,7 +9,7 @@ STATES = ("waiting", "running", "done", "failed")
 
 
 class JobBoard:
-    """How many jobs are waiting, running, done and failed; use it in a `with`."""
+    """A display of how many jobs are waiting, running, done and failed; use it in a `with`."""
 
     def __init__(self, console: Console, total: int):
         self._console, self._shown = console, ""

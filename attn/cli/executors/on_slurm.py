@@ -41,7 +41,7 @@ class Resumable:
 
     def checkpoint(self):
         """Ends the process so that it saves; returns the job to queue."""
-        from submitit.helpers import DelayedSubmission
+        from submitit.helpers import DelayedSubmission  # pyright: ignore[reportMissingImports]
 
         if self._process is not None:
             self._process.end()
@@ -76,7 +76,7 @@ class Submitit:
 
     def _in_queue(self, job: Job) -> "Submitted | None":
         """The job as a launcher before this one submitted it, if it has not ended."""
-        from submitit import SlurmJob
+        from submitit import SlurmJob  # pyright: ignore[reportMissingImports]
 
         file = self._id_file(job)
         if self.cluster == "local" or not file.exists():
@@ -88,7 +88,7 @@ class Submitit:
         return self.folder / f"{job.name}.id"
 
     def _submit(self, jobs: Sequence[Job]) -> "list[Submitted]":
-        import submitit
+        import submitit  # pyright: ignore[reportMissingImports]
 
         executor = submitit.AutoExecutor(
             self.folder, cluster=self.cluster, slurm_max_num_timeout=MOST_TIMEOUTS
@@ -158,7 +158,7 @@ class Submitted:
 
     @property
     def job_id(self) -> str:
-        """Its number in the queue."""
+        """The number of the job in the queue."""
         return self._job.job_id
 
     def begun(self) -> bool:
@@ -177,7 +177,7 @@ class Submitted:
 
     def code(self) -> int | None:
         """The exit code of its command; None where the job itself was killed."""
-        from submitit.core.utils import pickle_load
+        from submitit.core.utils import pickle_load  # pyright: ignore[reportMissingImports]
 
         try:
             outcome, value = pickle_load(self._job.paths.result_pickle)

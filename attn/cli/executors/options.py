@@ -10,7 +10,7 @@ Name = Literal["local", "slurm", "ray"]
 
 @dataclass(frozen=True)
 class Slurm:
-    """What each job asks SLURM for; anything not given is as the cluster has it."""
+    """The request of each job to SLURM; anything not given is as the cluster has it."""
 
     partition: str | None = None
     """Partition of the cluster."""
@@ -37,7 +37,7 @@ class Slurm:
 
 @dataclass(frozen=True)
 class Ray:
-    """What each job asks Ray for, and where Ray is."""
+    """The request of each job to Ray, and the address of Ray."""
 
     address: str | None = None
     """Address of a running cluster, or auto; without one, Ray is started on this machine."""
@@ -54,7 +54,7 @@ class Ray:
 
 @dataclass(frozen=True)
 class Executing:
-    """Where runs are trained: in this process, in turn, or each as a job elsewhere."""
+    """The place where runs are trained: in this process, in turn, or each as a job elsewhere."""
 
     executor: Name = "local"
     """Trainer of the runs: local is this process; slurm and ray run each as a job."""

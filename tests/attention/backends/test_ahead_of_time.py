@@ -5,14 +5,13 @@ Needs packages beyond the extra `test`; CONTRIBUTING.md says which, under "Other
 
 import os
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from meshes import BTNH
 from packages import need
@@ -20,8 +19,12 @@ from packages import need
 from attn.attention import attend
 from attn.attention.backends import BACKENDS, CallShape, device_kind
 from attn.kernels import Softmax
-from attn.masks import FULL, Causal, Chunk, Global, Window
-from attn.parallel.mesh import AXES
+from attn.kernels.scoring import Scoring
+from attn.kernels.tokens import TokenInfo
+from attn.masks import FULL, Blocks, Causal, Chunk, Global, Window
+from attn.parallel.mesh import MeshShape
+from attn.plan.programs import mesh_on
+from attn.plan.topologies import PACKAGES, topology
 
 # Or libtpu looks for a TPU's metadata, and refuses a second process.
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
@@ -34,21 +37,11 @@ COMPOSITE = Causal() & (Window(255, 0) | Global(4))
 MEGABYTE = 1e6
 
 
-def chips(name):
-    """Four chips of a described machine, as the mesh 1 x 4."""
-    from jax.experimental import topologies
-
-    if name in TPUS:
-        need("libtpu")
-        described = topologies.get_topology_desc(platform="tpu", topology_name=name)
-    else:
-        need("jax_cuda13_plugin")
-        config = Path(__file__).with_name("h200.pbtxt").read_text()
-        described = topologies.get_topology_desc(
-            name, platform="cuda", target_config=config, topology="1x1x4"
-        )
-    devices = np.array(described.devices).reshape(1, 4)
-    return Mesh(devices, AXES, axis_types=(AxisType.Explicit,) * 2)
+def chips(name, data=1, heads=4):
+    """Chips of a described machine, as a mesh data x heads."""
+    devices = topology(name)
+    need(PACKAGES[devices.chip.platform])
+    return mesh_on(devices, MeshShape(data, heads))
 
 
 def compile_for(mesh, attend, T=2048, S=None, K=4, H=128, dtype="bfloat16", **given):
@@ -103,6 +96,53 @@ def test_splash_compiles_for_a_tpu_divided_over_heads(name):
     check(compile_for(mesh, kernel, **ids), "tpu_custom_call", 2, 40 * MEGABYTE)
 
 
+@pytest.mark.parametrize("name", ["splash", "pallas"])
+def test_a_tpu_kernel_sends_nothing_over_a_mesh_of_data_and_heads(name):
+    mesh = chips("v5e:2x2", data=2, heads=2)
+    with jax.set_mesh(mesh):
+        kernel = served(name, Causal())
+    calls = {"splash": 2, "pallas": 3}[name]
+    check(compile_for(mesh, kernel), "tpu_custom_call", calls, 40 * MEGABYTE)
+
+
+@pytest.mark.parametrize("name", TPUS)
+def test_our_own_kernel_compiles_for_a_tpu_with_all_that_it_can(name):
+    mesh = chips(name)
+    mask = Causal() & (Blocks(np.eye(16, dtype=bool), 128) | Window(255, 0))
+    with jax.set_mesh(mesh):
+        served("pallas", mask, required=("packing", "lengths", "lse", "sinks"))
+
+    def both(q, k, v, ids):
+        info = TokenInfo(ids, lengths=ids[:, 0])
+        out, lse = BACKENDS["pallas"](
+            q,
+            k,
+            v,
+            mask=mask,
+            scoring=Scoring(softcap=30.0, sinks=jnp.zeros(8)),
+            q_info=info,
+            kv_info=info,
+            lse=True,
+        )
+        return out + lse[..., None].astype(out.dtype)
+
+    program = compile_for(mesh, both, ids=(2, 2048))
+    check(program, "tpu_custom_call", 3, 40 * MEGABYTE)
+
+
+def test_our_own_kernel_asks_the_mask_about_positions_known_at_run_time():
+    mesh = chips("v5e:2x2")
+    with jax.set_mesh(mesh):
+        served("pallas", COMPOSITE, T=500, H=80, required=("positions",))
+
+    def attend(q, k, v, at):
+        info = TokenInfo(positions=at)
+        return BACKENDS["pallas"](q, k, v, mask=COMPOSITE, q_info=info, kv_info=info)
+
+    program = compile_for(mesh, attend, T=500, H=80, at=(2, 500))
+    check(program, "tpu_custom_call", 3, 40 * MEGABYTE)
+
+
 def test_without_splash_the_scores_are_held():
     def dense(q, k, v):
         return attend(Softmax(), q, k, v, mask=COMPOSITE, impl="dense")
@@ -137,10 +177,18 @@ def test_splash_compiles_for_every_kind_of_mask_and_head(mask, H, dtype):
     check(program, "tpu_custom_call", 2, 40 * MEGABYTE)
 
 
+def test_cudnn_sends_nothing_over_eight_h200s():
+    need("nvidia.cudnn")
+    mesh = chips("h200:8", data=2, heads=4)
+    with jax.set_mesh(mesh):
+        kernel = served("cudnn", Causal())
+    check_cudnn(compile_for(mesh, kernel))
+
+
 @pytest.mark.parametrize("mask", [Causal(), Causal() & Window(255, 0), FULL], ids=str)
 def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
     need("nvidia.cudnn")
-    mesh = chips("h200")
+    mesh = chips("h200:4")
     with jax.set_mesh(mesh):
         assert device_kind() == "NVIDIA H200"
         kernel = served("cudnn", mask)
@@ -149,7 +197,7 @@ def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
 
 def test_cudnn_compiles_with_lengths():
     need("nvidia.cudnn")
-    mesh = chips("h200")
+    mesh = chips("h200:4")
     with jax.set_mesh(mesh):
         kernel = served("cudnn", Causal(), required=("lengths",))
 
@@ -171,7 +219,7 @@ def check_cudnn(program):
 @pytest.mark.parametrize("mask", [Causal(), Causal() & Chunk(200)], ids=str)
 def test_tokamax_compiles_for_an_h200_divided_over_heads(mask):
     need("tokamax")
-    mesh = chips("h200")
+    mesh = chips("h200:4")
     with jax.set_mesh(mesh):
         kernel = served("tokamax", mask, T=1024, H=64)
     program = compile_for(mesh, kernel, T=1024, H=64)

@@ -8,7 +8,17 @@ import pytest
 from attn.attention.backends import BACKENDS, CallShape, device_kind
 from attn.attention.backends.base import Backend
 from attn.device import generation
-from attn.masks import FULL, Causal, Chunk, Global, Mask, PerHead, Window
+from attn.masks import (
+    FULL,
+    BigBird,
+    Blocks,
+    Causal,
+    Chunk,
+    Global,
+    Mask,
+    PerHead,
+    Window,
+)
 
 HOPPER, V5E = "NVIDIA H200", "TPU v5 lite"
 BAND = Causal() & Window(64, 0)
@@ -22,7 +32,7 @@ def _everything_is_installed(monkeypatch):
 
 
 def ask(name, **changed):
-    device = V5E if name == "splash" else HOPPER
+    device = V5E if name in ("splash", "pallas") else HOPPER
     served = CallShape(
         2, 512, 512, 8, 4, 64, 64, "bfloat16", Causal(), frozenset(), device
     )
@@ -94,6 +104,17 @@ REFUSALS = [
     ("cudnn", {"mask": Causal(offset=-1) & Window(3, 0)}, "it takes (None, None)"),
     ("splash", {"T": 500}, "T = 500; it takes multiples of 128"),
     ("splash", {"S": 64}, "S = 64; it takes multiples of 128"),
+    ("pallas", {"device": HOPPER}, "device 'NVIDIA H200'; it takes TPU"),
+    ("pallas", {"dtype": "float16"}, "dtype float16; it takes bfloat16, float32"),
+    ("pallas", {"H": 20}, "head dim 20; it takes multiples of 8 up to 256"),
+    ("pallas", {"required": {"bias"}}, "asked for bias; beyond masks it can key_pad"),
+    ("pallas", {"mask": PerHead((Causal(), FULL))}, "differs between heads"),
+    ("pallas", {"mask": FULL, "T": 2**18, "S": 2**18}, "it takes up to 65,536"),
+    (
+        "pallas",
+        {"mask": BigBird(512), "required": {"positions"}},
+        "of positions known at run time, which cannot run inside the kernel",
+    ),
 ]
 
 
@@ -107,6 +128,21 @@ def test_what_is_beyond_a_limit_is_refused(name, changed, reason):
     assert said is not None
     assert reason in said
     assert "\n" not in said
+
+
+SPLASH_REFUSES = [
+    {"mask": BigBird(512)},
+    {"mask": Causal() & Blocks(np.eye(8, dtype=bool), 64)},
+    {"required": frozenset({"positions"})},
+    {"required": frozenset({"lse"})},
+    {"T": 500},
+]
+
+
+@pytest.mark.parametrize("changed", SPLASH_REFUSES, ids=str)
+def test_our_own_kernel_serves_what_splash_refuses(changed):
+    assert BACKENDS["splash"].why_unsupported(ask("splash", **changed)) is not None
+    assert BACKENDS["pallas"].why_unsupported(ask("pallas", **changed)) is None
 
 
 def test_the_device_is_told_before_the_dtype_and_the_dtype_before_the_mask():

@@ -7,16 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from meshes import BTNH
+from meshes import BTNH, make
 
 from attn.attention.backends import Splash
 from attn.attention.backends.splash import Predicate
 from attn.attention.backends.splash_call import FUSED_BLOCKS, LazyMask, block_sizes
 from attn.errors import UserError
 from attn.masks import FULL, Causal, Chunk, Global, Prefix, Window
-from attn.parallel.mesh import AXES
 
 
 def splash(q, k, v, *, mask, **asked):
@@ -106,7 +104,7 @@ def test_a_mesh_changes_nothing():
     ids = oracle.packed(4, 256)
     asked = {"mask": COMPOSITE, "q_ids": ids, "kv_ids": ids}
     expected = oracle.with_gradients(partial(splash, **asked), qkv, sinks=jnp.ones(4))
-    with jax.set_mesh(mesh((2, 2))):
+    with jax.set_mesh(make((2, 2))):
         placed = tuple(jax.device_put(x, BTNH) for x in qkv)
         actual = oracle.with_gradients(
             partial(splash, **asked), placed, sinks=jnp.ones(4)
@@ -118,7 +116,7 @@ def test_a_mesh_changes_nothing():
 def test_one_key_head_may_be_shared_by_all_devices_and_two_may_not():
     q, k, v = oracle.arrays(B=2, N=4, K=1)
     two = oracle.arrays(B=2, N=4, K=2)
-    with jax.set_mesh(mesh((1, 4))):
+    with jax.set_mesh(make((1, 4))):
         q = jax.device_put(q, BTNH)
         k, v = (jax.device_put(x, P("data", None, None, None)) for x in (k, v))
         actual = oracle.with_gradients(partial(splash, mask=Causal()), (q, k, v))
@@ -128,13 +126,6 @@ def test_one_key_head_may_be_shared_by_all_devices_and_two_may_not():
         partial(oracle.attention, mask=Causal()), oracle.arrays(B=2, N=4, K=1)
     )
     oracle.assert_agrees(actual, expected, 2e-5)
-
-
-def mesh(shape):
-    devices = jax.devices()[: shape[0] * shape[1]]
-    return jax.make_mesh(
-        shape, AXES, axis_types=(AxisType.Explicit,) * 2, devices=devices
-    )
 
 
 def test_a_block_answers_for_its_tile_without_being_built():
