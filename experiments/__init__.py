@@ -13,6 +13,7 @@ from experiments import (
     positions,
     reproductions,
     scale,
+    single_head,
     swap,
     trees,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "positions",
     "reproductions",
     "scale",
+    "single_head",
     "swap",
     "trees",
 ]

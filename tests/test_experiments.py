@@ -85,6 +85,7 @@ def test_every_experiment_traces_its_train_step(experiment):
 VARIED = {
     "kv_heads": dict.fromkeys(("num_kv_heads", "head_dim", "kv_rank", "rope_dim")),
     "positions": {"positions": "rotary"},
+    "single_head": {"repeats": 1, "head_dim": None},
     "trees": {"attend_padding": False},
 }
 """The fields that a study is about, beside the mechanism and the number of heads."""
