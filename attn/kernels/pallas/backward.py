@@ -5,19 +5,15 @@ passes take 7 products a tile where one would take 5, and leave no partial gradi
 memory is O(T + S), and sums have one order, so the same call gives the same bits.
 """
 
-from functools import partial
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile import product, scores_of, visible, visit
 from attn.kernels.pallas.tile_list import FIRST, LAST
-from attn.kernels.pallas.walk import At, Walk
+from attn.kernels.pallas.walk import At, Output, Walk
 
 
 def queries_gradient(
@@ -30,59 +26,31 @@ def queries_gradient(
         delta: sum over channels of `d_out` * out, less the gradient of `lse`; likewise.
         d_out: the gradient of the output, [B, N, T, V].
     """
-    walk = Walk.of(plan, inputs, True)
-    H = inputs.q.shape[-1]
-    return _call(
-        walk,
-        partial(_row_kernel, walk),
-        inputs,
-        (lse, delta, d_out),
-        (inputs.q,),
-        (walk.queries(H),),
-        [(H, plan.q_block)],
-    )[0]
+    walk = Walk.of(plan, inputs, of_rows=True)
+    H, V = inputs.q.shape[-1], inputs.v.shape[-1]
+    outputs, sums = [_like(inputs.q, walk.queries(H))], [(H, plan.q_block)]
+    rows = lse, delta, d_out
+    return walk.run(attention_queries, inputs, rows, outputs, sums, 2 * H + V)[0]
 
 
 def keys_gradients(
     plan: Plan, inputs: Inputs, lse: Array, delta: Array, d_out: Array
 ) -> tuple[Float[Array, "B K S H"], Float[Array, "B K S V"]]:
     """Computes the gradients of the keys and the values; arguments as above."""
-    walk = Walk.of(plan, inputs, False)
+    walk = Walk.of(plan, inputs, of_rows=False)
     H, V = inputs.k.shape[-1], inputs.v.shape[-1]
-    return _call(
-        walk,
-        partial(_column_kernel, walk),
-        inputs,
-        (lse, delta, d_out),
-        (inputs.k, inputs.v),
-        (walk.keys(H), walk.keys(V)),
-        [(plan.k_block, H), (plan.k_block, V)],
-    )
+    outputs = _like(inputs.k, walk.keys(H)), _like(inputs.v, walk.keys(V))
+    sums = [(plan.k_block, H), (plan.k_block, V)]
+    rows = lse, delta, d_out
+    return walk.run(attention_keys, inputs, rows, outputs, sums, 2 * H + 2 * V)
 
 
-def _call(walk: Walk, kernel, inputs: Inputs, rows, like, out_specs, sums) -> Any:
-    """Runs a kernel whose outputs are like these arrays, with float32 sums."""
-    tiles, V = walk.plan.tiles(walk.of_rows), inputs.v.shape[-1]
-    of_rows = walk.of_queries(), walk.of_queries(), walk.queries(V)
-    return pl.pallas_call(
-        kernel,
-        out_shape=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in like),
-        grid_spec=pltpu.PrefetchScalarGridSpec(
-            num_scalar_prefetch=2,
-            grid=walk.grid,
-            in_specs=(walk.inputs(inputs), walk.tables(), of_rows),
-            out_specs=out_specs,
-            scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in sums],
-        ),
-        compiler_params=walk.semantics,
-        interpret=walk.plan.interpret,
-        name="attention_queries_gradient"
-        if walk.of_rows
-        else "attention_keys_gradients",
-    )(tiles.places, tiles.notes, inputs, tiles.tables, rows)
+def _like(x: Array, spec: pl.BlockSpec) -> Output:
+    return Output(jax.ShapeDtypeStruct(x.shape, x.dtype), spec)
 
 
-def _row_kernel(walk: Walk, places, notes, inputs, table, rows, d_q, acc):
+def attention_queries(walk: Walk, places, notes, inputs, table, rows, d_q, acc):
+    """Visits one tile of a row for the gradient of its queries."""
     ids = [pl.program_id(axis) for axis in range(3)]
     at, note = walk.at(*ids, places, notes), notes[ids[2]]
 
@@ -102,7 +70,8 @@ def _row_kernel(walk: Walk, places, notes, inputs, table, rows, d_q, acc):
         d_q[...] = (acc[...] * walk.plan.scale).T.astype(d_q.dtype)
 
 
-def _column_kernel(walk: Walk, places, notes, inputs, table, rows, d_k, d_v, acc_k, acc_v):  # fmt: skip
+def attention_keys(walk: Walk, places, notes, inputs, table, rows, d_k, d_v, acc_k, acc_v):  # fmt: skip
+    """Visits one tile of a column for the gradients of its keys and values."""
     ids = [pl.program_id(axis) for axis in range(4)]
     at, note = walk.at(*ids, places, notes), notes[ids[2]]
 

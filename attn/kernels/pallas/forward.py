@@ -1,47 +1,32 @@
 """The forward kernel: online softmax over rows of tiles."""
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile import product, scores_of, visible, visit
 from attn.kernels.pallas.tile_list import FIRST, LAST
-from attn.kernels.pallas.walk import Walk
+from attn.kernels.pallas.walk import Output, Walk
 
 
 def forward(
     plan: Plan, inputs: Inputs
 ) -> tuple[Float[Array, "B N T V"], Float[Array, "B N 1 T"]]:
     """Computes the output, in the dtype of `v`, and the log-sum-exp of the scores."""
-    walk, tiles = Walk.of(plan, inputs, True), plan.tiles(True)
-    (B, N, T, _), V = inputs.q.shape, inputs.v.shape[-1]
+    walk = Walk.of(plan, inputs, of_rows=True)
+    (B, N, T, H), V = inputs.q.shape, inputs.v.shape[-1]
+    out = jax.ShapeDtypeStruct((B, N, T, V), inputs.v.dtype)
+    lse = jax.ShapeDtypeStruct((B, N, 1, T), jnp.float32)
+    outputs = Output(out, walk.queries(V)), Output(lse, walk.of_queries())
     sums = [(1, plan.q_block), (1, plan.q_block), (V, plan.q_block)]
-    return pl.pallas_call(
-        partial(_kernel, walk),
-        out_shape=(
-            jax.ShapeDtypeStruct((B, N, T, V), inputs.v.dtype),
-            jax.ShapeDtypeStruct((B, N, 1, T), jnp.float32),
-        ),
-        grid_spec=pltpu.PrefetchScalarGridSpec(
-            num_scalar_prefetch=2,
-            grid=walk.grid,
-            in_specs=(walk.inputs(inputs), walk.tables()),
-            out_specs=(walk.queries(V), walk.of_queries()),
-            scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in sums],
-        ),
-        compiler_params=walk.semantics,
-        interpret=plan.interpret,
-        name="attention_forward",
-    )(tiles.places, tiles.notes, inputs, tiles.tables)
+    return walk.run(attention_forward, inputs, (), outputs, sums, H + V)
 
 
-def _kernel(walk: Walk, places, notes, inputs, table, out, lse, top, total, acc):
+def attention_forward(walk: Walk, places, notes, inputs, table, _, out, lse, top, total, acc):  # fmt: skip
     """Visits one tile; a line's first sets the sums, its last writes what they give."""
     ids = [pl.program_id(axis) for axis in range(3)]
     at, note = walk.at(*ids, places, notes), notes[ids[2]]

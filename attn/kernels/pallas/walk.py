@@ -1,12 +1,16 @@
 """The walk of a kernel's grid over heads and tiles, and the blocks of its arrays."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
+from jaxtyping import Array
 
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile_list import PLACE, SHIFT
@@ -20,6 +24,13 @@ class At(NamedTuple):
     kv_head: Any
     q: Any
     k: Any
+
+
+class Output(NamedTuple):
+    """An output of a kernel: its shape and dtype, and its block in a grid step."""
+
+    like: jax.ShapeDtypeStruct
+    spec: pl.BlockSpec
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,53 @@ class Walk:
         G = self.N // self.K
         return (self.B, self.N, tiles) if self.of_rows else (self.B, self.K, tiles, G)
 
-    @property
-    def semantics(self) -> pltpu.CompilerParams:
-        """The axes that may be divided over the cores of a chip."""
+    def run(
+        self,
+        kernel: Callable[..., None],
+        inputs: Inputs,
+        rows: tuple[Array, ...],
+        outputs: Sequence[Output],
+        sums: Sequence[tuple[int, int]],
+        channels: int,
+    ) -> Any:
+        """Runs a kernel over the grid, with float32 sums that stay from step to step.
+
+        Args:
+            kernel: takes the walk, the places and the notes of the list, then
+                references to inputs, table, rows, outputs and sums.
+            rows: numbers of each query [B, N, 1, T], and channels [B, N, T, V].
+            channels: those of all products of a tile, which the compiler is told.
+        """
+        tiles = self.plan.tiles(self.of_rows)
         kinds = [pltpu.PARALLEL] * 2 + [pltpu.ARBITRARY] * (len(self.grid) - 2)
-        return pltpu.CompilerParams(dimension_semantics=kinds)
+        of_rows = (
+            self.of_queries() if x.shape[2] == 1 else self.queries(x.shape[3])
+            for x in rows
+        )
+        return pl.pallas_call(
+            partial(kernel, self),
+            out_shape=tuple(out.like for out in outputs),
+            grid_spec=pltpu.PrefetchScalarGridSpec(
+                num_scalar_prefetch=2,
+                grid=self.grid,
+                in_specs=(self._inputs(inputs), self._tables(), tuple(of_rows)),
+                out_specs=tuple(out.spec for out in outputs),
+                scratch_shapes=[pltpu.VMEM(size, jnp.float32) for size in sums],
+            ),
+            compiler_params=pltpu.CompilerParams(dimension_semantics=kinds),
+            cost_estimate=self._cost((inputs, rows), outputs, channels),
+            interpret=self.plan.interpret,
+            name=kernel.__name__,
+        )(tiles.places, tiles.notes, inputs, tiles.tables, rows)
+
+    def _cost(self, arrays, outputs, channels: int) -> pl.CostEstimate:
+        scores = self.B * self.N * self.grid[2] * self.plan.q_block * self.plan.k_block
+        moved = [*jax.tree.leaves(arrays), *(out.like for out in outputs)]
+        return pl.CostEstimate(
+            flops=2 * channels * scores,
+            transcendentals=scores,
+            bytes_accessed=sum(x.size * x.dtype.itemsize for x in moved),
+        )
 
     def at(self, batch, head, step, *rest) -> At:
         """The place of a step, from its grid indices and the list of tiles."""
@@ -64,8 +117,7 @@ class Walk:
             return At(batch, head, lax.div(head, jnp.int32(G)), line, other)
         return At(batch, head * G + group[0], head, other, line)
 
-    def inputs(self, inputs: Inputs) -> Inputs:
-        """The block of each input."""
+    def _inputs(self, inputs: Inputs) -> Inputs:
         H, V = inputs.q.shape[-1], inputs.v.shape[-1]
         spec = Inputs(
             self.queries(H),
@@ -111,8 +163,7 @@ class Walk:
         size = self.plan.q_block if of_q else self.plan.k_block
         return pl.BlockSpec((None, 1, size), index)
 
-    def tables(self) -> pl.BlockSpec | None:
-        """The block of the tables of PARTIAL tiles."""
+    def _tables(self) -> pl.BlockSpec | None:
         if not self.plan.tabled:
             return None
 

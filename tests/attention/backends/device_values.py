@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import oracle
 
 from attn.attention.backends import BACKENDS, CallShape, device_kind
-from attn.masks import FULL, Causal, Chunk, Global, Window
+from attn.masks import FULL, BigBird, Causal, Chunk, Global, Window
 
 MASKS = {
     "full": FULL,
@@ -26,6 +26,7 @@ MASKS = {
     "window": Window(70, 9),
     "two intervals": Causal() & (Window(100, 0) | Global(4)),
     "first queries see nothing": Causal(offset=-130),
+    "random blocks": BigBird(512, block=32),
 }
 ROW_IDS = oracle.packed(2, 512, 0), oracle.packed(2, 512, 40, 2)
 GIVEN = {

@@ -28,6 +28,8 @@ from attn.plan.topologies import PACKAGES, topology
 
 # Or libtpu looks for a TPU's metadata, and refuses a second process.
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+# Or the plugin for GPUs looks for libraries that compiling does not need.
+os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
 
 COLLECTIVES = re.compile(
     r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("

@@ -7,138 +7,54 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from jax.sharding import PartitionSpec as P
+from meshes import BTNH, N_, make
+from pallas_masks import MASKS, L
 from tiny import exhaustive
 
 from attn.attention import attend_with_lse
+from attn.attention.backends import Pallas
 from attn.attention.backends.splash import foreign_operations
-from attn.errors import UserError
 from attn.kernels import Softmax
 from attn.kernels.pallas import pallas_attention
-from attn.kernels.pallas.tile_list import (
-    FIRST,
-    KIND,
-    LAST,
-    PLACE,
-    SHIFT,
-    choose_blocks,
-    tile_list,
-    why_too_large,
-)
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
-from attn.masks import (
-    FULL,
-    BigBird,
-    Blocks,
-    Causal,
-    Chunk,
-    Dilated,
-    Earlier,
-    Fixed,
-    Global,
-    Prefix,
-    Strided,
-    Tile,
-    Window,
-)
-
-L = 300
-"""Tokens: three blocks of 128, the last of them not whole."""
-BIGBIRD = BigBird(L, block=32, num_random=1)
-LAYOUT = Blocks(np.random.default_rng(5).random((30, 30)) < 0.3, 10)
-MASKS = {
-    "causal": Causal(),
-    "window": Window(40, 9),
-    "causal window": Causal() & Window(100, 0),
-    "global or window": Causal() & (Global(4) | Window(40, 0)),
-    "bigbird": BIGBIRD,
-    "layout": Causal() & LAYOUT,
-    "dilated": Dilated(8, 8, 5),
-    "strided": Causal() & (Window(7, 0) | Strided(7)),
-    "fixed": Causal() & Fixed(50, 3),
-    "prefix": Causal() | Prefix(30),
-    "chunks": Chunk(100) | ~Window(200, 200),
-    "earlier": Earlier(64, 64),
-    "full": FULL,
-    "late": Causal(offset=-130),
-}
+from attn.masks import FULL, Causal, Window
 
 
-def shown(mask, T, S, blocks, of_rows, tabled):
-    """The map that a list of tiles shows, and how often each tile is visited."""
-    tiles = tile_list(mask, T, S, blocks, of_rows, tabled)
-    rows, columns = -(-T // blocks[0]), -(-S // blocks[1])
-    seen = np.zeros((rows * blocks[0], columns * blocks[1]), bool)
-    visits = np.zeros((rows, columns), int)
-    for place, note in zip(tiles.places, tiles.notes, strict=True):
-        row, column = (place >> PLACE, place % 2**PLACE)[:: 1 if of_rows else -1]
-        q, k = (n * size + np.arange(size) for n, size in zip((row, column), blocks))
-        kind = note & KIND
-        visits[row, column] += kind != Tile.EMPTY
-        tile = np.full(blocks, kind == Tile.FULL)
-        if kind == Tile.PARTIAL and tabled:
-            words = tiles.tables[note >> SHIFT].view(np.uint32)
-            bits = words[:, None, :] >> np.arange(32, dtype=np.uint32)[:, None] & 1
-            tile = bits.reshape(blocks[1], blocks[0]).T == 1
-        elif kind == Tile.PARTIAL:
-            inside = (q[:, None] < T) & (k[None] < S)
-            tile = mask.predicate(q[:, None], k[None]) & inside
-        seen[np.ix_(q, k)] |= tile
-    assert not seen[T:].any()
-    assert not seen[:, S:].any()
-    return seen[:T, :S], visits
-
-
-@pytest.mark.parametrize("of_rows", [True, False], ids=["rows", "columns"])
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_a_list_shows_its_mask_and_visits_no_tile_twice(mask, of_rows):
+def in_small_tiles(q, k, v, *, mask, lse, **asked):
+    """The kernel in tiles of 128 x 128, of which the backend would make one."""
     tabled = bool(foreign_operations(mask))
-    for blocks in ((128, 128), (256, 128)):
-        seen, visits = shown(mask, L, L, blocks, of_rows, tabled)
-        assert (seen == mask.dense(L)).all()
-        assert visits.max() == 1
+    return pallas_attention(
+        q, k, v, mask=mask, tabled=tabled, blocks=(128, 128), interpret=True, **asked
+    )
 
 
-def test_a_table_shows_what_a_predicate_does():
-    for tabled in (True, False):
-        seen, _ = shown(Causal() & Chunk(70), L, 200, (128, 128), True, tabled)
-        assert (seen == (Causal() & Chunk(70)).dense(L, 200)).all()
+def infos(given):
+    """The token info of queries and keys, of what `attend` takes by name."""
+    names = "segment_ids", "positions", "lengths"
+    return (
+        TokenInfo(*(given.get(f"{side}_{name}") for name in names))
+        for side in ("q", "kv")
+    )
 
 
-@pytest.mark.parametrize("of_rows", [True, False], ids=["rows", "columns"])
-def test_every_line_is_begun_and_ended_once_also_an_empty_one(of_rows):
-    tiles = tile_list(Causal(offset=-260), L, L, (128, 128), of_rows, False)
-    lines = tiles.places >> PLACE
-    assert (np.diff(lines) >= 0).all()
-    for flag in (FIRST, LAST):
-        assert lines[(tiles.notes & flag) != 0].tolist() == [0, 1, 2]
+def with_gradients(attend, qkv, sinks):
+    """The output and the log-sum-exp, and the gradients of a fixed weighting of both."""
+    random, (q, _, v) = np.random.default_rng(4), qkv
+    shapes = (*q.shape[:3], v.shape[-1]), q.shape[:3]
+    weighting = [jnp.asarray(random.normal(size=s), jnp.float32) for s in shapes]
 
+    def loss(qkv, sinks):
+        out, lse = attend(*qkv, sinks)
+        # No number is below -inf, by which tolerances are measured.
+        lse = jnp.where(lse == -jnp.inf, -3.0, lse)
+        parts = zip((out.astype(jnp.float32), lse), weighting, strict=True)
+        return sum((x * w).sum() for x, w in parts), (out, lse)
 
-def test_equal_tiles_share_a_table():
-    tables = tile_list(BigBird(4096), 4096, 4096, (128, 128), True, True).tables
-    partial_tiles = (
-        tile_list(BigBird(4096), 4096, 4096, (128, 128), True, False).notes & KIND
-        == Tile.PARTIAL
-    ).sum()
-    assert len(tables) <= 2**4 < partial_tiles
-
-
-def test_blocks_are_small_where_the_mask_is_scattered():
-    assert choose_blocks(Causal(), 4096, 4096) == (512, 512)
-    assert choose_blocks(Causal() & Window(63, 0), 4096, 4096) == (256, 256)
-
-
-def test_a_list_beyond_the_limits_is_told():
-    said = why_too_large(FULL, 2**18, 2**18, (512, 512), False)
-    assert "visits 262,144 tiles of 262144 x 262144; it takes up to 65,536" in said
-    said = why_too_large(~BigBird(2**16), 2**16, 2**16, (512, 512), True)
-    assert "pairs in partly visible tiles" in said
-
-
-def test_a_block_that_is_no_multiple_of_the_lanes_is_refused():
-    q = jnp.zeros((1, 8, 1, 8))
-    with pytest.raises(UserError, match=r"blocks = \(100, 128\); they must be"):
-        pallas_attention(q, q, q, mask=FULL, blocks=(100, 128), interpret=True)
+    run = jax.value_and_grad(loss, (0, 1), has_aux=True)
+    (_, outs), grads = jax.jit(run)(qkv, sinks)
+    return outs, grads
 
 
 def compare(
@@ -146,66 +62,31 @@ def compare(
     T=L,
     S=L,
     softcap=None,
-    sinks=False,
+    sinks=None,
     given=None,
     tolerance=1e-5,
-    dtype=jnp.float32,
+    run=in_small_tiles,
     **sizes,
 ):
     """Holds outputs, log-sum-exps and all their gradients against the definition."""
-    shape = {"B": 1, "N": 2, "K": 1, "H": 16, "Hv": 8} | sizes
-    q, k, v = oracle.arrays(T=T, S=S, dtype=dtype, **shape)
-    sink = jnp.linspace(-1.0, 1.0, shape["N"]) if sinks else None
-    given = given or {}
-    q_info, kv_info = (
-        TokenInfo(
-            *(given.get(f"{side}_{x}") for x in ("segment_ids", "positions", "lengths"))
-        )
-        for side in ("q", "kv")
-    )
+    sizes = {"B": 1, "N": 2, "K": 1, "H": 16, "Hv": 8} | sizes
+    qkv, given = oracle.arrays(T=T, S=S, **sizes), given or {}
+    q_info, kv_info = infos(given)
 
-    def kernel(q, k, v, sink):
-        return pallas_attention(
-            q,
-            k,
-            v,
-            mask=mask,
-            scoring=Scoring(None, softcap, None, sink),
-            q_info=q_info,
-            kv_info=kv_info,
-            tabled=bool(foreign_operations(mask)),
-            blocks=(128, 128),
-            interpret=True,
-        )
+    def kernel(q, k, v, sinks):
+        scoring = Scoring(softcap=softcap, sinks=sinks)
+        asked = {"scoring": scoring, "q_info": q_info, "kv_info": kv_info}
+        return run(q, k, v, mask=mask, lse=True, **asked)
 
-    def definition(q, k, v, sink):
-        weights = {"sink": sink} if sinks else None
-        spec = Softmax(softcap=softcap, sinks=sinks)
+    def definition(q, k, v, sinks):
+        weights = None if sinks is None else {"sink": sinks}
+        spec = Softmax(softcap=softcap, sinks=sinks is not None)
         return attend_with_lse(
             spec, q, k, v, mask=mask, weights=weights, impl="dense", **given
         )
 
-    random = np.random.default_rng(4)
-    weighting = [
-        jnp.asarray(random.normal(size=size), jnp.float32)
-        for size in ((*q.shape[:3], v.shape[-1]), q.shape[:3])
-    ]
-
-    def loss(attend, *arrays):
-        out, lse = attend(*arrays)
-        lse = jnp.where(lse == -jnp.inf, 0.0, lse)
-        of_out = (out.astype(jnp.float32) * weighting[0]).sum()
-        return of_out + (lse * weighting[1]).sum(), (out, lse)
-
-    def of(attend):
-        moving = (0, 1, 2, 3) if sinks else (0, 1, 2)
-        run = jax.value_and_grad(partial(loss, attend), moving, has_aux=True)
-        (_, outs), grads = jax.jit(run)(q, k, v, sink)
-        return outs, grads
-
-    actual = of(kernel)
-    oracle.assert_agrees(actual, of(definition), tolerance)
-    return actual[0]
+    actual = with_gradients(kernel, qkv, sinks)
+    oracle.assert_agrees(actual, with_gradients(definition, qkv, sinks), tolerance)
 
 
 IDS = {
@@ -213,21 +94,24 @@ IDS = {
     "kv_segment_ids": oracle.packed(1, L, 0, 2),
 }
 LENGTHS = {"q_lengths": jnp.array([250]), "kv_lengths": jnp.array([77])}
+SINKS = jnp.array([-1.0, 0.3, 0.0, 1.0])
+COMPOSITE = MASKS["global or window"]
 
 
 def test_the_kernel_equals_the_definition_with_all_that_it_can():
-    compare(
-        MASKS["global or window"],
-        softcap=1.5,
-        sinks=True,
-        given=IDS | LENGTHS,
-        N=4,
-        K=2,
-    )
+    given = IDS | LENGTHS
+    compare(COMPOSITE, softcap=1.5, sinks=SINKS, given=given, N=4, K=2)
 
 
 def test_a_mask_that_looks_a_table_up_is_read_by_bits():
     compare(MASKS["bigbird"])
+
+
+def test_positions_known_at_run_time_are_what_the_mask_is_asked_about():
+    order = np.random.default_rng(2).permutation(200)[None]
+    given = {"q_positions": jnp.asarray(order), "kv_positions": jnp.asarray(order // 2)}
+    mask = Causal() & Window(60, 0)
+    compare(mask, T=200, S=200, given=given, run=Pallas(interpret=True))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +122,30 @@ def test_every_mask_equals_the_definition(mask):
     compare(mask, given=IDS, softcap=1.5)
 
 
-def test_positions_known_at_run_time_are_what_the_mask_is_asked_about():
-    order = np.random.default_rng(2).permutation(200)[None]
-    given = {"q_positions": jnp.asarray(order), "kv_positions": jnp.asarray(order // 2)}
-    compare(Causal() & Window(60, 0), T=200, S=200, given=given)
+@pytest.mark.parametrize(
+    ("H", "Hv", "dtype", "tolerance"),
+    [
+        exhaustive(64, 64, jnp.float32, 1e-5),
+        exhaustive(128, 64, jnp.bfloat16, 2e-2),
+        exhaustive(256, 256, jnp.float32, 1e-5),
+    ],
+)
+def test_wide_heads_and_bfloat16_equal_the_definition(H, Hv, dtype, tolerance):
+    compare(COMPOSITE, S=200, H=H, Hv=Hv, dtype=dtype, tolerance=tolerance)
+
+
+@pytest.mark.exhaustive
+def test_a_mesh_changes_nothing():
+    qkv = oracle.arrays(B=2, T=128, S=128)
+    kernel = partial(Pallas(interpret=True), mask=FULL, lse=True)
+
+    def run(q, k, v, sinks):
+        return kernel(q, k, v, scoring=Scoring(sinks=sinks))
+
+    expected = with_gradients(run, qkv, SINKS)
+    with jax.set_mesh(make((2, 2))):
+        placed = tuple(jax.device_put(x, BTNH) for x in qkv)
+        actual = with_gradients(run, placed, jax.device_put(SINKS, N_))
+    assert actual[0][0].sharding.spec == BTNH
+    assert actual[0][1].sharding.spec == P(*BTNH[:3])
+    oracle.assert_agrees(actual, expected, 1e-6)
