@@ -71,6 +71,8 @@ class Planning:
     """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
     whole: bool = False
     """Compile all layers of a deep model, not two blocks and three."""
+    support: bool = False
+    """Print what serves each mechanism where a mesh divides the sequence; needs no name."""
     json: bool = False
     """Print JSON, not tables."""
 

@@ -37,9 +37,11 @@ def plan(words: Sequence[str], registry: Source) -> int:
     from attn.cli.parsing import parse, print_help_of, split_off
     from attn.plan.topologies import topology
 
-    own, rest = split_off(words, ("on",), flags=("sweep", "whole", "json"))
+    own, rest = split_off(words, ("on",), flags=("sweep", "whole", "support", "json"))
     print_help_of(Planning, rest[1:], prog="launch.py plan NAME")
     asked = parse(Planning, own, prog="launch.py plan NAME")
+    if asked.support:
+        return _print_support(rest, json_too=asked.json)
     experiments, where, study = choose(rest, "plan", registry)
     if study is not None:
         raise UserError(f"{study!r} is a study; plan one of its experiments")
@@ -61,6 +63,25 @@ def plan(words: Sequence[str], registry: Source) -> int:
         return 0
     _print(found, sweep=asked.sweep)
     print_paths(console(), *paths)
+    return 0
+
+
+def _print_support(rest: Sequence[str], *, json_too: bool) -> int:
+    """Prints what serves each mechanism where a mesh divides the sequence."""
+    from attn.parallel.support import table
+    from attn.plan.supported import supported
+    from attn.plots.terminal import to_rich
+
+    if rest:
+        raise UserError(
+            f"plan --support takes nothing else; leave out {' '.join(rest)}"
+        )
+    rows = table()
+    if json_too:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return 0
+    printer = console()
+    printer.print(to_rich([supported(rows)], width=printer.width))
     return 0
 
 
