@@ -78,18 +78,18 @@ def test_a_step_takes_the_share_of_its_call_and_growth_is_paired_within_a_round(
     one = Mechanism("linear", {})
     names = [decoding.named(one, case) for case in TINY.cases]
     rows = dict.fromkeys(names, Row("linear", "ok", "a knob"))
-    samples = dict(zip(names, ([3e-3, 6e-3, 12e-3], [4.5e-3, 6e-3, 24e-3])))
+    samples = dict(zip(names, ([0.75, 1.5, 3.0], [1.125, 1.5, 6.0])))
     found = decoding.summary(one, TINY, rows, samples)
-    assert found.growth == pytest.approx(Spread(1.5, 1.0, 2.0))
-    assert [x.row.ms.median for x in found.steps] == [2.0, 2.0]
+    assert found.growth == Spread(1.5, 1.0, 2.0)
+    assert [x.row.ms.median for x in found.steps] == [500.0, 500.0]
     assert found.note == "a knob"
-    assert decoding.said(found) == "linear 2, 2 ms a step"
+    assert decoding.said(found) == "linear 500, 500 ms a step"
     del samples[names[1]]
     rows[names[1]] = Row("linear", "failed", "no memory")
     absent = decoding.summary(one, TINY, rows, samples)
     assert absent.growth is None
     assert absent.note == "a knob; no memory"
-    assert decoding.said(absent) == "linear 2, failed ms a step"
+    assert decoding.said(absent) == "linear 500, failed ms a step"
 
 
 @pytest.mark.parametrize("name", DECODERS)
