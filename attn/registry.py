@@ -38,6 +38,8 @@ class Study:
     """The grids that the learning rates of experiments come from."""
     claims: tuple[Claim, ...] = ()
     """What its experiments must show, each a sentence with a verdict."""
+    planned: bool = False
+    """Whether its experiments are only planned, for machines that are not here."""
 
     def __post_init__(self):
         names = [experiment.name for experiment in self.experiments]
@@ -100,13 +102,25 @@ class Reproduction:
             raise unknown(f"row of {self.name}", self.relative_to, self.rows)
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A mechanism at several budgets, to be put in place of attention in real weights."""
+
+    name: str
+    """The name of its line in a picture, and of its rows in a table."""
+    kernels: tuple[Kernel, ...]
+    """The mechanism, from few scores kept to many."""
+
+
 _REGISTRY: dict[str, Experiment | Study] = {}
+_REPLACEMENTS: dict[str, Replacement] = {}
 _REPRODUCTIONS: dict[str, Reproduction] = {}
 _PAPERS: list[Path] = []
+_FILES: list[Path] = []
 
 
 def register(
-    *items: Experiment | Study | Reproduction | type[Kernel] | type[Task],
+    *items: Experiment | Study | Reproduction | Replacement | type[Kernel] | type[Task],
 ) -> None:
     """Registers items by name; studies and reproductions bring their experiments.
 
@@ -119,6 +133,9 @@ def register(
         if isinstance(item, type):
             known = KERNELS if issubclass(item, Kernel) else TASKS
             _put(known, item, "mechanisms" if known is KERNELS else "tasks")
+            continue
+        if isinstance(item, Replacement):
+            _put(_REPLACEMENTS, item, "replacements")
             continue
         if isinstance(item, Reproduction):
             _put(_REPRODUCTIONS, item, "reproductions")
@@ -166,6 +183,11 @@ def reproductions(paper: str) -> tuple[Reproduction, ...]:
     return tuple(r for r in _REPRODUCTIONS.values() if r.paper == paper)
 
 
+def replacements() -> tuple[Replacement, ...]:
+    """Mechanisms that `swap` puts in place of attention, in order of registration."""
+    return tuple(_REPLACEMENTS.values())
+
+
 def tunings() -> Tunings:
     """The grids of all studies, by the names of their experiments."""
     studies = [item for item in everything() if isinstance(item, Study)]
@@ -210,6 +232,12 @@ def load(files: Sequence[str] = ()) -> None:
             ) from error
     for file in files:
         _run(Path(file))
+        _FILES.append(Path(file).absolute())
+
+
+def files() -> tuple[Path, ...]:
+    """The files of a user that have been loaded."""
+    return tuple(_FILES)
 
 
 def _run(path: Path) -> None:

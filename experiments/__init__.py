@@ -12,6 +12,9 @@ from experiments import (
     mechanisms,
     positions,
     reproductions,
+    scale,
+    single_head,
+    swap,
     trees,
 )
 
@@ -27,5 +30,8 @@ __all__ = [
     "mechanisms",
     "positions",
     "reproductions",
+    "scale",
+    "single_head",
+    "swap",
     "trees",
 ]

@@ -12,7 +12,7 @@ from attn.parallel.mesh import AXES
 BTNH, N_ = P("data", None, "heads", None), P("heads")
 
 COLLECTIVES = re.compile(
-    r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
+    r" (all-[\w-]+?|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
 )
 KINDS = {"explicit": AxisType.Explicit, "auto": AxisType.Auto}
 

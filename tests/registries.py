@@ -17,3 +17,4 @@ def own_registry():
     for one, was in zip(known, before, strict=True):
         one.clear()
         one.update(was)
+    registry._FILES.clear()

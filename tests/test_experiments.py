@@ -28,7 +28,8 @@ from attn.train.step import make_train_step
 
 ITEMS = registry.everything()
 EXPERIMENTS = [item for item in ITEMS if isinstance(item, Experiment)]
-STUDIES = [item for item in ITEMS if not isinstance(item, Experiment)]
+PLANNED = [x for x in ITEMS if isinstance(x, registry.Study) and x.planned]
+STUDIES = [x for x in ITEMS if isinstance(x, registry.Study) and not x.planned]
 RESULTS = Path(experiments.__file__).parent / "results"
 COMMITTED = sorted(path.parent for path in RESULTS.glob("*/*/config.json"))
 
@@ -50,6 +51,8 @@ TRACED = [
     # Of every mechanism once more: `test_transformer` traces all of them, too.
     exhaustive(e, id=e.name) if e.name in BETWEEN else pytest.param(e, id=e.name)
     for e in EXPERIMENTS
+    if e.name
+    not in {planned.name for study in PLANNED for planned in study.experiments}
 ]
 
 
@@ -82,6 +85,7 @@ def test_every_experiment_traces_its_train_step(experiment):
 VARIED = {
     "kv_heads": dict.fromkeys(("num_kv_heads", "head_dim", "kv_rank", "rope_dim")),
     "positions": {"positions": "rotary"},
+    "single_head": {"repeats": 1, "head_dim": None},
     "trees": {"attend_padding": False},
 }
 """The fields that a study is about, beside the mechanism and the number of heads."""
@@ -187,6 +191,16 @@ def test_the_families_study_holds_three_families_two_tasks_and_three_seeds():
     assert {e.task.name for e in group} == {"mqar", "pydoc"}
     assert len({e.model.kernel for e in group}) >= 5
     assert all(e.seeds >= 3 for e in group)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("7b", 6_738_415_616), ("70b", 68_976_648_192)]
+)
+def test_what_is_planned_has_the_parameters_of_the_model_that_it_is_named_after(
+    name, parameters
+):
+    # Those of the published weights of Llama-2-7b-hf and Llama-2-70b-hf.
+    assert cost.count_params(registry.get(name)) == parameters
 
 
 def test_a_name_is_registered_once():

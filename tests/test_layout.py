@@ -30,6 +30,7 @@ LEVELS = {
     "records": 6,
     "train": 6,
     "plots": 6,
+    "plan": 7,
     "report": 7,
     "bench": 8,
     "inspect": 8,
@@ -45,8 +46,8 @@ STRANGERS = {
 
 MAY_IMPORT = {
     "jax": (
-        "attention bench device.py inspect kernels model objectives parallel positions.py "
-        "pretrained train"
+        "attention bench device.py inspect kernels model objectives parallel plan "
+        "positions.py pretrained train"
     ),
     "flax": "model pretrained train",
     "optax": "train",
@@ -64,6 +65,8 @@ MAY_IMPORT = {
     "tokenizers": "",
     "gguf": "",
     "tokamax": "",
+    "submitit": "",
+    "ray": "",
 }
 """Where a package may be imported at the top of a module; elsewhere only in a function."""
 

@@ -13,9 +13,9 @@ from jax.sharding import PartitionSpec as P
 from jax.sharding import reshard
 from jaxtyping import Array, Bool, Float, Int
 
-from attn.attention.apply import run
 from attn.attention.call import CallOptions, make_call
 from attn.attention.check import check
+from attn.attention.sequence import run
 from attn.kernels.base import Kernel, Weights
 from attn.masks import Mask
 from attn.parallel.shard import explicit_spec
@@ -40,6 +40,7 @@ def attend(
     weights: Weights | None = None,
     scale: float | None = None,
     impl: str = "auto",
+    strategy: str = "auto",
 ) -> Float[Array, "B T N Hv"]:
     """Runs `kernel` on every head of every sequence.
 
@@ -63,6 +64,9 @@ def attend(
         scale: of the scores; H ** -0.5 unless given.
         impl: one of `kernel.implementations` or `kernel.backends`, or `auto`. A named
             one never falls back.
+        strategy: where a mesh divides the sequence, one of `kernel.strategies` by which
+            queries meet the keys of other devices, or `auto`
+            (`attn.parallel.strategies`). A named one never falls back.
 
     Returns:
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
@@ -91,7 +95,7 @@ def attend(
         scale=scale,
     )
     check(call)
-    return run(call, impl)
+    return run(call, impl, strategy=strategy)
 
 
 def attend_with_lse(
@@ -101,6 +105,7 @@ def attend_with_lse(
     v: Float[Array, "B S K Hv"],
     *,
     impl: str = "auto",
+    strategy: str = "auto",
     **options: Unpack[CallOptions],
 ) -> tuple[Float[Array, "B T N Hv"], Float[Array, "B T N"]]:
     """Runs `attend`, and returns the scores' float32 log-sum-exp too; differentiable.
@@ -109,7 +114,7 @@ def attend_with_lse(
     """
     call = make_call(kernel, q, k, v, **options)
     check(call, lse=True)
-    return run(call, impl, lse=True)
+    return run(call, impl, lse=True, strategy=strategy)
 
 
 def effective_map(
@@ -138,6 +143,6 @@ def effective_map(
     )
     spec = explicit_spec(k)
     if spec is not None:
-        identity = reshard(identity, P(spec[0], None, spec[2], None))
+        identity = reshard(identity, P(*spec[:3], None))
     out = run(replace(call, q=q, k=k, v=identity), kernel.implementations[0])
     return out.transpose(0, 2, 1, 3)

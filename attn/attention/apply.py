@@ -130,16 +130,28 @@ def _composed(call: Call, kernel: Composed) -> Array:
 
 
 def _one_head(call: Call, form: str, lse: bool) -> Any:
-    """Maps the kernel over batch, key/value heads and groups with `vmap`.
-
-    It is given the optional parts of the call that are set, which `check` has made sure
-    that it takes.
-    """
-    kernel, (N, K) = call.kernel, (call.q.shape[2], call.k.shape[2])
-    groups = (K, N // K)
+    """Runs the kernel on one head of one sequence at a time."""
+    kernel = call.kernel
     one: Callable[..., Any] = getattr(kernel, "with_lse") if lse else kernel  # noqa: B009
     if len(kernel.implementations) > 1 and not kernel.over_all_heads:
         one = partial(one, form=form)
+    return over_heads(call, partial(one, mask=call.mask))
+
+
+def over_heads(
+    call: Call, one: Callable[..., Any], state: Any = None, leading: bool = False
+) -> Any:
+    """Maps a function of one head over batch, key/value heads and groups with `vmap`.
+
+    It is given q, k and v, and by name the optional parts of the call that are set, which
+    `check` has made sure that the kernel takes.
+
+    Args:
+        state: beside them, arrays [B, K, G, ...].
+        leading: gives arrays [B, K, G, ...], and not [B, T, N, ...].
+    """
+    N, K = call.q.shape[2], call.k.shape[2]
+    groups = (K, N // K)
     # For each part: its arrays, and their axes for `vmap` over batch, K and G.
     parts: dict[str, tuple[Any, tuple[Any, Any, Any]]] = {}
     if call.weights:
@@ -147,19 +159,24 @@ def _one_head(call: Call, form: str, lse: bool) -> Any:
         parts["weights"] = (stacked, (None, 0, 0))
     if call.scoring.scale is not None or call.scoring.bias is not None:
         parts["scoring"] = _grouped(call.scoring, groups)
+    if state is not None:
+        parts["state"] = (state, (0, 0, 0))
     for name, info in (("q_info", call.q_info), ("kv_info", call.kv_info)):
         if jax.tree.leaves(info):
             parts[name] = (info, (0, None, None))
 
     def head(q, k, v, given):
-        return one(q, k, v, mask=call.mask, **given)
+        return one(q=q, k=k, v=v, **given)
 
     for level, axes in ((2, (1, None, None)), (1, (1, 1, 1)), (0, (0, 0, 0))):
         own = {name: where[level] for name, (_, where) in parts.items()}
-        head = jax.vmap(head, in_axes=(*axes, own), out_axes=min(level, 1))
+        to = 0 if leading else min(level, 1)
+        head = jax.vmap(head, in_axes=(*axes, own), out_axes=to)
     k, v = (plain(x, 2) for x in (call.k, call.v))
     given = {name: arrays for name, (arrays, _) in parts.items()}
     out = head(split(call.q, 2, groups), k, v, given)
+    if leading:
+        return out
     return jax.tree.map(lambda x: join(x, 2, explicit_spec(call.q)), out)
 
 

@@ -6,10 +6,10 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
-from attn.attention.apply import run
 from attn.attention.call import Call, CallOptions, make_call
 from attn.attention.check import check
 from attn.attention.choose import choose_implementation, recording
+from attn.attention.sequence import run
 from attn.kernels.base import Kernel
 from attn.masks import PerHead
 

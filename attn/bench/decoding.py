@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from attn.attention.decode import Cache, KeyCache, begin, fill, step
 from attn.bench.cases import Case
@@ -56,9 +56,8 @@ def run_decoding(
     }
     ready = {name: warm for name, (_, warm) in made.items() if warm is not None}
     calls = measure(ready, rounds, ticker(watch, len(ready) * rounds))
-    samples = {n: [s / decoding.steps for s in sample] for n, sample in calls.items()}
     rows = {name: row for name, (row, _) in made.items()}
-    found = tuple(summary(one, decoding, rows, samples) for one in everyone)
+    found = tuple(summary(one, decoding, rows, calls) for one in everyone)
     for record in found:
         watch.note(said(record))
     return found
@@ -89,21 +88,17 @@ def build(one: Mechanism, case: Case, steps: int) -> Built:
     """
     weights = next(iter(one.extras(case)), None)
     arrays = [jnp.asarray(x) for x in Inputs.make(case).arrays[:3]]
-    tokens = [jnp.moveaxis(x[:, -steps:], 1, 0)[:, :, None] for x in arrays]
-    at = jnp.arange(case.T - steps, case.T)[:, None, None]
-    at = jnp.broadcast_to(at, (steps, case.B, 1))
-    fixed = {"mask": one.mask(case), "weights": weights}
-    fills = jax.jit(partial(fill, one.spec(case.T), **fixed))
-    cache = fills(*(x[:, :-steps] for x in arrays), empty(one, case))
+    prompt, last = [x[:, :-steps] for x in arrays], [x[:, -steps:] for x in arrays]
+    cache = jax.jit(partial(filled, one, case))(prompt, weights)
     start = time.perf_counter()
     run = jax.jit(partial(decoded, one, case), donate_argnums=0)
-    compiled = run.lower(cache, tokens, at, weights).compile()
+    compiled = run.lower(cache, last, weights).compile()
     took = time.perf_counter() - start
     memory = compiled.memory_analysis()
     held = [cache]
 
     def call() -> list[Array]:
-        cache, out = compiled(held.pop(), tokens, at, weights)
+        cache, out = compiled(held.pop(), last, weights)
         held.append(cache)
         return [jax.block_until_ready(out)]
 
@@ -119,23 +114,37 @@ def empty(one: Mechanism, case: Case) -> Cache:
     return begin(spec, mask, case.B, case.T, heads=heads, widths=widths)
 
 
+def filled(
+    one: Mechanism,
+    case: Case,
+    prompt: Sequence[Float[Array, "B P heads H"]],
+    weights: Any,
+) -> Cache:
+    """Fills a cache for a case with a prompt's queries, keys and values."""
+    q, k, v = prompt
+    fixed = {"mask": one.mask(case), "weights": weights}
+    return fill(one.spec(case.T), q, k, v, empty(one, case), **fixed)
+
+
 def decoded(
     one: Mechanism,
     case: Case,
     cache: Cache,
-    tokens: Sequence[Float[Array, "steps B 1 heads H"]],
-    positions: Int[Array, "steps B 1"],
+    last: Sequence[Float[Array, "B steps heads H"]],
     weights: Any,
 ) -> tuple[Cache, Float[Array, "steps B 1 N H"]]:
-    """Decodes token after token, the cache being the carry of the loop."""
+    """Decodes the last tokens of a case, the cache being the carry of the loop."""
+    q, k, v = (jnp.moveaxis(x, 1, 0)[:, :, None] for x in last)
+    at = jnp.arange(case.T - len(q), case.T)[:, None, None]
+    at = jnp.broadcast_to(at, (len(q), case.B, 1))
     fixed = {"mask": one.mask(case), "weights": weights}
 
     def body(cache, now):
-        (q, k, v), at = now
+        q, k, v, at = now
         out, cache = step(one.spec(case.T), q, k, v, cache, positions=at, **fixed)
         return cache, out
 
-    return lax.scan(body, cache, (tokens, positions))
+    return lax.scan(body, cache, (q, k, v, at))
 
 
 def cache_bytes(one: Mechanism, case: Case) -> int:
@@ -155,9 +164,10 @@ def summary(
     one: Mechanism,
     decoding: Decoding,
     rows: Mapping[str, Row],
-    samples: Mapping[str, Sequence[float]],
+    calls: Mapping[str, Sequence[float]],
 ) -> DecodingRecord:
-    """Puts the rows and the seconds a step of a mechanism together, with its cache."""
+    """Puts together the rows of a mechanism, the seconds of its calls, and its caches."""
+    samples = {n: [s / decoding.steps for s in call] for n, call in calls.items()}
     found = []
     for case in decoding.cases:
         row, sample = rows[named(one, case)], samples.get(named(one, case))

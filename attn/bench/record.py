@@ -178,7 +178,7 @@ class DecodingRecord:
 
     @property
     def apart(self) -> dict[int, int]:
-        """By how many bytes the cache differs from its formula, by length, where it does."""
+        """The bytes by which the cache differs from its formula, by length, where it does."""
         return {
             one.tokens: one.cache_bytes - one.declared_bytes
             for one in self.steps

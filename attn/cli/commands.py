@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from attn.cli.options import Where
     from attn.config import Experiment
     from attn.config.tuning import Tunings
-    from attn.registry import Reproduction
+    from attn.registry import Replacement, Reproduction
 
 
 EQUAL = 1.01
@@ -31,12 +31,20 @@ class Registry(Protocol):
         """All experiments and studies, in order."""
         ...
 
+    def files(self) -> Sequence[Path]:
+        """The files of a user that have registered."""
+        ...
+
     def papers(self) -> Sequence[Path]:
         """The folders of published numbers."""
         ...
 
     def reproductions(self, paper: str) -> "Sequence[Reproduction]":
         """Reproductions of the numbers of a paper."""
+        ...
+
+    def replacements(self) -> "Sequence[Replacement]":
+        """Mechanisms that `swap` puts in place of attention."""
         ...
 
     def tunings(self) -> "Tunings":
@@ -95,7 +103,7 @@ def show(words: Sequence[str], registry: Source) -> int:
     asked = parse(Showing, own, prog="launch.py show NAME")
     print_help_of(Showing, rest[1:], prog="launch.py show NAME")
     chosen, where, _ = choose(rest, "show", registry)
-    _refuse_unused(where, "show", "workdir", "mesh", "log")
+    refuse_unused(where, "show", "workdir", "mesh", "nprocs", "log")
     if asked.save is not None:
         return _save(chosen, asked.save)
     shown = [details(experiment) for experiment in chosen]
@@ -145,7 +153,7 @@ def inspect(words: Sequence[str], registry: Source) -> int:
     from attn.cli.folders import workdir
 
     experiments, where, study = choose(words, "inspect", registry)
-    _refuse_unused(where, "inspect", "mesh", "log")
+    refuse_unused(where, "inspect", "mesh", "nprocs", "log")
     if study is not None:
         raise UserError(f"{study!r} is a study; inspect one of its experiments")
     root = workdir(where.workdir, experiments[0].name)
@@ -206,7 +214,7 @@ def named(name: str, registry: Source) -> Any:
         raise UserError(f"{name}: {error}") from None
 
 
-def _refuse_unused(where: "Where", command: str, *names: str) -> None:
+def refuse_unused(where: "Where", command: str, *names: str) -> None:
     """Raises `UserError` for options that a command would not use."""
     for name in names:
         if getattr(where, name):

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 
-def console():
+def console(*, quiet: bool = False):
     """The console; as wide as a table where there is no terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140)
+    return Console(width=None if sys.stdout.isatty() else 140, quiet=quiet)
 
 
 def print_paths(console, *paths: Path) -> None:

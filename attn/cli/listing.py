@@ -38,7 +38,9 @@ def as_lines(items: Sequence[Any], *, members: bool = False) -> list[str]:
     lines = []
     for study in studies:
         own = study["experiments"]
-        lines.append(f"{study['name']}  {len(own)} runs, {study['minutes']:g} min")
+        cost = f"{len(own)} runs, {study['minutes']:g} min"
+        cost = f"{len(own)} to plan" if study["planned"] else cost
+        lines.append(f"{study['name']}  {cost}")
         lines += _wrapped(study["claim"])
         lines += [_experiment_line(rows[name]) for name in own if members]
         lines.append("")
@@ -89,6 +91,7 @@ def _row(item: Any) -> dict[str, Any]:
         "kind": "study",
         "claim": item.claim,
         "minutes": item.minutes,
+        "planned": item.planned,
         "experiments": [experiment.name for experiment in item.experiments],
     }
 

@@ -23,6 +23,8 @@ class Where:
     """Folder of the run, or of a study's runs in subfolders; default runs/NAME."""
     mesh: str = ""
     """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
+    nprocs: int | None = None
+    """Local processes that share the mesh; they restart where one is killed."""
     log: tyro.conf.UseAppendAction[tuple[Tool, ...]] = ()
     """Also log for another tool, in its folder below the workdir; repeat it for both."""
 
@@ -57,6 +59,22 @@ class Reproducing(Where):
     """Folder of finished runs and compiled steps, at any depth, not to be made again."""
     json: bool = False
     """Print JSON: every number, ours and the verdict."""
+
+
+@dataclass(frozen=True)
+class Planning:
+    """Compiles a training step for devices that are not here: memory, cost, network."""
+
+    on: str | None = None
+    """Devices: v5e:4x4, v5p:8x8x8, v6e:16x16, tpu7x:2x2x1, h100:8, h200:16, b200:8, cpu:8."""
+    sweep: bool = False
+    """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
+    whole: bool = False
+    """Compile all layers of a deep model, not two blocks and three."""
+    support: bool = False
+    """Print what serves each mechanism where a mesh divides the sequence; needs no name."""
+    json: bool = False
+    """Print JSON, not tables."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +159,22 @@ class Looking:
     """Folder to write to; default DIR/looks of a run, runs/looks/FOLDER of weights."""
     weights: int = 0
     """Seed of the run whose weights look."""
+
+
+@dataclass(frozen=True)
+class Swapping:
+    """Puts cheaper attention into pretrained weights, and scores text with each."""
+
+    tokens: int = 512
+    """Tokens of context, T: a window's last token is read after so many."""
+    windows: int = 4
+    """Windows of text, each of another address; all mechanisms score the same."""
+    seed: int = 0
+    """Seed that the windows are drawn from."""
+    only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A replacement's name, as its line in the picture is called; repeat it for more."""
+    workdir: str | None = None
+    """Folder of the record, which a second call goes on with; default runs/swap-NAME."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def override(
             chosen.model.require_read(field.name)
     changed = {name: getattr(chosen, name) for name in same}
     return replace(experiment, **changed), Where(
-        chosen.workdir, chosen.mesh, chosen.log
+        chosen.workdir, chosen.mesh, chosen.nprocs, chosen.log
     )
 
 

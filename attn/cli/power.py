@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attn.cli.commands import Source, choose, take_name
+from attn.cli.commands import Source, choose, refuse_unused, take_name
 from attn.cli.console import console, print_paths
 from attn.errors import UserError
 
@@ -37,6 +37,7 @@ def _pilot(name: str, words: Sequence[str], registry: Source) -> int:
     from attn.records.collect import load_all
 
     experiments, where, study = choose([name, *words], "power", registry)
+    refuse_unused(where, "power", "nprocs")
     if where.workdir is None:
         where = replace(where, workdir=f"runs/power-{Path(name).stem}")
     root, mesh_shape = prepare(experiments, where, study)

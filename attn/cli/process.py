@@ -9,12 +9,15 @@ import os
 import signal
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from threading import Lock, Thread
 from types import FrameType
 
 from attn.errors import EXIT_STOPPED
 from attn.train.signals import NUMBERS
 
+SUPERVISED = "ATTN_SUPERVISED"
+"""The variable that tells a process that it is one of several, of a supervisor."""
 _ending = Lock()
 
 
@@ -67,6 +70,50 @@ def end_at_once(number: int, frame: FrameType | None) -> None:
     flush.start()
     flush.join(0.5)
     os._exit(EXIT_STOPPED)
+
+
+def end_with_supervisor() -> None:
+    """Makes this process end as soon as its supervisor, if it has one, has ended.
+
+    The supervisor holds the other end of its standard input.
+    """
+
+    def wait() -> None:
+        # It is reset, and not at its end, where the supervisor did not hear all.
+        with contextlib.suppress(ConnectionResetError):
+            os.read(0, 1)
+        os._exit(EXIT_STOPPED)
+
+    if SUPERVISED in os.environ:
+        Thread(target=wait, daemon=True).start()
+
+
+def tell(root: Path) -> None:
+    """Tells the supervisor of this process, if it has one, the folder of its runs."""
+    if SUPERVISED in os.environ:
+        os.write(0, f"{root.absolute()}\0".encode())
+
+
+def mute_libraries() -> None:
+    """Drops what C++ prints to the standard output of one of several processes.
+
+    Gloo announces each connection there. What Python prints goes where it went.
+    """
+    before = sys.stdout
+    if SUPERVISED not in os.environ or not isinstance(before, TextIOWrapper):
+        return
+    before.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = open(  # noqa: SIM115
+        kept,
+        "w",
+        buffering=1 if os.isatty(kept) else -1,
+        encoding=before.encoding,
+        errors=before.errors,
+    )
 
 
 def _flush() -> None:

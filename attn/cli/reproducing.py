@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source
+from attn.cli.commands import Source, refuse_unused
 from attn.cli.console import console, print_paths
 from attn.errors import UserError, unknown
 
@@ -33,6 +33,7 @@ def reproduce(words: Sequence[str], registry: Source) -> int:
         return 0
     name, rest = ("", words) if words[0].startswith("-") else (words[0], words[1:])
     asked = parse(Reproducing, rest, prog="launch.py reproduce PAPER")
+    refuse_unused(asked, "reproduce", "nprocs")
     if name not in papers:
         raise unknown("paper", name, papers)
     _have(asked)

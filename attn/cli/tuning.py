@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source, choose, take_name
 from attn.cli.console import console, print_paths
-from attn.cli.training import prepare, train
+from attn.cli.training import connect, prepare, train
 from attn.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def tune(words: Sequence[str], registry: Source) -> int:
     from attn.cli.options import Tune
     from attn.cli.parsing import parse, print_help_of, split_off
     from attn.config.tuning import tuned, untuned
-    from attn.parallel.mesh import use_cpu_devices
+    from attn.parallel import processes
     from attn.records.files import write_json
     from attn.records.typed import encode
 
@@ -51,12 +51,13 @@ def tune(words: Sequence[str], registry: Source) -> int:
     study = f"tune-{Path(name).stem}"
     root, mesh_shape = prepare(experiments, where, study)
     check_study(root, study, [e.name for e in experiments])
-    use_cpu_devices(mesh_shape.size)
+    connect(root, mesh_shape, where)
     extensions = EXTENSIONS if asked.over is None else 0
     tunings = _tune_all(experiments, grids, asked.trials, extensions, root, mesh_shape)
     code = train(tuned(experiments, tunings), root, mesh_shape, where, study, tunings)
-    write_json(root / FOUND, encode(tunings))
-    print_paths(console(), root / FOUND)
+    if processes.is_first():
+        write_json(root / FOUND, encode(tunings))
+        print_paths(console(), root / FOUND)
     return code
 
 
@@ -71,6 +72,7 @@ def _tune_all(
     """The grid of each experiment, from the workdir where it is finished."""
     from attn.cli.progress import Watch
     from attn.config.tuning import Tuning
+    from attn.parallel.processes import in_turn, is_first
     from attn.records.files import read_json, write_json
     from attn.records.typed import decode, encode
     from attn.train.study import load_data
@@ -85,12 +87,13 @@ def _tune_all(
                 e, rates, data[e.task], seeds=trials, watcher=watch,
                 mesh_shape=mesh_shape,
             )  # fmt: skip
-            write_json(path, encode(made))
+            in_turn(lambda: path.exists() or write_json(path, encode(made)))
         return decode(Tuning, read_json(path), where=path)
 
     found = {}
-    with Watch(console(), sum(e.train.steps for e in experiments)) as watch:
-        data = load_data(experiments, watch)
+    printer = console(quiet=not is_first())
+    with Watch(printer, sum(e.train.steps for e in experiments)) as watch:
+        data = load_data(experiments, watch.note)
         _make_folder(kept)
         for e in experiments:
             higher = e.task.metric.higher_is_better

@@ -8,6 +8,7 @@ from attn.errors import UserError, require_above_zero, require_positive, unknown
 from attn.kernels import Kernel, Softmax
 from attn.kernels.base import matmul_flops
 from attn.masks import FULL, Mask, Window
+from attn.parallel.strategies import Division, choose_strategy
 from attn.positions import RopeScaling
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ class Attention(Layer):
         """Whether its decoding state is float32 whatever the model's dtype."""
         return self.mechanism.keeps == "state" and not self.crosses
 
-    def check_mesh(self, shape):
+    def check_mesh(self, shape, mask, T, S=0):
         N, K, _ = self.sizes
         shape.check_divides("heads", {"num_heads": N})
         if K % shape.heads and shape.heads % K:
@@ -274,6 +275,11 @@ class Attention(Layer):
                 f"mesh heads = {shape.heads} and num_kv_heads = {K}: one must divide the "
                 "other"
             )
+        if shape.seq > 1:
+            keys, kernel = (S if self.crosses else T), self.mechanism
+            seen = kernel.pattern(self.seen(mask), T, keys)
+            parts = shape.seq, shape.heads
+            choose_strategy(Division(kernel, seen, T, keys, N, K, *parts))
 
     def check(self, mask, T, required=(), S=0):
         kernel, mask = self.mechanism, self.seen(mask)

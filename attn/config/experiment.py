@@ -127,7 +127,11 @@ class Experiment:
         shape.check_divides("data", {"batch_size": train.batch_size})
         part = {"batch_size / accumulate": train.batch_size // train.accumulate}
         shape.check_divides("data", part)
-        encoder = self.model.encoder
-        layers = self.resolved_model.one_block
-        for layer in layers if encoder is None else layers + encoder.one_block:
-            layer.check_mesh(shape)
+        (T, S), encoder = self.lengths, self.model.encoder
+        sequences = {"the sequence length": T, "the source's length": S}
+        shape.check_divides("seq", {n: L for n, L in sequences.items() if L})
+        for layer in self.resolved_model.one_block:
+            layer.check_mesh(shape, self.mask, T, S)
+        if encoder is not None:
+            for layer in encoder.one_block:
+                layer.check_mesh(shape, encoder.mask, S)

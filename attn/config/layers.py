@@ -49,8 +49,8 @@ class Layer:
         """Whether its decoding state is float32 whatever the model's dtype."""
         return False
 
-    def check_mesh(self, shape: MeshShape) -> None:
-        """Raises `UserError` where the mesh does not divide the layer."""
+    def check_mesh(self, shape: MeshShape, mask: Mask, T: int, S: int = 0) -> None:
+        """Raises `UserError` where the mesh does not divide the layer on T tokens."""
 
     def check(
         self, mask: Mask, T: int, required: tuple[str, ...] = (), S: int = 0
@@ -134,5 +134,5 @@ class MLP(Layer):
     def flops(self, D, T, mask, S=0):
         return self.products * matmul_flops(T, D, self.d_ff)
 
-    def check_mesh(self, shape):
+    def check_mesh(self, shape, mask, T, S=0):
         shape.check_divides("heads", {"d_ff": self.d_ff or 0})

@@ -60,6 +60,9 @@ class Kernel:
     """Libraries' kernels that also compute it, on some devices:
     `attn.attention.backends`."""
 
+    strategies: ClassVar[tuple[str, ...]] = ("all_to_all",)
+    """Ways to compute it where a mesh divides the sequence: `attn.parallel.strategies`."""
+
     keeps: ClassVar[Literal["state", "keys"]] = "state"
     """What decoding keeps: a state, by `begin` and `step`; or keys and values, each
     until the last query that sees it."""
@@ -111,6 +114,10 @@ class Kernel:
     def pattern(self, mask: Mask, T: int, S: int) -> Mask:
         """The mask that is in force on T × S when the caller asks for `mask`."""
         return mask
+
+    def num_pairs(self, mask: Mask, T: int, S: int) -> int | None:
+        """Pairs of a query and a key that one head weighs; None where content decides."""
+        return None
 
     def flops(self, T: int, S: int, H: int, Hv: int, mask: Mask) -> float:
         """Matmul FLOPs of one head, forward."""

@@ -37,6 +37,7 @@ class Differential(Composed):
         | {"positions", "scale", "map", "decoding"}
     )
     keeps = "keys"
+    strategies = ("all_to_all", "all_gather")
     head_norm = True
     # Two halves, each of whole rotary pairs.
     head_multiple = 4

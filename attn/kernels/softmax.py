@@ -36,6 +36,7 @@ class Softmax(Kernel):
     implementations = ("dense", "blockwise")
     over_all_heads = True
     backends = ("cudnn", "tokamax", "splash", "pallas")
+    strategies = ("ring", "all_to_all", "all_gather")
 
     softcap: float | None = None
     """Soft-cap c of scores, in c tanh(scores / c) (Gemma 2, section 2). Scores are
@@ -60,6 +61,9 @@ class Softmax(Kernel):
 
     def num_weights(self, H, S):
         return int(self.sinks)
+
+    def num_pairs(self, mask, T, S):
+        return self.pattern(mask, T, S).count(T, S)
 
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(T, S, H + Hv) * self.pattern(mask, T, S).density(T, S)

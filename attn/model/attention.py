@@ -202,7 +202,7 @@ class Attention(Projections):
         shape = B, self.spec.sizes[0], T, S
         share = self.spec.attention_dropout or 0.0
         hidden = jax.random.bernoulli(key, share, shape)
-        return lay(jnp.where(hidden, -jnp.inf, 0.0), "B N T T")
+        return lay(jnp.where(hidden, -jnp.inf, 0.0), "B N T L")
 
     def read_out(
         self, out: Float[Array, "B T N H"], x: Float[Array, "B T D"]

@@ -48,17 +48,18 @@ class ShortConv(nnx.Module):
         """
         if info.mask is not None:
             x = jnp.where(info.mask[..., None], x, 0)
-        taps = self.taps[...].astype(x.dtype)
+        taps, x = self.taps[...].astype(x.dtype), lay(x, "B L D")
         if cache is not None:
             x, cache = jnp.concatenate([cache, x], axis=1), self._kept(x, info, cache)
         shifted = self.shifted(x)
         if cache is not None:
             shifted = [y[:, cache.shape[1] :] for y in shifted]
         if info.segment_ids is not None:
-            ids = self.shifted(info.segment_ids + 1)
-            own = (near == info.segment_ids + 1 for near in ids)
+            ids = lay(info.segment_ids + 1, "B L")
+            own = (near == ids for near in self.shifted(ids))
             shifted = (jnp.where(o[..., None], y, 0) for o, y in zip(own, shifted))
-        mixed = sum(y * taps[i, None, None] for i, y in enumerate(shifted))
+        each = (y * taps[i, None, None] for i, y in enumerate(shifted))
+        mixed = lay(jnp.asarray(sum(each)), "B T D")
         return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype)), cache
 
     def begin(

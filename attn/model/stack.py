@@ -16,7 +16,7 @@ from attn.model.attention import Attention
 from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
 from attn.model.memory import Memory
-from attn.model.weights import make_norm
+from attn.model.weights import gathered, make_norm
 from attn.parallel.fsdp import gather
 from attn.parallel.rules import axis_size
 
@@ -71,8 +71,7 @@ class Stack(nnx.Module):
         graph, weights = nnx.split(layer)
 
         def run(weights, x, info, memory, key):
-            whole: Residual = nnx.merge(graph, gather(weights))
-            return whole(x, info, memory, key=key)[0]
+            return nnx.merge(graph, gather(weights))(x, info, memory, key=key)[0]
 
         # Without `remat` products are kept; gathered weights never are.
         kept = None if self.model.remat else jax.checkpoint_policies.dots_saveable
@@ -98,7 +97,7 @@ class Stack(nnx.Module):
         """Computes the states of a prompt, or of one more token a row, and caches them."""
         after = []
         for layer, cache in zip(self.layers, caches):
-            x, cache = layer(x, info, None, cache)
+            x, cache = gathered(layer)(x, info, None, cache)
             after.append(cache)
         return self.last(x), after
 
@@ -121,7 +120,8 @@ class Stack(nnx.Module):
     ) -> Iterator[tuple[int, Attention, Float[Array, "B T D"]]]:
         """Yields every attention layer by its index in the stack, and its input."""
         info = self.seen(info)
-        for i, block in enumerate(self.layers):
+        for i, kept in enumerate(self.layers):
+            block = gathered(kept)
             if isinstance(block.layer, Attention):
                 yield i, block.layer, block.normed(x)
             x, _ = block(x, info, memory)

@@ -13,7 +13,7 @@ from attn.model.stack import Encoder, Stack
 from attn.model.weights import EMBEDDING, make_norm, weight
 from attn.objectives import ClassHead, Head, PairHead, StateHead, TokenHead
 from attn.parallel.fsdp import gather
-from attn.parallel.rules import layout
+from attn.parallel.rules import lay, layout
 from attn.positions import sinusoidal
 
 
@@ -108,6 +108,7 @@ class Transformer(Stack):
             if isinstance(self.head, PairHead):
                 x = self._compared(x)
         elif at is not None:
+            x, at = lay(x, "B L D"), lay(at, "B P")
             x = jax.vmap(lambda states, at: states[at])(x, at)
         return self.read(x)
 

@@ -1,6 +1,6 @@
 """Weights, random features and the norm of heads, as modules use them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from attn import config
-from attn.parallel.fsdp import lay_weight
+from attn.parallel.fsdp import gather, lay_weight
+from attn.parallel.rules import axis_size
+
+Module = TypeVar("Module", bound=nnx.Module)
 
 
 class Role(NamedTuple):
@@ -39,6 +42,14 @@ def make_norm(norm: config.Norm, D: int, rngs: nnx.Rngs) -> nnx.Module:
     """Makes a norm over D channels."""
     kind = nnx.RMSNorm if norm.kind == "rms" else nnx.LayerNorm
     return kind(D, epsilon=norm.eps, rngs=rngs)
+
+
+def gathered(module: Module) -> Module:
+    """The module with whole weights; itself where the mesh does not divide them."""
+    if axis_size("fsdp") == 1:
+        return module
+    graph, weights = nnx.split(module)
+    return nnx.merge(graph, gather(weights))
 
 
 def bias(dims: str, *shape: int) -> nnx.Param:

@@ -44,14 +44,15 @@ def spread(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
         # several it divides heads and copies together: these are made on each device,
         # and their gradients gathered.
         axis = spec[2] if K == 1 else None
-        x = reshard(x, P(spec[0], None, None, None))
+        x = reshard(x, P(spec[0], seq, None, None))
         shape = (*x.shape[:3], parts // K, x.shape[3])
-        wide = P(spec[0], None, None, axis, None)
+        wide = P(spec[0], seq, None, axis, None)
         x = jnp.broadcast_to(x[:, :, :, None], shape, out_sharding=wide)
         shape = (*x.shape[:2], parts, x.shape[4])
-        x = jnp.reshape(x, shape, out_sharding=P(spec[0], None, axis, None))
-        return reshard(x, P(spec[0], None, spec[2], None))
+        x = jnp.reshape(x, shape, out_sharding=P(spec[0], seq, axis, None))
+        return reshard(x, P(spec[0], seq, spec[2], None))
 
+    seq = (explicit_spec(k) or spec)[1]
     return copies(k), copies(v)
 
 

@@ -65,7 +65,7 @@ def over_mesh(
     specs = (scoring_spec(scoring, batch, heads), *of_infos)
     mesh = jax.typeof(q).sharding.mesh
     # An axis of size 1 that no array lies along would cost the sum of a gradient.
-    divided = {name for name, size in mesh.shape.items() if size > 1} | named(spec)
+    divided = large_axes(mesh) | named(spec)
     others = jax.tree.map(reshard, (scoring, *infos), specs)
     if not divided:
         return run(q, k, v, *others)
@@ -83,8 +83,14 @@ def over_mesh(
     )(q, k, v, *others)
 
 
-def scoring_spec(scoring: Scoring, batch, heads) -> Scoring:
-    """The shardings of a `Scoring`: a sink and a bias by their heads."""
+def large_axes(mesh: Any) -> set[str]:
+    """The Explicit axes of a mesh that have several devices."""
+    axes = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return {n for n, t in axes if t == AxisType.Explicit and mesh.shape[n] > 1}
+
+
+def scoring_spec(scoring: Scoring, batch, heads, seq=None) -> Scoring:
+    """The shardings of a `Scoring`: sinks by heads, a bias by them and its queries."""
     bias = scoring.bias
     if isinstance(bias, RelativeBias):
         bias = jax.tree.map(lambda _: P(heads), bias)
@@ -93,7 +99,7 @@ def scoring_spec(scoring: Scoring, batch, heads) -> Scoring:
             None if size == 1 else axis
             for size, axis in zip(bias.shape[:2], (batch, heads), strict=True)
         )
-        bias = P(of_batch, of_heads, None, None)
+        bias = P(of_batch, of_heads, seq, None)
     sinks = None if scoring.sinks is None else P(heads)
     return replace(scoring, bias=bias, sinks=sinks)
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+from flax import nnx
 from jax.sharding import Mesh
 
 from attn.config import ModelConfig
 from attn.config.model import Dtype
 from attn.errors import UserError, unknown
 from attn.kernels import Kernel
+from attn.model import Transformer
 from attn.objectives import StateHead, TokenHead
 from attn.pretrained.call import EncoderDecoder, Pretrained
 from attn.pretrained.checkpoint import Checkpoint, open_checkpoint
@@ -55,6 +57,24 @@ def load(
         transformer = fill(model, head, found, checkpoint, mesh)
     kind = EncoderDecoder if family.kind == "encoder-decoder" else Pretrained
     return kind(transformer, checkpoint, mesh)
+
+
+def swapped(there: Pretrained, kernel: Kernel) -> Pretrained:
+    """The same weights, not copied, with another mechanism in every self-attention layer.
+
+    Raises:
+        UserError: the mechanism has arrays of its own, which no checkpoint holds.
+    """
+    if kernel.owns != "nothing":
+        raise UserError(
+            f"kernel {kernel.name!r} has {kernel.owns} of its own, which {there.checkpoint.path} "
+            "has not; take one that has none, or train it: load(..., kernel=...)"
+        )
+    old = there.transformer
+    model = changed(old.model, kernel, None, old.model.dtype)
+    made = nnx.eval_shape(lambda: Transformer(model, old.head, rngs=nnx.Rngs(0)))
+    new = nnx.merge(nnx.split(made)[0], nnx.state(old))
+    return type(there)(new, there.checkpoint, there.mesh)
 
 
 def family_of(checkpoint: Checkpoint) -> Family:

@@ -192,10 +192,10 @@ class RunFolder:
             raise UserError(
                 f"{path} is damaged; delete it, or choose another --workdir"
             )
-        others = {p.name for p in self.path.iterdir() if p.suffix != ".tmp"}
-        if others - {lock.NAME}:
+        others = {p.name for p in self.path.iterdir() if not p.name.startswith(".")}
+        if others:
             raise UserError(
-                f"{self.path} holds {min(others - {lock.NAME})!r} and no config.json, so "
+                f"{self.path} holds {min(others)!r} and no config.json, so "
                 "it is not the folder of a run; choose another --workdir"
             )
         return None

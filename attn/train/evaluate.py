@@ -15,6 +15,7 @@ from attn.data.pipeline import eval_batches
 from attn.errors import UserError
 from attn.objectives import BITS_PER_BYTE
 from attn.parallel.mesh import make_mesh
+from attn.parallel.processes import place
 from attn.parallel.rules import batch_parts, spec
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of
@@ -41,7 +42,7 @@ class Evaluator:
     def __call__(self, state: State, split: str) -> dict[str, Any]:
         totals: dict[str, Any] = {}
         for batch in eval_batches(self.splits[split], self.batch_size):
-            sums = self.step(state, jax.device_put(batch, self.sharding))
+            sums = self.step(state, place(batch, self.sharding))
             totals = {
                 k: totals.get(k, 0.0) + np.asarray(x, np.float64)
                 for k, x in sums.items()

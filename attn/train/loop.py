@@ -20,6 +20,7 @@ from jax.sharding import PartitionSpec as P
 from attn.config import Experiment
 from attn.data.pipeline import Batches, calls_from
 from attn.errors import Failed, UserError
+from attn.parallel.processes import from_first, place
 from attn.parallel.rules import spec
 from attn.records.folder import RunFolder, written
 from attn.records.result import Line, Measured, Result, Scores
@@ -123,6 +124,7 @@ class Training:
         with self.stop, batches:
             unread = None
             for call in calls:
+                self.stop.agree()
                 compiling = not self.programs.has(len(call))
                 if self.stop.requested or compiling or self._is_sliced(call):
                     # A signal ends a compilation at once, so all before it is saved.
@@ -138,6 +140,7 @@ class Training:
                     self.stop.check()
                 unread = (call, self.step - begun, metrics)
                 # Checked once: a later signal waits for the next call.
+                self.stop.agree()
                 stopping = bool(self.stop.requested)
                 saving = stopping or self._is_save_due()
                 if saving or self._is_eval_due(self.step):
@@ -196,7 +199,7 @@ class Training:
         """
         with self.timing.host(len(call)):
             sharding = NamedSharding(self.mesh, spec("C R B"))
-            batch = jax.device_put(next(batches), sharding)
+            batch = place(next(batches), sharding)
             metrics = self._begun(len(call))
         program = self.programs.get(self.state, batch, metrics)
         while self.step < call.stop:
@@ -208,11 +211,16 @@ class Training:
             self.step += count
             if self.step < call.stop:
                 jax.block_until_ready(metrics)
-                self.pace.took(time.perf_counter() - begin, count)
+                self._took(time.perf_counter() - begin, count)
+                self.stop.agree()
                 self.watcher.within(self.step, self.experiment.train.steps)
                 if self.stop.requested:
                     break
         return metrics
+
+    def _took(self, seconds: float, steps: int) -> None:
+        """Notes the time of some steps, by one clock where several processes slice."""
+        self.pace.took(float(from_first(repr(seconds))), steps)
 
     def _is_sliced(self, call: range) -> bool:
         return self.pace.steps < len(call)
@@ -224,7 +232,7 @@ class Training:
             array = np.zeros((length, len(self.seeds)), dtype)
             rows = self.partial.get(name, ())
             array[: len(rows)] = rows if rows else array[:0]
-            arrays[name] = jax.device_put(array, NamedSharding(self.mesh, P()))
+            arrays[name] = place(array, NamedSharding(self.mesh, P()))
         self.partial = {}
         return arrays
 
@@ -236,7 +244,7 @@ class Training:
         values = {name: np.asarray(x) for name, x in metrics.items()}
         step = call.stop
         self.timing.finished(done)
-        self.pace.took(self.timing.last_step_ms * len(self.seeds) / 1e3, 1)
+        self._took(self.timing.last_step_ms * len(self.seeds) / 1e3, 1)
         self._refuse_non_finite(call.start, values)
         looks = self._is_eval_due(step)
         line = Line(

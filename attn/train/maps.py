@@ -5,10 +5,12 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from attn.config import Experiment
 from attn.kernels import TokenInfo
 from attn.model import Transformer
+from attn.parallel.processes import fetch, place
 from attn.parallel.rules import batch_parts, spec
 from attn.tasks.base import Dataset
 from attn.train.state import ModelDef, State
@@ -28,9 +30,10 @@ def make_maps(
     """
     rows = {key: np.asarray(array[0]) for key, array in data.splits["test"].items()}
     sides = _sides(experiment, rows)
+    by_rows = NamedSharding(jax.sharding.get_mesh(), spec("B"))
 
     def placed(tokens: np.ndarray) -> jax.Array:
-        return jax.device_put(np.repeat(tokens[None], batch_parts(), axis=0), spec("B"))
+        return place(np.repeat(tokens[None], batch_parts(), axis=0), by_rows)
 
     def first(state: State, sides: dict[str, jax.Array]):
         params, features = jax.tree.map(lambda x: x[0], (state.params, state.features))
@@ -39,7 +42,7 @@ def make_maps(
 
     maps = jax.jit(first)(state, {name: placed(x) for name, x in sides.items()})
     label = experiment.task.label
-    found = {name: np.asarray(m)[0] for name, m in maps.items()}
+    found = {name: fetch(m)[0] for name, m in maps.items()}
     for name, tokens in sides.items():
         said = "labels" if name == "tokens" else f"{name}_labels"
         found |= {name: tokens, said: np.array([label(int(t)) for t in tokens])}

@@ -7,6 +7,7 @@ import numpy as np
 
 from attn.attention.choose import recording
 from attn.config import Experiment
+from attn.parallel.processes import meet
 from attn.records.result import Layer
 from attn.train.signals import StopSignal
 from attn.train.state import ModelDef, State
@@ -51,6 +52,7 @@ class Programs:
         ends = np.int32(0), np.int32(0)
         with self._stop.at_once(), self._timing.compiling(), recording() as choices:
             compiled = self._step.lower(state, batch, metrics, *ends).compile()
+        meet()
         self.layers |= {c.scope: Layer(c.kernel, c.implementation) for c in choices}
         memory = compiled.memory_analysis()
         if memory is not None:

@@ -12,6 +12,7 @@ from attn.config.tuning import Tuning
 from attn.data.build import prepare
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape, make_mesh
+from attn.parallel.processes import in_turn, is_first
 from attn.records.describe import describe, with_data
 from attn.records.environment import environment
 from attn.records.folder import RunFolder
@@ -45,8 +46,7 @@ def run(
     """
     experiment.check_mesh(mesh_shape)
     mesh = make_mesh(mesh_shape)
-    writes = jax.process_index() == 0
-    folder = RunFolder(workdir, writes=writes, say=watcher.note)
+    folder = RunFolder(workdir, writes=is_first(), say=watcher.note)
     finished = folder.finished(experiment)
     if finished is not None:
         watcher.note("finished before; nothing to do")
@@ -71,7 +71,7 @@ def _run(
     try:
         data = data or prepare(experiment.task, say=watcher.note)
         result = with_data(result, experiment, data)
-        folder.open(experiment, env)
+        in_turn(lambda: folder.open(experiment, env))
         with jax.set_mesh(mesh):
             training = Training(experiment, folder, data, mesh, watcher, stop)
             with closing(training):

@@ -1,7 +1,7 @@
 """Requests to stop, from the shell or from a scheduler that preempts the machine."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,10 +17,16 @@ class StopSignal:
 
     A second SIGINT goes to the previous handler, for users who cannot wait for the
     save.
+
+    Args:
+        share: tells several processes of a run what any of them has received. A request
+            then counts from the next `agree`, in all.
     """
 
-    def __init__(self):
+    def __init__(self, share: Callable[[str | None], str | None] | None = None):
         self.requested: str | None = None
+        self._share = share
+        self._came: str | None = None
         self._before: list[dict] = []
 
     def __enter__(self) -> "StopSignal":
@@ -51,9 +57,16 @@ class StopSignal:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         before = self._before[0][number]
-        if self.requested and number == signal.SIGINT and callable(before):
+        if self._came and number == signal.SIGINT and callable(before):
             before(number, frame)
-        self.requested = signal.Signals(number).name
+        self._came = signal.Signals(number).name
+        if self._share is None:
+            self.requested = self._came
+
+    def agree(self) -> None:
+        """Takes notice of what came to any process; all call this at the same step."""
+        if self._share is not None and not self.requested:
+            self.requested = self._share(self._came)
 
     def check(self) -> None:
         """Raises `Stopped` if a signal has come."""

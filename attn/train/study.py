@@ -1,16 +1,18 @@
 """Studies: several runs in turn, each in a folder of its own."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from attn.config import Experiment
 from attn.config.tuning import Tunings
 from attn.data.build import prepare
 from attn.errors import UserError
+from attn.parallel import processes
 from attn.parallel.mesh import MeshShape
 from attn.tasks import Dataset, Task
-from attn.train.loop import Watcher
+from attn.train.loop import Diverged, Watcher
 from attn.train.run import run
 from attn.train.signals import Stopped, StopSignal
 
@@ -37,9 +39,10 @@ def run_all(
         UserError: a request, a folder or the data are wrong.
         Stopped: a signal came; everything is saved, and the same call goes on.
     """
-    data = load_data([experiment for experiment, _ in runs], watcher)
+    data = load_data([experiment for experiment, _ in runs], watcher.note)
     failures = []
-    stop = StopSignal()  # handled where there is something to save
+    # Handled where there is something to save.
+    stop = StopSignal(processes.any_said if processes.connected() else None)
     for experiment, folder in runs:
         stop.check()
         watcher.begin(experiment.name, experiment.train.steps)
@@ -59,7 +62,9 @@ def run_all(
         except (Stopped, UserError):
             raise
         except Exception as error:
-            if len(runs) == 1:
+            # Of several processes the others may not have failed, and wait in a step.
+            alone = processes.connected() and not isinstance(error, Diverged)
+            if len(runs) == 1 or alone:
                 raise
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             watcher.note(f"failed: {reason}")
@@ -68,9 +73,9 @@ def run_all(
 
 
 def load_data(
-    experiments: Sequence[Experiment], watcher: Watcher
+    experiments: Sequence[Experiment], say: Callable[[str], None]
 ) -> dict[Task, Dataset]:
-    """Loads the data of all runs before the first begins.
+    """Loads the data of all runs before the first begins; `say` is told of what it builds.
 
     Raises:
         UserError: data cannot be had, or have fewer rows than a batch.
@@ -79,7 +84,8 @@ def load_data(
     for experiment in experiments:
         task, batch = experiment.task, experiment.train.batch_size
         if task not in data:
-            data[task] = prepare(task, say=watcher.note)
+            made = partial(prepare, task, say=say)
+            data[task] = processes.in_turn(made)
         rows = len(data[task].splits["train"]["tokens"])
         if batch > rows:
             raise UserError(

@@ -14,6 +14,7 @@ from attn.config.tuning import Tuning
 from attn.data.pipeline import Batches, cut_steps
 from attn.errors import Failed
 from attn.parallel.mesh import MeshShape, make_mesh
+from attn.parallel.processes import place
 from attn.parallel.rules import spec
 from attn.tasks.base import Dataset
 from attn.train.evaluate import Evaluator
@@ -114,7 +115,7 @@ def _train(
     with batches:
         for length in calls:
             begin = time.perf_counter()
-            batch = jax.device_put(next(batches), sharding)
+            batch = place(next(batches), sharding)
             state, metrics = train_step(state, batch)
             values = {name: np.asarray(x) for name, x in metrics.items()}
             finite &= values["finite"].all(axis=0)

@@ -16,7 +16,8 @@ from attn.bench.measure import (
     rotated,
     settle,
 )
-from attn.bench.plot import draw, times_by_case
+from attn.bench.panels import times_by_case
+from attn.bench.plot import draw
 from attn.bench.race import timed
 from attn.bench.record import CaseRecord, CompileRecord, DensityRecord, Record, Row
 from attn.bench.suite import Target

@@ -26,6 +26,9 @@ NAMES = {
     "run recall_linear --model.num-heads two": "--model.num-heads",
     "run recall_linear --seeds": "Missing value for argument '--seeds'",
     "list --jsn": "did you mean --json",
+    "plan recall_linear": "plan needs --on, as in --on v5p:8x8x8",
+    "plan recall_linear --on v5p:8x8x7": "there are: v5p:8x8x8",
+    "plan heads --on cpu:8": "'heads' is a study; plan one of its experiments",
     "run recall_softmax --kernel linea": "did you mean 'linear'",
 }
 VALUES = {
@@ -42,6 +45,9 @@ VALUES = {
     "run recall_window --model.kernel.width 65": "window.width = 65",
     "run recall_linear --mesh heads=4": "can be 1, 2",
     "run recall_linear --mesh head=2": "did you mean 'heads'",
+    "run 7b": "'7b' needs at least",
+    "plan recall_linear --on cpu:8 --mesh data=4": "the nearest that do: data=8",
+    "plan recall_linear --on cpu:8 --mesh data=8 --sweep": "leave out --mesh data=8",
 }
 FOLDERS = {
     "run recall_linear --workdir ''": "--workdir is empty",

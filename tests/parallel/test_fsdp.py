@@ -12,11 +12,13 @@ from tiny import RECALL, TRAIN, calls, experiment_of, random_batch
 
 from attn.parallel.fsdp import divided
 from attn.parallel.mesh import MeshShape, make_mesh
+from attn.parallel.rules import spec
 from attn.train.state import build, init_state, model_def
 from attn.train.step import make_train_step
 
 SEEDS, STEPS = (5, 6, 7), 4
-WHOLE = MeshShape()
+MIXED = ("short_conv", "attention", "mlp")
+WHOLE, KEY = MeshShape(), jax.random.key(0)
 
 
 @cache
@@ -51,6 +53,25 @@ def test_divided_parameters_give_the_losses_of_one_device_and_take_their_share(s
     assert held < whole / parts * 1.25
     assert state.params["layers/0/layer/q"].sharding.spec[1] == "fsdp"
     assert set(collectives(compiled)) <= {"all-reduce", "all-gather", "reduce-scatter"}
+
+
+def maps_on(shape, experiment):
+    with jax.set_mesh(make_mesh(shape)):
+        model = model_def(experiment)
+        weights = jax.jit(build, static_argnums=0)(experiment, KEY)
+        tokens = jax.device_put(
+            np.tile(np.arange(8, dtype=np.int32), (4, 1)), spec("B")
+        )
+        maps = jax.jit(lambda weights, tokens: model.merge(*weights).maps(tokens))
+        return jax.device_get(maps(weights, tokens))
+
+
+def test_maps_of_divided_parameters_are_those_of_one_device():
+    experiment = experiment_of(RECALL, num_heads=4, pattern=MIXED)
+    alone = maps_on(WHOLE, experiment)
+    assert alone
+    for name, found in maps_on(MeshShape(2, 2, fsdp=2), experiment).items():
+        np.testing.assert_allclose(found, alone[name], atol=1e-6)
 
 
 def test_layers_that_are_computed_again_give_the_same_losses():

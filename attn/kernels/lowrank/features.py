@@ -11,10 +11,11 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from attn.kernels.base import Kernel, Weights, matmul_flops
+from attn.kernels.base import Weights, matmul_flops
 from attn.kernels.dense import clean
 from attn.kernels.lowrank import linear_state
 from attn.kernels.lowrank.linear_state import fold, normalise, with_ones
+from attn.kernels.resumable import Resumable
 from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
 
@@ -22,7 +23,7 @@ CHUNK = 64
 
 
 @dataclass(frozen=True)
-class FeatureAttention(Kernel):
+class FeatureAttention(Resumable):
     """The base of the linear mechanisms; a subclass gives `features` and `rank`."""
 
     family = "lowrank"
@@ -87,12 +88,7 @@ class FeatureAttention(Kernel):
         form: Literal["parallel", "recurrent", "chunked"] = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`; a row that sees nothing is 0."""
-        kv_ids = kv_info.ids(len(k))
-        k, v = clean(k, kv_ids), clean(v, kv_ids)
-        phi_q, phi_k = self.features(q, k, weights or {})
-        if kv_ids is not None:
-            phi_k = jnp.where(kv_ids[:, None] < 0, self.hidden, phi_k)
-        product = phi_q, phi_k, with_ones(v), mask != FULL
+        product = *self._factors(q, k, v, weights, kv_info), mask != FULL
         if form == "parallel":
             sums = self.forms.parallel(*product)
         elif form == "recurrent":
@@ -100,3 +96,33 @@ class FeatureAttention(Kernel):
         else:
             sums = self.forms.chunked(*product, CHUNK)
         return normalise(sums).astype(v.dtype)
+
+    def transfer(self, q, k, v, *, weights=None, kv_info=NO_INFO):
+        return self.forms.absorb(*self._factors(q, k, v, weights, kv_info)[1:])
+
+    def after(self, state, transfer):
+        return self.forms.add(state, transfer)
+
+    def resume(self, state, q, k, v, *, mask, weights=None, kv_info=NO_INFO):
+        phi_q, phi_k, values = self._factors(q, k, v, weights, kv_info)
+        if mask == FULL:
+            sums = self.forms.unfold(state, phi_q)
+        else:
+            sums = self.forms.chunked(phi_q, phi_k, values, True, CHUNK, state)
+        return normalise(sums).astype(v.dtype)
+
+    def _factors(
+        self,
+        q: Float[Array, "T H"],
+        k: Float[Array, "S H"],
+        v: Float[Array, "S Hv"],
+        weights: Weights | None,
+        kv_info: TokenInfo,
+    ) -> tuple[Float[Array, "T R"], Float[Array, "S R"], Float[Array, "S U"]]:
+        """The features of queries and of keys, hidden at padding, and the values."""
+        kv_ids = kv_info.ids(len(k))
+        k, v = clean(k, kv_ids), clean(v, kv_ids)
+        phi_q, phi_k = self.features(q, k, weights or {})
+        if kv_ids is not None:
+            phi_k = jnp.where(kv_ids[:, None] < 0, self.hidden, phi_k)
+        return phi_q, phi_k, with_ones(v)

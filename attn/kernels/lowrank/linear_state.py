@@ -20,6 +20,18 @@ def fold(
     return state + phi_k[:, None] * value[None, :]
 
 
+def add(first: Float[Array, "R U"], second: Float[Array, "R U"]) -> Float[Array, "R U"]:
+    """The state after the keys of two states."""
+    return first + second
+
+
+def unfold(
+    state: Float[Array, "R U"], phi_q: Float[Array, "*T R"]
+) -> Float[Array, "*T U"]:
+    """Computes the rows of queries from the state."""
+    return phi_q @ state
+
+
 def absorb(
     phi_k: Float[Array, "S R"], values: Float[Array, "S U"]
 ) -> Float[Array, "R U"]:
@@ -69,8 +81,13 @@ def chunked(
     values: Float[Array, "S U"],
     causal: bool,
     size: int,
+    state: Float[Array, "R U"] | None = None,
 ) -> Float[Array, "T U"]:
-    """Computes the sums of all chunks at once; in one product unless causal."""
+    """Computes the sums of all chunks at once; in one product unless causal.
+
+    Args:
+        state: of keys before the first, which every query sees.
+    """
     if not causal:
         return phi_q @ (phi_k.T @ values)
     T = phi_q.shape[0]
@@ -79,6 +96,8 @@ def chunked(
     states = jnp.einsum("mcr,mcu->mru", phi_k, values)
     # Shifted, since subtracting a large last term would leave its rounding error.
     before = jnp.pad(jnp.cumsum(states, axis=0)[:-1], ((1, 0), (0, 0), (0, 0)))
+    if state is not None:
+        before = before + state[None]
     scores = jnp.einsum("mcr,mdr->mcd", phi_q, phi_k)
     scores = jnp.where(jnp.tri(C, dtype=bool)[None], scores, 0.0)
     sums = jnp.einsum("mcr,mru->mcu", phi_q, before)

@@ -32,6 +32,7 @@ class Linformer(Kernel):
     )
     least: ClassVar = {"rank": 1}
     within = ("rank",)
+    strategies = ("all_to_all", "all_gather")
 
     rank: int = 32
     """Projected keys, R."""

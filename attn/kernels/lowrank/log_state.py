@@ -39,10 +39,17 @@ def fold(
     return new, sums * fade + share * value[None, :]
 
 
-def unfold(state: State, log_q: Float[Array, "R"]) -> Float[Array, "U"]:
-    """Computes one query's row from the state."""
+def add(first: State, second: State) -> tuple[Float[Array, "R"], Float[Array, "R U"]]:
+    """The state after the keys of two states."""
+    (a, x), (b, y) = first, second
+    top = lax.stop_gradient(jnp.maximum(a, b))
+    return top, x * jnp.exp(a - top)[:, None] + y * jnp.exp(b - top)[:, None]
+
+
+def unfold(state: State, log_q: Float[Array, "*T R"]) -> Float[Array, "*T U"]:
+    """Computes the rows of queries from the state."""
     top, sums = state
-    return _over_largest(log_q + top) @ sums
+    return _over_largest(log_q + jnp.broadcast_to(top, log_q.shape)) @ sums
 
 
 def absorb(
@@ -93,11 +100,19 @@ def chunked(
     values: Float[Array, "S U"],
     causal: bool,
     size: int,
+    state: State | None = None,
 ) -> Float[Array, "T U"]:
-    """Computes the sums chunk by chunk; earlier chunks arrive in one state."""
+    """Computes the sums chunk by chunk; earlier chunks arrive in one state.
+
+    Args:
+        state: of keys before the first, which every query sees.
+    """
     if not causal:
         return linear_state.chunked(*_all_seen(log_q, log_k), values, False, size)
-    log_q, log_k, values = _fit_causal(log_q, log_k, values)
+    log_q, log_k, values = _fit_causal(log_q, log_k, values, state)
+    earlier = 0.0
+    if state is not None:
+        earlier = jnp.exp(log_q + state[0][None]) @ state[1]
     T = log_q.shape[0]
     C = min(size, T)
     M = -(-T // C)
@@ -108,7 +123,7 @@ def chunked(
     top, states = _before(log_k, values)
     sums = jnp.einsum("mcr,mru->mcu", jnp.exp(log_q + top), states)
     sums = sums + _inside(log_q, log_k, values)
-    return sums.reshape(M * C, -1)[:T]
+    return sums.reshape(M * C, -1)[:T] + earlier
 
 
 def _before(log_k, values):
@@ -184,11 +199,12 @@ def _all_seen(log_q, log_k):
     return _over_largest(log_q + top), jnp.exp(log_k - top)
 
 
-def _fit_causal(log_q, log_k, values):
+def _fit_causal(log_q, log_k, values, state: State | None = None):
     """Fits all to T rows; shifts queries by their largest product with visible keys."""
     T = log_q.shape[0]
     log_k, values = fit(log_k, T, -jnp.inf), fit(values, T)
-    seen = jnp.maximum(lax.cummax(lax.stop_gradient(log_k)), _lowest(log_k))
+    least = _lowest(log_k) if state is None else lax.stop_gradient(state[0])[None]
+    seen = jnp.maximum(lax.cummax(lax.stop_gradient(log_k)), least)
     top = lax.stop_gradient((log_q + seen).max(axis=1, keepdims=True))
     return log_q - top, log_k, values
 

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from attn.kernels.base import Kernel, Weights, wide
+from attn.kernels.base import Weights, wide
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
+from attn.kernels.resumable import Resumable
 from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
@@ -39,7 +40,7 @@ class Tokens(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FadingState(Kernel):
+class FadingState(Resumable):
     """The base of mechanisms with a decaying state; padding may lie anywhere."""
 
     family = "recurrent"
@@ -96,7 +97,7 @@ class FadingState(Kernel):
         # Decoding counts real tokens alone, so what is padding fades nothing.
         x = x._replace(log_keep=jnp.where(real, x.log_keep, 0.0))
         x = jax.tree.map(lambda y: in_chunks(y, min(CHUNK, len(real))), x)
-        return self._between(x, *self._fading(x, steady=False))[-1]
+        return states(*self._moves(x, *self._fading(x, steady=False))[2:])[1]
 
     def __call__(
         self,
@@ -110,10 +111,7 @@ class FadingState(Kernel):
         form: str = "parallel",
     ) -> Float[Array, "T Hv"]:
         """Attends: [T, Hv] in the dtype of `v`, by one of `implementations`."""
-        kv_ids = kv_info.ids(len(k))
-        k, v = clean(k, kv_ids), clean(v, kv_ids)
-        real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
-        x = self._tokens(q, k, v, weights, real)
+        x = self._real_tokens(q, k, v, weights, kv_info)
         if form == "recurrent":
             state = jnp.zeros((q.shape[1], v.shape[1]), x.v.dtype)
             out = lax.scan(self._advance, state, x)[1]
@@ -122,6 +120,40 @@ class FadingState(Kernel):
         else:
             out = self._chunked(x)
         return out.astype(v.dtype)
+
+    def transfer(self, q, k, v, *, weights=None, kv_info=NO_INFO):
+        """The share of the state that is kept, a number or a matrix, and what is added."""
+        x = self._real_tokens(q, k, v, weights, kv_info)
+        x = jax.tree.map(lambda y: in_chunks(y, min(CHUNK, len(k))), x)
+        fade, left = self._fading(x, steady=False)
+        _, found, kept, added = self._moves(x, fade, left)
+        last = states(kept, added)[1]
+        if found is None:
+            return jnp.exp(x.log_keep.sum())[None, None], last
+        whole = jnp.zeros_like(kept[0]) + jnp.eye(kept.shape[-1], dtype=kept.dtype)
+        return lax.scan(lambda a, b: (b @ a, None), whole, kept)[0], last
+
+    def after(self, state, transfer):
+        kept, added = transfer
+        return (kept @ state if kept.shape[-1] > 1 else kept * state) + added
+
+    def resume(self, state, q, k, v, *, mask, weights=None, kv_info=NO_INFO):
+        x = self._real_tokens(q, k, v, weights, kv_info)
+        return self._chunked(x, state).astype(v.dtype)
+
+    def _real_tokens(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        weights: Weights | None,
+        kv_info: TokenInfo,
+    ) -> Tokens:
+        """Computes `tokens` of a sequence with padding."""
+        kv_ids = kv_info.ids(len(k))
+        k, v = clean(k, kv_ids), clean(v, kv_ids)
+        real = jnp.ones(len(k), bool) if kv_ids is None else kv_ids >= 0
+        return self._tokens(q, k, v, weights, real)
 
     def _tokens(
         self, q: Array, k: Array, v: Array, weights: Weights | None, real: Array
@@ -143,23 +175,26 @@ class FadingState(Kernel):
         fade, left = self._fading(x, self.steady)
         return _scores(x, fade) @ self.writes(x, fade, left)[0]
 
-    def _chunked(self, x: Tokens) -> Float[Array, "T Hv"]:
+    def _chunked(
+        self, x: Tokens, state: Float[Array, "H Hv"] | None = None
+    ) -> Float[Array, "T Hv"]:
         """Computes all chunks at once, except for the states between them."""
         T = len(x.q)
         C = min(CHUNK, T)
         # The last chunk is padded with zeros, which change nothing.
         x = jax.tree.map(lambda y: in_chunks(y, C), x)
         fade, left = self._fading(x, self.steady)
-        own, found, before, _ = self._between(x, fade, left)
+        own, found, kept, added = self._moves(x, fade, left)
+        before, _ = states(kept, added, state)
         if found is not None:
             own = own - found @ before
         out = _scores(x, fade) @ own + (x.q * left) @ before
         return out.reshape(-1, out.shape[-1])[:T]
 
-    def _between(
+    def _moves(
         self, x: Tokens, fade: Float[Array, "#M C C"], left: Float[Array, "#M C 1"]
     ) -> tuple[Array, Array | None, Array, Array]:
-        """Computes what `writes` gives, the state before each chunk, and the last."""
+        """Computes what `writes` gives, and what each chunk keeps and adds to the state."""
         own, found = self.writes(x, fade, left)
         # The part of each key that is left at the end of its chunk.
         sent = x.k * fade[:, -1, :, None]
@@ -168,7 +203,7 @@ class FadingState(Kernel):
         if found is not None:
             erased = jnp.einsum("mch,mcg->mhg", sent, found)
             kept = kept * jnp.eye(erased.shape[1], dtype=erased.dtype)[None] - erased
-        return own, found, *states(kept, added)
+        return own, found, kept, added
 
     def _fading(
         self, x: Tokens, steady: bool
@@ -187,12 +222,15 @@ def _scores(x: Tokens, fade: Float[Array, "#M C C"]) -> Float[Array, "M C C"]:
 
 
 def states(
-    kept: Float[Array, "#M ..."], added: Float[Array, "M H Hv"]
+    kept: Float[Array, "#M ..."],
+    added: Float[Array, "M H Hv"],
+    start: Float[Array, "H Hv"] | None = None,
 ) -> tuple[Float[Array, "M H Hv"], Float[Array, "H Hv"]]:
     """The state before each chunk, and the last: S_{m+1} = kept_m S_m + added_m.
 
     Args:
         kept: a number, [#M, 1, 1], or a matrix, [M, H, H].
+        start: the state before the first chunk; 0 unless given.
     """
     matrix = kept.shape[-1] > 1
 
@@ -201,5 +239,6 @@ def states(
         return (keep @ state if matrix else keep * state) + add, state
 
     kept = jnp.broadcast_to(kept, (len(added), *kept.shape[1:]))
-    last, before = lax.scan(step, jnp.zeros_like(added[0]), (kept, added))
+    start = jnp.zeros_like(added[0]) if start is None else start
+    last, before = lax.scan(step, start, (kept, added))
     return before, last

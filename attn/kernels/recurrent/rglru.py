@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from attn.errors import UserError
-from attn.kernels.base import Kernel, Weights, wide
+from attn.kernels.base import Weights, wide
+from attn.kernels.resumable import Resumable
 from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Mask
 
@@ -22,7 +23,7 @@ GATES = 13
 
 
 @dataclass(frozen=True)
-class RGLRU(Kernel):
+class RGLRU(Resumable):
     """The real-gated linear recurrent unit: De et al. 2024 (Griffin), section 2.4.
 
         h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t
@@ -44,6 +45,7 @@ class RGLRU(Kernel):
     name = "rglru"
     family = "recurrent"
     can: ClassVar[frozenset[str]] = frozenset({"causal", "key_padding", "decoding"})
+    resumes = "parallel"
     implementations = ("parallel", "recurrent")
     """An associative scan, O(log T) deep; or one token after another, with fewer FLOPs
     and less memory, which is faster where no core is idle."""
@@ -100,10 +102,23 @@ class RGLRU(Kernel):
         form: Literal["parallel", "recurrent"] = "parallel",
     ) -> Float[Array, "T H"]:
         """Computes the states [T, H]: 0 before the first token, kept at padding."""
-        kv_ids = kv_info.ids(len(k))
-        real = None if kv_ids is None else kv_ids >= 0
         scan = by_pairs if form == "parallel" else by_tokens
-        return scan(*self._gates(q, k, v, weights, real)).astype(v.dtype)
+        gates = self._gates(q, k, v, weights, real_keys(kv_info, len(k)))
+        return scan(*gates).astype(v.dtype)
+
+    def transfer(self, q, k, v, *, weights=None, kv_info=NO_INFO):
+        """The share of each channel that is kept, and what is added."""
+        gates = self._gates(q, k, v, weights or {}, real_keys(kv_info, len(k)))
+        return tuple(x[-1] for x in running(*gates))
+
+    def after(self, state, transfer):
+        kept, added = transfer
+        return kept * state + added
+
+    def resume(self, state, q, k, v, *, mask, weights=None, kv_info=NO_INFO):
+        gates = self._gates(q, k, v, weights or {}, real_keys(kv_info, len(k)))
+        kept, added = running(*gates)
+        return (kept * state[None] + added).astype(v.dtype)
 
     def _gates(
         self, q: Array, k: Array, v: Array, weights: Weights, real: Array | None
@@ -137,12 +152,25 @@ def by_pairs(
     kept: Float[Array, "T H"], added: Float[Array, "T H"]
 ) -> Float[Array, "T H"]:
     """Computes h_t = kept_t h_{t-1} + added_t in O(log T) steps (associative scan)."""
+    return running(kept, added)[1]
+
+
+def running(
+    kept: Float[Array, "T H"], added: Float[Array, "T H"]
+) -> tuple[Float[Array, "T H"], Float[Array, "T H"]]:
+    """The share that is left of the state before all tokens, and h_t where that is 0."""
 
     def then(first, second):
         (a, x), (b, y) = first, second
         return a * b, b * x + y
 
-    return lax.associative_scan(then, (kept, added))[1]
+    return lax.associative_scan(then, (kept, added))
+
+
+def real_keys(kv_info: TokenInfo, S: int) -> Bool[Array, "S"] | None:
+    """True for each of S keys that is no padding; None for all."""
+    kv_ids = kv_info.ids(S)
+    return None if kv_ids is None else kv_ids >= 0
 
 
 def by_tokens(

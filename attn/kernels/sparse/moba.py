@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -14,7 +15,7 @@ from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import positions_of_largest
 from attn.kernels.sparse.routed import routed_attention, routed_flops
 from attn.kernels.tokens import NO_INFO, TokenInfo
-from attn.masks import FULL, Mask
+from attn.masks import FULL, Causal, Mask
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ class MoBA(Kernel):
         """The number of blocks of S keys, M, and how many of them a query takes, J."""
         M = -(-S // self.block)
         return M, min(self.num_blocks, M)
+
+    def num_pairs(self, mask, T, S):
+        if mask != Causal():
+            return None  # without a mask the last block may be among the chosen, or not
+        t = np.arange(T)
+        earlier = np.minimum(self.num_blocks - 1, t // self.block)
+        return int((t % self.block + 1 + earlier * self.block).sum())
 
     def flops(self, T, S, H, Hv, mask):
         M, J = self.sizes(S)

@@ -15,7 +15,7 @@ from attn.kernels.dense import visible
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.sparse.largest import ABSENT, num_bits, positions_of_largest
 from attn.kernels.tokens import NO_INFO, TokenInfo
-from attn.masks import Causal, Mask
+from attn.masks import FULL, Causal, Mask, Window
 
 CHUNK = 64
 """Queries whose scores are held at a time, C; on short sequences more, up to `SCORES`."""
@@ -45,11 +45,17 @@ class TopK(Kernel):
         | {"positions", "scale", "map", "normalised", "decoding"}
     )
     keeps = "keys"
+    strategies = ("all_to_all", "all_gather")
     least: ClassVar = {"num_keys": 1}
     within = ("num_keys",)
 
     num_keys: int = 32
     """Keys that a query attends to, k."""
+
+    def num_pairs(self, mask, T, S):
+        if mask == Causal():  # a query takes as many as a window of k would show it
+            return (mask & Window(self.num_keys - 1, 0)).count(T, S)
+        return T * min(self.num_keys, S) if mask == FULL else None
 
     def flops(self, T, S, H, Hv, mask):
         K = min(self.num_keys, S)

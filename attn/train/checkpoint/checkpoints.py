@@ -25,6 +25,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from attn.errors import UserError
+from attn.parallel.processes import connected, from_first, is_first
 from attn.records.files import disk_reason
 from attn.records.identity import difference
 from attn.records.seal import broken_seal, extend_seal, notes_of, write_seal
@@ -111,15 +112,12 @@ class Checkpoints:
             another experiment, or holds other arrays than `abstract` asks for.
         """
         self._settle()
-        skipped, passed_over = [], []
-        for step in self._steps():
-            fault = self._fault(step)
-            if fault is not None:
-                skipped.append(f"checkpoint {step} passed over: {fault}")
-                passed_over.append(step)
-                continue
+        looked = json.dumps(self._newest_good()) if is_first() else ""
+        step, faults = json.loads(from_first(looked))
+        skipped = [f"checkpoint {at} passed over: {fault}" for at, fault in faults]
+        if step is not None:
             self._require_same(step, _describe(abstract))
-            self._passed_over = passed_over
+            self._passed_over = [at for at, _ in faults]
             return self._read(step, abstract, tuple(skipped))
         if skipped:
             raise UserError(
@@ -127,6 +125,16 @@ class Checkpoints:
                 "delete that folder to train from the start"
             )
         return None
+
+    def _newest_good(self) -> tuple[int | None, list[tuple[int, str]]]:
+        """The newest good checkpoint, if any, and the faults of newer ones."""
+        faults = []
+        for step in self._steps():
+            fault = self._fault(step)
+            if fault is None:
+                return step, faults
+            faults.append((step, fault))
+        return None, faults
 
     def close(self) -> None:
         """Waits for the last save, and seals it.
@@ -196,7 +204,8 @@ class Checkpoints:
             raise error
         self._failures += 1
         line = f"checkpoint {step} could not be saved in {self.directory}: {reason}"
-        if last or self._failures > 1:
+        # Of several processes the others do not know that they must try again.
+        if last or self._failures > 1 or connected():
             kept = ", ".join(map(str, self._steps())) or "none"
             raise UserError(
                 f"{line}; make room and run again (checkpoints kept: {kept})"
@@ -205,7 +214,7 @@ class Checkpoints:
 
     def _seal(self) -> None:
         """Seals the step that is about to be committed."""
-        if self._pending is None or jax.process_index() != 0:
+        if self._pending is None or not is_first():
             return
         step, arrays = self._pending
         (draft,) = self.directory.glob(f"{step}.orbax-checkpoint-tmp*")
@@ -213,7 +222,7 @@ class Checkpoints:
         write_seal(self._manifest(step), draft, without=_STAMPS, notes=notes)
 
     def _seal_stamps(self, step: int) -> None:
-        if jax.process_index() == 0:
+        if is_first():
             # If the disk is full, the seal is written without them.
             with contextlib.suppress(OSError):
                 extend_seal(self._manifest(step), self._folder(step), _STAMPS)
@@ -262,7 +271,7 @@ class Checkpoints:
 
     def _prune(self) -> None:
         """Removes what interrupted saves left, while no save is in progress."""
-        if jax.process_index() != 0:
+        if not is_first():
             return
         with contextlib.suppress(OSError):
             for draft in self.directory.glob("*.orbax-checkpoint-tmp*"):

@@ -5,14 +5,13 @@ Needs packages beyond the extra `test`; CONTRIBUTING.md says which, under "Other
 
 import os
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from meshes import BTNH
 from packages import need
@@ -23,7 +22,9 @@ from attn.kernels import Softmax
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, Blocks, Causal, Chunk, Global, Window
-from attn.parallel.mesh import AXES
+from attn.parallel.mesh import MeshShape
+from attn.plan.programs import mesh_on
+from attn.plan.topologies import PACKAGES, topology
 
 # Or libtpu looks for a TPU's metadata, and refuses a second process.
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
@@ -40,19 +41,9 @@ MEGABYTE = 1e6
 
 def chips(name, data=1, heads=4):
     """Chips of a described machine, as a mesh data x heads."""
-    from jax.experimental import topologies
-
-    if name in TPUS:
-        need("libtpu")
-        described = topologies.get_topology_desc(platform="tpu", topology_name=name)
-    else:
-        need("jax_cuda13_plugin")
-        config = Path(__file__).with_name("h200.pbtxt").read_text()
-        described = topologies.get_topology_desc(
-            name, platform="cuda", target_config=config, topology=f"1x1x{data * heads}"
-        )
-    devices = np.array(described.devices).reshape(data, 1, heads, 1)
-    return Mesh(devices, AXES, axis_types=(AxisType.Explicit,) * 4)
+    devices = topology(name)
+    need(PACKAGES[devices.chip.platform])
+    return mesh_on(devices, MeshShape(data, heads))
 
 
 def compile_for(mesh, attend, T=2048, S=None, K=4, H=128, dtype="bfloat16", **given):
@@ -190,7 +181,7 @@ def test_splash_compiles_for_every_kind_of_mask_and_head(mask, H, dtype):
 
 def test_cudnn_sends_nothing_over_eight_h200s():
     need("nvidia.cudnn")
-    mesh = chips("h200", data=2, heads=4)
+    mesh = chips("h200:8", data=2, heads=4)
     with jax.set_mesh(mesh):
         kernel = served("cudnn", Causal())
     check_cudnn(compile_for(mesh, kernel))
@@ -199,7 +190,7 @@ def test_cudnn_sends_nothing_over_eight_h200s():
 @pytest.mark.parametrize("mask", [Causal(), Causal() & Window(255, 0), FULL], ids=str)
 def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
     need("nvidia.cudnn")
-    mesh = chips("h200")
+    mesh = chips("h200:4")
     with jax.set_mesh(mesh):
         assert device_kind() == "NVIDIA H200"
         kernel = served("cudnn", mask)
@@ -208,7 +199,7 @@ def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
 
 def test_cudnn_compiles_with_lengths():
     need("nvidia.cudnn")
-    mesh = chips("h200")
+    mesh = chips("h200:4")
     with jax.set_mesh(mesh):
         kernel = served("cudnn", Causal(), required=("lengths",))
 
@@ -230,7 +221,7 @@ def check_cudnn(program):
 @pytest.mark.parametrize("mask", [Causal(), Causal() & Chunk(200)], ids=str)
 def test_tokamax_compiles_for_an_h200_divided_over_heads(mask):
     need("tokamax")
-    mesh = chips("h200")
+    mesh = chips("h200:4")
     with jax.set_mesh(mesh):
         kernel = served("tokamax", mask, T=1024, H=64)
     program = compile_for(mesh, kernel, T=1024, H=64)

@@ -1,0 +1,150 @@
+"""The command `swap`: how much attention pretrained weights need."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attn.cli.commands import Source
+from attn.cli.console import console, print_paths
+from attn.errors import UserError, require_positive
+
+if TYPE_CHECKING:
+    from attn.cli.options import Swapping
+    from attn.inspect.swapping import Windows
+    from attn.kernels import Kernel
+    from attn.pretrained import Pretrained
+    from attn.records.swaps import Swaps
+    from attn.registry import Replacement
+
+    Work = list[tuple[Replacement, Kernel]]
+
+USAGE = "launch.py swap FOLDER"
+TEXT = "state-of-the-union"
+"""The data package that is scored."""
+
+
+def swap(words: Sequence[str], registry: Source) -> int:
+    """Scores text with pretrained weights, under each mechanism that is registered."""
+    from attn.cli.folders import folder, writing
+    from attn.cli.options import Swapping
+    from attn.cli.parsing import parse
+    from attn.inspect.writer import pretrained_folder
+    from attn.tasks.packages import archive
+
+    if not words or words[0].startswith("-"):
+        if {"-h", "--help"} & {*words}:
+            parse(Swapping, words, prog=USAGE)
+        raise UserError(
+            "swap needs a folder of pretrained weights, or the name of a package of them, as "
+            "in `swap smollm2`"
+        )
+    asked = parse(Swapping, words[1:], prog=USAGE)
+    require_positive(asked, "tokens")
+    if asked.windows < 2:
+        raise UserError(f"--windows {asked.windows}; an interval needs at least 2")
+    where = asked.workdir or f"runs/swap-{Path(words[0]).stem}"
+    root = folder("--workdir", where)
+    work = _work(registry().replacements(), asked)
+    archive(TEXT, by="swap")
+    weights = pretrained_folder(Path(words[0]))
+    with writing(root):
+        return _run(weights, Path(words[0]).name, asked, work, root)
+
+
+def _work(replacements: "Sequence[Replacement]", asked: "Swapping") -> "Work":
+    """The mechanisms to be asked; says which cannot be."""
+    from attn.errors import unknown
+    from attn.inspect.swapping import able
+    from attn.records.swaps import describe
+
+    names = [one.name for one in replacements]
+    for name in asked.only:
+        if name not in names:
+            raise unknown("replacement", name, names)
+    found = []
+    for one in replacements:
+        for kernel, why in able(one.kernels, asked.tokens):
+            if asked.only and one.name not in asked.only:
+                continue
+            if why is None:
+                found.append((one, kernel))
+            else:
+                print(f"{describe(kernel)} is left out: {why}")
+    return found
+
+
+def _run(weights: Path, name: str, asked: "Swapping", work: "Work", root: Path) -> int:
+    """Makes the points that the record in `root` lacks, and draws all that it has."""
+    from attn.inspect import swapping
+    from attn.plots.swaps import write
+    from attn.pretrained import load
+    from attn.records.environment import environment
+    from attn.records.lock import lock
+    from attn.records.swaps import UNMODIFIED, begun, describe, save
+
+    printer = console()
+    with lock(root):
+        model = load(weights)
+        windows = _windows(model, asked)
+        swaps = begun(root, _record(weights, name, windows, asked))
+        here = environment({"data": 1, "heads": 1})
+
+        def keep(point) -> None:
+            nonlocal swaps
+            swaps = swaps.with_point(point, here)
+            save(root, swaps)
+            mean = sum(point.bits) / len(point.bits)
+            printer.print(
+                f"{point.line}: {point.kernel}: {100 * point.kept:.1f} % of scores, "
+                f"{mean:.4f} bits per byte",
+                highlight=False,
+            )
+
+        if swaps.find(UNMODIFIED, UNMODIFIED) is None:
+            keep(swapping.unmodified(model, windows))
+        for one, kernel in work:
+            if swaps.find(one.name, describe(kernel)) is None:
+                keep(swapping.measure(model, one, kernel, windows))
+        print_paths(printer, *write(swaps, root))
+    return 0
+
+
+def _windows(model: "Pretrained", asked: "Swapping") -> "Windows":
+    """The windows of text, in the tokens of a model that writes."""
+    from attn.inspect.swapping import draw_windows
+    from attn.tasks.packages import archive
+    from attn.tasks.speeches import addresses
+
+    config = model.transformer.model
+    if not config.causal or config.encoder is not None:
+        raise UserError(
+            f"{model.checkpoint.path} is no decoder, and scores no text; choose another"
+        )
+    found = [text for own in addresses(archive(TEXT, by="swap")) for text in own]
+    texts = [text.decode(errors="replace") for text in found]
+    return draw_windows(
+        texts,
+        model.tokenizer,
+        tokens=asked.tokens,
+        windows=asked.windows,
+        seed=asked.seed,
+    )
+
+
+def _record(weights: Path, name: str, windows: "Windows", asked: "Swapping") -> "Swaps":
+    """The record that is asked for, before it has a point."""
+    from attn.records.swaps import Swaps
+    from attn.tasks.packages import digest, find
+
+    own = [weights] if weights.is_file() else weights.iterdir()
+    files = sorted(f for f in own if f.suffix in (".gguf", ".safetensors"))
+    return Swaps(
+        name,
+        {file.name: digest(file) or "" for file in files},
+        f"{TEXT} {find(TEXT).version}",
+        windows.sha256,
+        tuple(map(int, windows.num_bytes)),
+        asked.tokens,
+        asked.windows,
+        asked.seed,
+    )

@@ -1,0 +1,109 @@
+"""Devices that are not here, as data: memory, peak rates, links, and who publishes them.
+
+Rates are upper bounds in each publisher's own words, without sparsity. A device is what
+jax counts as one: of a TPU7x chip each of its two halves. TPUs multiply float32 by passes
+of bfloat16 at jax's default precision, and NVIDIA GPUs as TF32.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Platform = Literal["tpu", "cuda", "cpu"]
+TERA, GIGA, GIBI = 1e12, 1e9, 2.0**30
+GOOGLE = "https://docs.cloud.google.com/tpu/docs/"
+NVIDIA = "https://www.nvidia.com/en-us/data-center/"
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One kind of device; None is a figure that nobody publishes."""
+
+    name: str
+    platform: Platform
+    memory: int | None
+    """Bytes."""
+    bfloat16: float | None
+    """FLOP/s of bfloat16 products."""
+    float32: float | None
+    """FLOP/s of float32 products at jax's default precision."""
+    bandwidth: float | None
+    """Bytes a second from and to memory."""
+    link: float | None
+    """Bytes a second that a device sends to others of its slice or host, over all links:
+    half of the bidirectional rate."""
+    network: float | None
+    """Bytes a second that a device sends to other hosts; None where links reach all."""
+    source: str
+    """The pages that the figures are from."""
+
+    def flops(self, dtype: str) -> float | None:
+        """The peak FLOP/s of products of a dtype."""
+        return self.bfloat16 if dtype == "bfloat16" else self.float32
+
+
+Number = float | int
+
+
+def _tpu(
+    name: str, peak: Number, memory: Number, bandwidth: Number, link: Number
+) -> Chip:
+    """A TPU of `peak` TFLOP/s, bytes, bytes a second, and two-way GB/s between chips."""
+    return Chip(
+        name,
+        "tpu",
+        int(memory),
+        peak * TERA,
+        peak * TERA,
+        bandwidth,
+        link * GIGA / 2,
+        None,
+        f"{GOOGLE}{name}",
+    )
+
+
+def _gpu(
+    name: str,
+    peak: Number,
+    tf32: Number,
+    memory: Number,
+    bandwidth: Number,
+    link: Number,
+) -> Chip:
+    """A GPU of TFLOP/s, GB, TB/s and two-way GB/s, with 400 Gb/s to other hosts."""
+    return Chip(
+        name,
+        "cuda",
+        int(memory * GIGA),
+        peak * TERA,
+        tf32 * TERA,
+        bandwidth * TERA,
+        link * GIGA / 2,
+        400 * GIGA / 8,
+        f"{NVIDIA}{'hgx' if name == 'b200' else name}/ and {NVIDIA}dgx-{name}/",
+    )
+
+
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        _tpu("v5e", 197, 16 * GIGA, 800 * GIBI, 400),
+        _tpu("v5p", 459, 95 * GIBI, 2575 * GIBI, 1200),
+        _tpu("v6e", 918, 32 * GIGA, 1638 * GIGA, 800),
+        _tpu("tpu7x", 2307 / 2, 192 * GIBI / 2, 7380 * GIGA / 2, 1200 / 2),
+        _gpu("h100", 989.5, 494.5, 80, 3.35, 900),
+        _gpu("h200", 989.5, 494.5, 141, 4.8, 900),
+        _gpu("b200", 2250, 1125, 180, 8, 1800),
+        Chip("cpu", "cpu", None, None, None, None, None, None, "this machine"),
+    )
+}
+"""Every kind of device that can be planned for, by the name before the colon."""
+
+SLICES = {
+    "v5e": "1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16",
+    "v6e": "1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16",
+    "v5p": "2x2x1 2x2x2 2x2x4 2x4x4 4x4x4 4x4x8 4x8x8 8x8x8 8x8x16 8x16x16 16x16x16",
+    "tpu7x": "2x2x1 2x2x2 2x2x4 2x4x4 4x4x4 4x4x8 4x8x8 8x8x8 8x8x16 8x16x16",
+}
+"""The shapes of slices of each TPU, from the pages of its figures."""
+GPUS_A_HOST = 8
+"""GPUs that NVLink joins, in the DGX of each kind."""

@@ -1,0 +1,120 @@
+"""The plan of an experiment: what a compiler says, of all its layers.
+
+A deep model is compiled with two and with three of its blocks, and what the third added
+is added as often as there are more: every block is the same program. Of 8 blocks of width
+512 on `v5e:2x2` that gives the FLOPs, the bytes moved and every collective of the whole
+program, and scratch memory 21 % below it, since the compiler schedules a longer program
+otherwise. `--whole` compiles all.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from attn.config import Experiment, cost
+from attn.parallel.mesh import MeshShape
+from attn.plan.collectives import Collective
+from attn.plan.programs import Numbers, compile_training
+from attn.plan.roofline import Roofline, roofline
+from attn.plan.topologies import Topology
+
+WHOLE = 4
+"""Blocks up to which a model is compiled whole."""
+FEW = (2, 3)
+"""The numbers of blocks that a deeper one is compiled with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The needs of a training step on some devices."""
+
+    experiment: Experiment
+    topology: Topology
+    mesh: MeshShape
+    numbers: Numbers
+    blocks: tuple[int, ...]
+    """The numbers of blocks that were compiled."""
+    memory: int | None
+    """The bytes of a device; None where they are not known."""
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether a device holds what it needs; None where that is not known."""
+        return None if self.memory is None else self.numbers.total <= self.memory
+
+    @property
+    def model_flops(self) -> float | int:
+        """FLOPs of the model in one step, of all seeds on all devices."""
+        return self.experiment.seeds * cost.train_flops(self.experiment)
+
+    @cached_property
+    def roofline(self) -> Roofline:
+        """The least time of a step."""
+        flops = self.model_flops / self.topology.count
+        dtype = self.experiment.model.dtype
+        return roofline(self.numbers, self.topology.chip, flops, dtype)
+
+
+def plan(
+    experiment: Experiment,
+    topology: Topology,
+    mesh: MeshShape,
+    *,
+    memory: int | None,
+    whole: bool = False,
+) -> Plan:
+    """Compiles the training step of an experiment for a topology.
+
+    Args:
+        memory: the bytes of a device.
+        whole: whether all layers are compiled, however many.
+    """
+    repeats = experiment.model.repeats
+    blocks = (repeats,) if whole or repeats <= WHOLE else FEW
+    few, *more = [
+        compile_training(with_blocks(experiment, n), topology, mesh) for n in blocks
+    ]
+    numbers = extended(few, more[0], blocks, repeats) if more else few
+    return Plan(experiment, topology, mesh, numbers, blocks, memory)
+
+
+def with_blocks(experiment: Experiment, repeats: int) -> Experiment:
+    """The experiment with another number of blocks."""
+    return replace(experiment, model=replace(experiment.model, repeats=repeats))
+
+
+def extended(
+    few: Numbers, more: Numbers, blocks: tuple[int, ...], repeats: int
+) -> Numbers:
+    """The numbers of a model of `repeats` blocks, on a line through those of two others."""
+    times = (repeats - blocks[0]) / (blocks[1] - blocks[0])
+
+    def line(a: float | int | None, b: float | int | None) -> float | None:
+        return None if a is None or b is None else max(0.0, a + (b - a) * times)
+
+    held = {name: line(few.held[name], more.held[name]) or 0.0 for name in few.held}
+    names = dict.fromkeys([*few.layers, *more.layers])
+    layers = {n: line(few.layers.get(n, 0), more.layers.get(n, 0)) for n in names}
+    return Numbers(
+        held,
+        line(few.flops, more.flops),
+        line(few.traffic, more.traffic),
+        tuple(_extended(few.collectives, more.collectives, times)),
+        {name: round(count or 0) for name, count in layers.items()},
+        few.seconds + more.seconds,
+    )
+
+
+def _extended(
+    few: Iterable[Collective], more: Iterable[Collective], times: float
+) -> Iterable[Collective]:
+    """The collectives of the longer model, those alike in one."""
+    a, b = _sums(few), _sums(more)
+    for one in dict.fromkeys([*a, *b]):
+        (n, size), (n_more, more_size) = a.get(one, (0, 0)), b.get(one, (0, 0))
+        count, total = n + (n_more - n) * times, size + (more_size - size) * times
+        yield replace(one, count=max(0.0, count), bytes=max(0.0, total))
+
+
+def _sums(rows: Iterable[Collective]) -> dict[Collective, tuple]:
+    return {replace(row, count=0, bytes=0): (row.count, row.bytes) for row in rows}

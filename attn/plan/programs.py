@@ -1,0 +1,135 @@
+"""Programs compiled for devices that are not here, and what their compiler tells.
+
+TPU programs are compiled with less effort for their speed (`OPTIONS`), which takes a third
+of the time: what is planned here is memory, products and communication.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from attn.attention.choose import recording
+from attn.config import Experiment
+from attn.errors import UserError
+from attn.parallel.mesh import AXES, MeshShape
+from attn.plan.collectives import Collective, collectives
+from attn.plan.topologies import Topology
+from attn.train.memory import lower, memory_of
+
+OPTIONS: dict[str, Any] = {"tpu": {"exec_time_optimization_effort": -1.0}}
+"""Options of the compiler, by platform."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The needs of one compiled program, a device."""
+
+    held: Mapping[str, float]
+    """Bytes by kind: parameters, optimizer, other state, batch, padding of layouts,
+    outputs beside the state, scratch."""
+    flops: float | None
+    """FLOPs that the compiler counts, without those inside kernels of libraries."""
+    traffic: float | None
+    """Bytes that operations read and write, as the compiler counts."""
+    collectives: tuple[Collective, ...]
+    layers: Mapping[str, int]
+    """How many layers got each mechanism and implementation, as in `softmax: splash`."""
+    seconds: float
+    """The time to trace, lower and compile."""
+
+    @property
+    def total(self) -> float | int:
+        """All bytes that are held at once."""
+        return sum(self.held.values())
+
+
+def mesh_on(topology: Topology, shape: MeshShape) -> Mesh:
+    """The mesh of a shape over the devices of a topology."""
+    devices = np.array(topology.devices()).reshape([getattr(shape, n) for n in AXES])
+    return Mesh(devices, AXES, axis_types=(AxisType.Explicit,) * len(AXES))
+
+
+def compile_training(
+    experiment: Experiment, topology: Topology, shape: MeshShape
+) -> Numbers:
+    """Compiles the training step, of all seeds, with its optimizer."""
+    start = time.perf_counter()
+    with jax.set_mesh(mesh_on(topology, shape)), recording() as choices:
+        step = lower(experiment, experiment.seed_numbers)
+        compiled = step.lowered.compile(OPTIONS.get(topology.chip.platform))
+    seconds = time.perf_counter() - start
+    state = step.state
+    kinds = {
+        "parameters": state.params,
+        "optimizer": state.opt_state,
+        "other state": (state.step, state.features, state.key),
+        "batch": step.batch,
+    }
+    layers = dict.fromkeys(choices)
+    counted = Counter(
+        f"{kernel}: {impl}"
+        for kernel, impl in {c.scope: (c.kernel, c.implementation) for c in layers}.values()
+    )  # fmt: skip
+    return _numbers(compiled, kinds, topology, shape, counted, seconds)
+
+
+def _numbers(
+    compiled: jax.stages.Compiled,
+    kinds: Mapping[str, Any],
+    topology: Topology,
+    shape: MeshShape,
+    layers: Mapping[str, int],
+    seconds: float,
+) -> Numbers:
+    """Collects what a compiler tells of a program with these kinds of arguments."""
+    memory, cost = memory_of(compiled), compiled.cost_analysis() or {}
+    held = {name: _bytes(tree) for name, tree in kinds.items()}
+    outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    held["padding"] = memory.argument_size_in_bytes - sum(held.values())
+    held["outputs"] = float(outputs)
+    held["scratch"] = float(memory.temp_size_in_bytes)
+    sizes = {name: getattr(shape, name) for name in AXES}
+    return Numbers(
+        held,
+        _known(cost.get("flops")),
+        _known(cost.get("bytes accessed")),
+        collectives(_text(compiled), sizes, topology.on_a_host),
+        layers,
+        seconds,
+    )
+
+
+def _text(compiled: jax.stages.Compiled) -> str:
+    """The text of a compiled program.
+
+    Raises:
+        UserError: the compiler is of another version than jax, which cannot read it.
+    """
+    try:
+        return compiled.as_text() or ""
+    except jax.errors.JaxRuntimeError:
+        raise UserError(
+            f"jax {jax.__version__} cannot read what the installed libtpu compiled; install "
+            f"the one that it names: pip install 'jax[tpu]=={jax.__version__}'"
+        ) from None
+
+
+def _known(value: float | int | None) -> float | None:
+    """A number that a compiler gives, unless it is none."""
+    return float(value) if value and value > 0 else None
+
+
+def _bytes(tree: Any) -> float:
+    """The bytes of a device's part of all arrays of a tree."""
+    return float(sum(map(_bytes_of, jax.tree.leaves(tree))))
+
+
+def _bytes_of(x: jax.ShapeDtypeStruct) -> float:
+    shape = x.shape if x.sharding is None else x.sharding.shard_shape(x.shape)
+    return float(np.prod(shape)) * x.dtype.itemsize

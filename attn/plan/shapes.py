@@ -1,0 +1,80 @@
+"""Mesh shapes that a topology allows an experiment, and the errors for those it does not."""
+
+from collections.abc import Iterator
+
+from attn.config import Experiment
+from attn.errors import UserError
+from attn.parallel.mesh import MeshShape
+from attn.plan.topologies import Topology
+
+
+def shapes(experiment: Experiment, topology: Topology) -> list[MeshShape]:
+    """All meshes `data` x `fsdp` x `heads` over all devices that divide the experiment.
+
+    Parameters are divided by all parts of the batch, or by none.
+    """
+    found = []
+    for heads in divisors(topology.count):
+        batch = topology.count // heads
+        found.append(MeshShape(data=batch, heads=heads))
+        if batch > 1:
+            found.append(MeshShape(fsdp=batch, heads=heads))
+    return [shape for shape in found if allowed(experiment, shape)]
+
+
+def divisors(n: int) -> list[int]:
+    """The divisors of a number, ascending."""
+    return [k for k in range(1, n + 1) if n % k == 0]
+
+
+def allowed(experiment: Experiment, shape: MeshShape) -> bool:
+    """Whether a mesh divides the batch and every layer of an experiment."""
+    try:
+        experiment.check_mesh(shape)
+    except UserError:
+        return False
+    return True
+
+
+def choose(experiment: Experiment, topology: Topology, text: str) -> MeshShape:
+    """The mesh that was asked for; without one, the batch in as many parts as can be.
+
+    Raises:
+        UserError: it has not as many devices as the topology, or does not divide the
+            experiment; the nearest that do are named.
+    """
+    fit = shapes(experiment, topology)
+    if not text:
+        if not fit:
+            raise UserError(
+                f"no mesh of {topology.count} devices divides {experiment.name!r}: give "
+                "train.batch_size or model.num_heads more factors, or choose another --on"
+            )
+        return min(fit, key=lambda shape: (shape.heads, shape.fsdp))
+    shape = MeshShape.parse(text)
+    if shape.size == topology.count and allowed(experiment, shape):
+        return shape
+    near = ", ".join(map(str, nearest(shape, fit)))
+    instead = f"; the nearest that do: {near}" if near else "; no mesh does"
+    if shape.size != topology.count:
+        raise UserError(
+            f"--mesh {shape} has {shape.size} devices and {topology.name} "
+            f"{topology.count}{instead}"
+        )
+    try:
+        experiment.check_mesh(shape)
+    except UserError as error:
+        raise UserError(f"{error}{instead}") from None
+    return shape
+
+
+def nearest(shape: MeshShape, others: list[MeshShape], count: int = 3) -> Iterator[str]:
+    """The meshes that differ least from one, by their factors."""
+
+    def apart(other: MeshShape) -> float:
+        pairs = [(shape.batch, other.batch), (shape.heads, other.heads)]
+        return sum(max(a, b) / min(a, b) for a, b in pairs) + (
+            (shape.fsdp > 1) != (other.fsdp > 1)
+        )
+
+    yield from map(str, sorted(others, key=apart)[:count])

@@ -1,0 +1,188 @@
+"""Plans as tables, as JSON values and as sentences."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attn.plan.advice import changes
+from attn.plan.collectives import sent
+from attn.plan.estimate import Plan
+from attn.plan.roofline import least_traffic
+from attn.plots.tables import Cell, Column, Row, Table
+from attn.plots.units import NONE, memory, quantity
+
+
+def tables(plan: Plan) -> list[Table]:
+    """The bytes of a device, what it sends, and the least time of a step."""
+    return [_bytes(plan), _sent(plan), _times(plan)]
+
+
+def heading(plan: Plan) -> str:
+    """The experiment, its devices and its mesh."""
+    return f"{plan.experiment.name} on {plan.topology.name}, mesh {plan.mesh}"
+
+
+def _bytes(plan: Plan) -> Table:
+    total, room = plan.numbers.total, plan.memory
+    rows = [_byte_row(plan, name, n) for name, n in plan.numbers.held.items() if n]
+    rows.append(_byte_row(plan, "in all", total, strong=True))
+    if room is not None:
+        rows.append(Row((Cell("memory"), Cell(memory(room), room), Cell("100%", 1.0))))
+    columns = (
+        Column("bytes a device", text=True),
+        Column("bytes"),
+        Column("of its memory"),
+    )
+    return Table(heading(plan), columns, tuple(rows), verdict(plan))
+
+
+def _byte_row(plan: Plan, name: str, n: float | int, strong: bool = False) -> Row:
+    share = None if plan.memory is None else n / plan.memory
+    shown = NONE if share is None else f"{share:.1%}"
+    return Row((Cell(name, strong=strong), Cell(memory(n), n), Cell(shown, share)))
+
+
+def _sent(plan: Plan) -> Table:
+    names = "collective", "mesh axis", "devices", "a step", "bytes", "sent by each"
+    columns = tuple(Column(name, text=i < 2) for i, name in enumerate(names))
+    rows = []
+    for one in plan.numbers.collectives:
+        often = quantity(round(one.count, 1)) + (" a turn" if one.endless else "")
+        axis = f"{one.axis}, between hosts" if one.hosts else one.axis
+        cells = (
+            Cell(one.kind),
+            Cell(axis),
+            Cell(str(one.devices), one.devices),
+            Cell(often, one.count),
+            Cell(memory(one.bytes), one.bytes),
+            Cell(memory(one.sent), one.sent),
+        )
+        rows.append(Row(cells))
+    note = "" if rows else "No device sends anything to another."
+    return Table("what devices send", columns, tuple(rows), note)
+
+
+def _times(plan: Plan) -> Table:
+    roof, numbers, chip = plan.roofline, plan.numbers, plan.topology.chip
+    flops = max(plan.model_flops / plan.topology.count, numbers.flops or 0)
+    network = sum(sent(numbers.collectives, hosts=hosts) for hosts in (False, True))
+    work = {
+        "compute": (quantity(flops, "FLOP"), chip.flops(plan.experiment.model.dtype), "FLOP/s"),
+        "memory": (quantity(least_traffic(numbers), "B"), chip.bandwidth, "B/s"),
+        "network": (quantity(network, "B"), chip.link, "B/s"),
+    }  # fmt: skip
+    columns = (
+        Column("roof", text=True),
+        Column("a device"),
+        Column("at most"),
+        Column("ms", raw="seconds"),
+    )
+    rows = []
+    for name, (amount, rate, unit) in work.items():
+        seconds = getattr(roof, name)
+        shown = NONE if seconds is None else f"{1e3 * seconds:.3g}"
+        at_most = NONE if rate is None else quantity(rate, unit)
+        cells = (Cell(name), Cell(amount), Cell(at_most, rate), Cell(shown, seconds))
+        rows.append(Row((*cells[:3], Cell(shown, seconds, strong=name == roof.bound))))
+    title = "the least time of a step"
+    return Table(title, columns, tuple(rows), f"rates: {chip.source}")
+
+
+def verdict(plan: Plan) -> str:
+    """Whether it fits, and what would make it."""
+    if plan.fits is None:
+        return "What memory a device has is not known."
+    if plan.fits:
+        left = (plan.memory or 0) - plan.numbers.total
+        return f"It fits, with {memory(left)} to spare."
+    over = plan.numbers.total - (plan.memory or 0)
+    said = [f"It does not fit: {memory(over)} too much."]
+    options = changes(plan)
+    for change in options:
+        fits = "fits" if change.bytes <= (plan.memory or 0) else "not enough alone"
+        said.append(
+            f"{change.option}: about {memory(change.bytes)}, {fits} (estimate)."
+        )
+    return "\n".join(said)
+
+
+def notes(plan: Plan) -> list[str]:
+    """Sentences below the tables: time, FLOPs, implementations, how it was compiled."""
+    roof, numbers = plan.roofline, plan.numbers
+    said = []
+    if roof.seconds is not None:
+        share = (roof.compute or 0) / roof.seconds
+        said.append(
+            f"A step takes at least {1e3 * roof.seconds:.3g} ms, bound by {roof.bound}; at "
+            f"that time {share:.0%} of the peak."
+        )
+    known = "no FLOPs" if numbers.flops is None else quantity(numbers.flops, "FLOP")
+    said.append(
+        f"Model {quantity(plan.model_flops, 'FLOP')} a step; the compiler counts {known} a "
+        "device, outside kernels of libraries."
+    )
+    layers = ", ".join(f"{count} x {name}" for name, count in numbers.layers.items())
+    said.append(f"Implementations: {layers}.")
+    of = plan.experiment.model.repeats
+    how = f"all {of} blocks"
+    if plan.blocks != (of,):
+        few, more = plan.blocks
+        how = f"{few} and {more} of {of} blocks, and the rest on their line, of which "
+        how += "scratch is an estimate (--whole compiles all)"
+    said.append(f"Compiled {how}, in {numbers.seconds:.0f} s.")
+    return said
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON values."""
+    numbers, roof = plan.numbers, plan.roofline
+    return {
+        "experiment": plan.experiment.name,
+        "topology": plan.topology.name,
+        "devices": plan.topology.count,
+        "mesh": str(plan.mesh),
+        "bytes": dict(numbers.held),
+        "total_bytes": numbers.total,
+        "memory_bytes": plan.memory,
+        "fits": plan.fits,
+        "estimates": [vars(change) for change in changes(plan)],
+        "model_flops": plan.model_flops,
+        "compiler_flops": numbers.flops,
+        "traffic_bytes": numbers.traffic,
+        "collectives": [vars(one) | {"sent": one.sent} for one in numbers.collectives],
+        "seconds": {**vars(roof), "step": roof.seconds},
+        "bound": roof.bound,
+        "layers": dict(numbers.layers),
+        "blocks_compiled": list(plan.blocks),
+        "compile_seconds": numbers.seconds,
+        "source": plan.topology.chip.source,
+    }
+
+
+def ranking(plans: Sequence[Plan]) -> Table:
+    """The meshes of a topology, the quickest that fits first."""
+    names = "mesh", "bytes a device", "fits", "ms at least", "bound by"
+    columns = tuple(Column(name, text=i in (0, 4)) for i, name in enumerate(names))
+    rows = []
+    for one in ranked(plans):
+        seconds = one.roofline.seconds
+        shown = NONE if seconds is None else f"{1e3 * seconds:.3g}"
+        fits = {True: "yes", False: "no", None: NONE}[one.fits]
+        total = one.numbers.total
+        cells = Cell(str(one.mesh)), Cell(memory(total), total), Cell(fits)
+        more = Cell(shown, seconds), Cell(one.roofline.bound or NONE)
+        rows.append(Row((*cells, *more)))
+    best = ranked(plans)[0]
+    word = "best" if best.fits is not False else "none fits; the nearest"
+    title = f"{best.experiment.name} on {best.topology.name}"
+    return Table(title, columns, tuple(rows), f"{word}: --mesh {best.mesh}")
+
+
+def ranked(plans: Sequence[Plan]) -> list[Plan]:
+    """Sorts plans that fit first; then by time, where it is known, and by bytes."""
+
+    def key(one: Plan) -> tuple[bool, float | int, float | int]:
+        misfit = one.fits is False
+        seconds = one.roofline.seconds or 0.0
+        return misfit, one.numbers.total if misfit else seconds, one.numbers.total
+
+    return sorted(plans, key=key)
