@@ -1,4 +1,4 @@
-"""Our own TPU kernel over the tile schedule of any mask, and its limits."""
+"""A TPU kernel of our own over the tile schedule of any mask, and its limits."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
