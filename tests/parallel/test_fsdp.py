@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 from meshes import collectives
-from tiny import RECALL, TRAIN, calls, experiment_of, random_batch
+from tiny import RECALL, TRAIN, calls, exhaustive, experiment_of, random_batch
 
 from attn.parallel.fsdp import divided
 from attn.parallel.mesh import MeshShape, make_mesh
@@ -44,7 +44,9 @@ def trained(shape, remat=False):
     return np.asarray(metrics["loss"]), held, compiled, state
 
 
-@pytest.mark.parametrize("shape", [MeshShape(fsdp=4), MeshShape(2, 2, fsdp=2)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [exhaustive(MeshShape(fsdp=4)), MeshShape(2, 2, fsdp=2)], ids=str
+)
 def test_divided_parameters_give_the_losses_of_one_device_and_take_their_share(shape):
     (losses, held, compiled, state), (alone, whole, *_) = trained(shape), trained(WHOLE)
     assert (losses[-1] < losses[0]).all()

@@ -156,7 +156,7 @@ def restored(folder: Path, shape: MeshShape):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_have_the_losses_of_one_and_write_one_record(both):
     lines = [
         [json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()]
@@ -175,7 +175,7 @@ def test_two_processes_have_the_losses_of_one_and_write_one_record(both):
     assert json.loads((both[0] / "env.json").read_text())["process_count"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shape", [MeshShape(), MeshShape(data=4), MeshShape(heads=2)])
 def test_what_two_processes_saved_one_restores_on_any_mesh(both, shape):
     two, one = (restored(folder, s) for folder, s in zip(both, (shape, SHAPE)))

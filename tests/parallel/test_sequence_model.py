@@ -55,7 +55,7 @@ CUBE, LINE = MeshShape(2, 2, 2), MeshShape(seq=4)
     ("names", "shape"),
     [
         (tuple(DECODERS), CUBE),
-        (("padded",), LINE),
+        exhaustive(("padded",), LINE),
         exhaustive(("window",), LINE),
         exhaustive(("linear",), LINE),
         exhaustive(tuple(ENCODERS), CUBE),
