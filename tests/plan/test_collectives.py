@@ -65,6 +65,12 @@ OPERATIONS = {
         64,
         48,
     ),
+    "%g = ((f32[16]{0}), (f32[4]{0})) reduce-scatter-start(%x), replica_groups=[2,4]<=[8]": (
+        "heads",
+        4,
+        64,
+        48,
+    ),
     "%g = f32[4]{0} reduce-scatter(%x), replica_groups=[2,4]<=[8], dimensions={0}": (
         "heads",
         4,
@@ -130,3 +136,99 @@ def test_a_loop_counts_as_often_as_it_turns_where_the_text_says_it():
 def test_a_loop_of_unknown_length_counts_one_turn_and_says_so():
     (one,) = collectives(LOOP.replace("TIMES", ""), MESH, on_a_host=8)
     assert (one.count, one.endless) == (2, True)
+
+
+GROUPS = "replica_groups=[2,4]<=[8], to_apply=%add"
+GATHERED = """HloModule f
+
+%write (param_0: f32[8,16], param_1: f32[8,PART], param_2: u32[]) -> f32[8,16] {
+  %param_0 = f32[8,16]{1,0:T(8,128)} parameter(0)
+  %param_1 = f32[8,PART]{1,0:T(8,128)} parameter(1)
+  %param_2 = u32[]{:T(128)S(6)} parameter(2)
+  ROOT %put = f32[8,16]{1,0:T(8,128)} dynamic-update-slice(%param_0, %param_1, %param_2)
+}
+
+ENTRY %main (x: f32[8,PART], y: f32[1,4]) -> f32[8,16] {
+  %y = f32[1,4]{1,0} parameter(1)
+  %a = f32[8,16]{1,0:T(8,128)} fusion(%zeros, %x, %at), kind=kLoop, calls=%write
+  %b = f32[4,4]{1,0} dynamic-update-slice(%more, %y, %at)
+  %c = f32[8,16]{1,0} fusion(%grad), kind=kLoop, calls=%sum
+  OPERATION
+}
+"""
+WHOLE = "(f32[8,16]{1,0:T(8,128)}, f32[4,4]{1,0})"
+RUN = {
+    f"%g = f32[8,16]{{1,0}} all-reduce(%a), {GROUPS}": (1, 512, 2),
+    f"%g = {WHOLE} all-reduce(%a, %b), {GROUPS}": (1, 512 + 64, 2),
+    f"%g = {WHOLE} all-reduce-start(%a, %b), {GROUPS}": (1, 512 + 64, 2),
+    # A CPU's compiler, and a TPU's of wider parts, leave it as it is.
+    "%g = f32[8,16]{1,0} all-gather(%x), channel_id=5, replica_groups=mesh['axis_0'=2,"
+    "'axis_1'=4] {'axis_1'}, dimensions={1}, use_global_device_ids=true": (1, 512, 1),
+}
+
+
+@pytest.mark.parametrize("line", RUN, ids=lambda line: line[-60:])
+def test_a_gather_counts_once_whichever_way_it_runs(line):
+    text = GATHERED.replace("PART", "4").replace("OPERATION", line)
+    (one,) = collectives(text, MESH, on_a_host=8)
+    times, size, directions = RUN[line]
+    assert (one.kind.split(" ")[0], one.axis) == ("all-gather", "heads")
+    # The sum of mostly zeros sends what a sum sends: twice a gather.
+    assert (one.count, one.bytes, one.sent) == (times, size, directions * size * 3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("part", "operands"), [("4", "%c"), ("4", "%a, %c"), ("8", "%a")]
+)
+def test_a_sum_of_anything_else_is_a_sum(part, operands):
+    line = f"%s = {WHOLE if ',' in operands else 'f32[8,16]{1,0}'} all-reduce({operands}), {GROUPS}"
+    text = GATHERED.replace("PART", part).replace("OPERATION", line)
+    (one,) = collectives(text, MESH, on_a_host=8)
+    assert one.kind == "all-reduce"
+
+
+SCATTERED = """HloModule f
+
+%all-reduce-scatter.3 (input: f32[8,16]) -> f32[2,16] {
+  %input = f32[8,16]{1,0} parameter(0)
+  SUM
+  %at = u32[] partition-id()
+  ROOT %part = f32[2,16]{1,0} dynamic-slice(%r, %at), dynamic_slice_sizes={2,16}
+}
+
+ENTRY %main (p: f32[8,16]) -> f32[2,16] {
+  %f = f32[2,16]{1,0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.3
+}
+""".replace("SUM", SUM.replace("GROUPS", "replica_groups=[2,4]<=[8]"))
+
+
+def test_a_sum_of_which_a_device_keeps_its_part_sends_half_of_a_sum():
+    (one,) = collectives(SCATTERED, MESH, on_a_host=8)
+    assert (one.kind, one.axis, one.count) == ("reduce-scatter", "heads", 1)
+    assert (one.bytes, one.sent) == (512, 384)
+
+
+STEPS = """HloModule f
+
+%fused_computation.7 (p: f32[8,4]) -> f32[8,16] {
+  ROOT GATHER
+}
+
+%async_collective_fusion.8 (p: f32[8,4]) -> f32[8,16] {
+  GATHER
+}
+
+ENTRY %main (p: f32[8,4]) -> f32[8,16] {
+  %first = f32[8,16]{1,0} fusion(%p), kind=kCustom, calls=%fused_computation.7
+  %next = f32[8,16]{1,0} fusion(%first), kind=kCustom, calls=%async_collective_fusion.8
+  %last = f32[8,16]{1,0} fusion(%first), kind=kCustom, calls=%async_collective_fusion.8
+}
+"""
+
+
+def test_a_gather_that_runs_in_steps_beside_products_counts_once():
+    gather = (
+        "%g = f32[8,16]{1,0} all-gather(%p), channel_id=3, replica_groups=[2,4]<=[8]"
+    )
+    (one,) = collectives(STEPS.replace("GATHER", gather), MESH, on_a_host=8)
+    assert (one.count, one.bytes) == (1, 512)
