@@ -16,7 +16,9 @@ class Change:
 
 
 def changes(plan: Plan) -> tuple[Change, ...]:
-    """Estimates every change that needs fewer bytes, the fewest first."""
+    """Estimates every change that needs fewer bytes, the fewest first; of a training step."""
+    if plan.what != "train":
+        return ()
     found = [*_fsdp(plan), *_heads(plan), *_remat(plan), *_accumulate(plan)]
     less = [change for change in found if change.bytes < plan.numbers.total]
     return tuple(sorted(less, key=lambda change: change.bytes))

@@ -10,14 +10,23 @@ otherwise. `--whole` compiles all.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from attn.config import Experiment, cost
 from attn.parallel.mesh import MeshShape
 from attn.plan.collectives import Collective
-from attn.plan.programs import Numbers, compile_training
+from attn.plan.parts import attention_flops
+from attn.plan.programs import (
+    Numbers,
+    compile_attention,
+    compile_decoding,
+    compile_training,
+)
 from attn.plan.roofline import Roofline, roofline
 from attn.plan.topologies import Topology
 
+What = Literal["train", "decode", "attend"]
+"""A training step of all seeds; of one seed, a decoding step, or one layer's attention."""
 WHOLE = 4
 """Blocks up to which a model is compiled whole."""
 FEW = (2, 3)
@@ -26,7 +35,7 @@ FEW = (2, 3)
 
 @dataclass(frozen=True)
 class Plan:
-    """The needs of a training step on some devices."""
+    """The needs of a program on some devices."""
 
     experiment: Experiment
     topology: Topology
@@ -36,6 +45,7 @@ class Plan:
     """The numbers of blocks that were compiled."""
     memory: int | None
     """The bytes of a device; None where they are not known."""
+    what: What = "train"
 
     @property
     def fits(self) -> bool | None:
@@ -43,16 +53,29 @@ class Plan:
         return None if self.memory is None else self.numbers.total <= self.memory
 
     @property
-    def model_flops(self) -> float | int:
-        """FLOPs of the model in one step, of all seeds on all devices."""
-        return self.experiment.seeds * cost.train_flops(self.experiment)
+    def model_flops(self) -> float | int | None:
+        """FLOPs by config, on all devices: of all seeds' training step, or of one `attend`.
+
+        None for decoding, of which a config does not say them.
+        """
+        if self.what == "train":
+            return self.experiment.seeds * cost.train_flops(self.experiment)
+        return attention_flops(self.experiment) if self.what == "attend" else None
+
+    @property
+    def flops(self) -> float | int:
+        """FLOPs of a device: by config, or as the compiler counts where that is more.
+
+        The compiler counts none inside the kernels of libraries.
+        """
+        own = (self.model_flops or 0) / self.topology.count
+        return max(own, self.numbers.flops or 0)
 
     @cached_property
     def roofline(self) -> Roofline:
         """The least time of a step."""
-        flops = self.model_flops / self.topology.count
         dtype = self.experiment.model.dtype
-        return roofline(self.numbers, self.topology.chip, flops, dtype)
+        return roofline(self.numbers, self.topology.chip, self.flops, dtype)
 
 
 def plan(
@@ -62,20 +85,23 @@ def plan(
     *,
     memory: int | None,
     whole: bool = False,
+    what: What = "train",
 ) -> Plan:
-    """Compiles the training step of an experiment for a topology.
+    """Compiles the training step of an experiment, or a part of it, for a topology.
 
     Args:
         memory: the bytes of a device.
         whole: whether all layers are compiled, however many.
     """
+    if what == "attend":
+        numbers = compile_attention(experiment, topology, mesh)
+        return Plan(experiment, topology, mesh, numbers, (), memory, what)
+    compiled = compile_training if what == "train" else compile_decoding
     repeats = experiment.model.repeats
     blocks = (repeats,) if whole or repeats <= WHOLE else FEW
-    few, *more = [
-        compile_training(with_blocks(experiment, n), topology, mesh) for n in blocks
-    ]
+    few, *more = [compiled(with_blocks(experiment, n), topology, mesh) for n in blocks]
     numbers = extended(few, more[0], blocks, repeats) if more else few
-    return Plan(experiment, topology, mesh, numbers, blocks, memory)
+    return Plan(experiment, topology, mesh, numbers, blocks, memory, what)
 
 
 def with_blocks(experiment: Experiment, repeats: int) -> Experiment:
