@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from attn.plan.advice import changes
+from attn.plan.advice import Change, changes
 from attn.plan.collectives import sent
 from attn.plan.estimate import Plan
 from attn.plan.roofline import least_traffic
@@ -106,11 +106,18 @@ def verdict(plan: Plan) -> str:
     said = [f"It does not fit: {memory(over)} too much."]
     options = changes(plan)
     for change in options:
-        fits = "fits" if change.bytes <= (plan.memory or 0) else "not enough alone"
-        said.append(
-            f"{change.option}: about {memory(change.bytes)}, {fits} (estimate)."
-        )
+        said.append(f"{change.option}: {_promise(change, plan.memory or 0)}")
     return "\n".join(said)
+
+
+def _promise(change: Change, room: int) -> str:
+    """What is known of a change."""
+    if change.bound:
+        fits = "may fit" if change.bytes <= room else "does not fit"
+        of = "parameters and optimizer alone; plan it for its scratch memory"
+        return f"at least {memory(change.bytes)}, {fits} ({of})."
+    fits = "fits" if change.bytes <= room else "not enough alone"
+    return f"about {memory(change.bytes)}, {fits} (estimate)."
 
 
 def notes(plan: Plan) -> list[str]:
