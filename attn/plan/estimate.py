@@ -1,10 +1,12 @@
 """The plan of an experiment: what a compiler says, of all its layers.
 
 A deep model is compiled with two and with three of its blocks, and what the third added
-is added as often as there are more: every block is the same program. Of 8 blocks of width
-512 on `v5e:2x2` that gives the FLOPs, the bytes moved and every collective of the whole
-program, and scratch memory 21 % below it, since the compiler schedules a longer program
-otherwise. `--whole` compiles all.
+is added as often as there are more: every block is the same program. Measured on
+`text_softmax` of 8 blocks, width 512 and one seed for `v5e:2x2`, against all 8 compiled
+(libtpu 0.0.42.1), under `data=4` and under `fsdp=4`: FLOPs and bytes moved differ by less than
+2 in a million, and the bytes of every kind of collective not at all; the compiler put the
+scattered gradients into 6 operations where the line says 2. Scratch memory was 9 % below and
+1 % above, since the compiler schedules a longer program otherwise. `--whole` compiles all.
 """
 
 from collections.abc import Iterable
