@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -67,6 +67,9 @@ class Planning:
 
     on: str | None = None
     """Devices: v5e:4x4, v5p:8x8x8, v6e:16x16, tpu7x:2x2x1, h100:8, h200:16, b200:8, cpu:8."""
+    what: Literal["train", "decode", "attend"] = "train"
+    """A training step of all seeds; or of one, one more token of each sequence of a batch,
+    with caches of whole sequences, or one layer's attention, forward and backward."""
     sweep: bool = False
     """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
     whole: bool = False

@@ -1,4 +1,4 @@
-"""The command `plan`: a training step compiled for devices that are not here."""
+"""The command `plan`: a program compiled for devices that are not here."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from attn.cli.console import console, print_paths
 from attn.errors import UserError
 
 if TYPE_CHECKING:
+    from attn.cli.options import Planning
     from attn.config import Experiment
     from attn.parallel.mesh import MeshShape
     from attn.plan.estimate import Plan
@@ -37,7 +38,8 @@ def plan(words: Sequence[str], registry: Source) -> int:
     from attn.cli.parsing import parse, print_help_of, split_off
     from attn.plan.topologies import topology
 
-    own, rest = split_off(words, ("on",), flags=("sweep", "whole", "support", "json"))
+    flags = ("sweep", "whole", "support", "json")
+    own, rest = split_off(words, ("on", "what"), flags=flags)
     print_help_of(Planning, rest[1:], prog="launch.py plan NAME")
     asked = parse(Planning, own, prog="launch.py plan NAME")
     if asked.support:
@@ -52,8 +54,10 @@ def plan(words: Sequence[str], registry: Source) -> int:
     devices = topology(asked.on)
     root = None if where.workdir is None else folder("--workdir", where.workdir)
     meshes = _meshes(experiments[0], devices, where.mesh, sweep=asked.sweep)
+    if asked.what != "train":
+        meshes = _of_part(experiments[0], meshes, asked)
     devices.require()
-    found = [_plan(experiments[0], devices, mesh, whole=asked.whole) for mesh in meshes]
+    found = [_plan(experiments[0], devices, mesh, asked) for mesh in meshes]
     paths = [] if root is None else _write(found, root)
     if asked.json:
         from attn.plan.tables import as_json, ranked
@@ -98,8 +102,28 @@ def _meshes(
     return shapes(experiment, devices) if sweep else [chosen]
 
 
+def _of_part(
+    experiment: "Experiment", meshes: "list[MeshShape]", asked: "Planning"
+) -> "list[MeshShape]":
+    """Those meshes that a part of an experiment runs on.
+
+    Raises:
+        UserError: --whole is asked of one layer, or the part runs on none of the meshes.
+    """
+    from attn.plan.parts import attention_flops, check_decoding
+
+    if asked.what == "attend":
+        if asked.whole:
+            raise UserError("--what attend is of one layer; leave out --whole")
+        attention_flops(experiment)
+        return meshes
+    alone = [mesh for mesh in meshes if mesh.size == mesh.data]
+    check_decoding(experiment, (alone or meshes)[0])
+    return alone
+
+
 def _plan(
-    experiment: "Experiment", devices: "Topology", mesh: "MeshShape", *, whole: bool
+    experiment: "Experiment", devices: "Topology", mesh: "MeshShape", asked: "Planning"
 ) -> "Plan":
     from attn.plan.estimate import plan
 
@@ -108,7 +132,9 @@ def _plan(
     if memory is None:  # the devices of a CPU share its memory
         host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         memory = host // devices.count
-    return plan(experiment, devices, mesh, memory=memory, whole=whole)
+    return plan(
+        experiment, devices, mesh, memory=memory, whole=asked.whole, what=asked.what
+    )
 
 
 def _print(found: "list[Plan]", *, sweep: bool) -> None:

@@ -1,4 +1,8 @@
-"""Changes that would make a program fit: estimates from its parts, for a plan to check."""
+"""Changes that would make a program fit: estimates from its parts, for a plan to check.
+
+A mesh that divides parameters is said with a lower bound alone: what is left of parameters
+and optimizer state, which is known. Its scratch memory is another program's.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,12 +17,17 @@ class Change:
 
     option: str
     bytes: float | int
+    bound: bool = False
+    """Whether it needs at least that, and more by scratch memory that is not known."""
 
 
 def changes(plan: Plan) -> tuple[Change, ...]:
-    """Estimates every change that needs fewer bytes, the fewest first."""
+    """Estimates every change that needs fewer bytes, the fewest first; of a training step."""
+    if plan.what != "train":
+        return ()
     found = [*_fsdp(plan), *_heads(plan), *_remat(plan), *_accumulate(plan)]
-    less = [change for change in found if change.bytes < plan.numbers.total]
+    state = _state(plan)
+    less = [c for c in found if c.bytes < (state if c.bound else plan.numbers.total)]
     return tuple(sorted(less, key=lambda change: change.bytes))
 
 
@@ -29,26 +38,25 @@ def activations(plan: Plan) -> float | int:
 
 
 def _fsdp(plan: Plan) -> Iterator[Change]:
-    """The parameters, their gradients and moments divided as the batch is."""
-    mesh, held = plan.mesh, plan.numbers.held
+    """The parameters and their moments divided as the batch is."""
+    mesh = plan.mesh
     if mesh.data > 1:
         shape = replace(mesh, data=1, fsdp=mesh.batch)
-        gradients = min(held["parameters"], held["scratch"])
-        divided = held["parameters"] + held["optimizer"] + gradients
-        less = divided * (1 - 1 / mesh.data)
-        yield Change(f"--mesh {shape}", plan.numbers.total - less)
+        yield Change(f"--mesh {shape}", _state(plan) / mesh.data, bound=True)
 
 
 def _heads(plan: Plan) -> Iterator[Change]:
-    """More parts of the heads and fewer of the batch, whose activations stay as they are."""
-    held, mesh = plan.numbers.held, plan.mesh
+    """More parts of the heads and fewer of the batch."""
+    mesh = plan.mesh
     for times in divisors(mesh.data)[1:]:
         shape = replace(mesh, data=mesh.data // times, heads=mesh.heads * times)
         if allowed(plan.experiment, shape):
-            gradients = min(held["parameters"], held["scratch"])
-            divided = held["parameters"] + held["optimizer"] + gradients
-            less = divided * (1 - 1 / times)
-            yield Change(f"--mesh {shape}", plan.numbers.total - less)
+            yield Change(f"--mesh {shape}", _state(plan) / times, bound=True)
+
+
+def _state(plan: Plan) -> float | int:
+    """The bytes of parameters and optimizer state."""
+    return plan.numbers.held["parameters"] + plan.numbers.held["optimizer"]
 
 
 def _remat(plan: Plan) -> Iterator[Change]:

@@ -1,8 +1,12 @@
 """Devices that are not here, as data: memory, peak rates, links, and who publishes them.
 
-Rates are upper bounds in each publisher's own words, without sparsity. A device is what
+Rates are upper bounds, as published and without sparsity. A device is what
 jax counts as one: of a TPU7x chip each of its two halves. TPUs multiply float32 by passes
 of bfloat16 at jax's default precision, and NVIDIA GPUs as TF32.
+
+Every figure was read in a page of its chip's `source`, in November 2026, unless that says
+otherwise. NVIDIA's own pages of its GPUs could not be read; OpenXLA's descriptions of them
+give the rates of tensor cores as multiplications and additions a clock.
 """
 
 from dataclasses import dataclass
@@ -11,7 +15,15 @@ from typing import Literal
 Platform = Literal["tpu", "cuda", "cpu"]
 TERA, GIGA, GIBI = 1e12, 1e9, 2.0**30
 GOOGLE = "https://docs.cloud.google.com/tpu/docs/"
-NVIDIA = "https://www.nvidia.com/en-us/data-center/"
+OPENXLA = (
+    "https://github.com/openxla/xla/blob/main/xla/backends/gpu/target_config/specs/"
+)
+KLOCKWOOD = "https://glennklockwood.com/garden/processors/"
+MLCOMMONS = (
+    "https://raw.githubusercontent.com/mlcommons/inference_results_v4.1/main/closed/"
+    "NVIDIA/systems/H200-SXM-141GBx8_TRT_MaxQ.json"
+)
+DGX_B200 = "https://docs.nvidia.com/dgx/dgxb200-user-guide/introduction-to-dgxb200.html"
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ def _gpu(
     memory: Number,
     bandwidth: Number,
     link: Number,
+    source: str,
 ) -> Chip:
     """A GPU of TFLOP/s, GB, TB/s and two-way GB/s, with 400 Gb/s to other hosts."""
     return Chip(
@@ -79,7 +92,7 @@ def _gpu(
         bandwidth * TERA,
         link * GIGA / 2,
         400 * GIGA / 8,
-        f"{NVIDIA}{'hgx' if name == 'b200' else name}/ and {NVIDIA}dgx-{name}/",
+        source,
     )
 
 
@@ -90,9 +103,34 @@ CHIPS = {
         _tpu("v5p", 459, 95 * GIBI, 2575 * GIBI, 1200),
         _tpu("v6e", 918, 32 * GIGA, 1638 * GIGA, 800),
         _tpu("tpu7x", 2307 / 2, 192 * GIBI / 2, 7380 * GIGA / 2, 1200 / 2),
-        _gpu("h100", 989.5, 494.5, 80, 3.35, 900),
-        _gpu("h200", 989.5, 494.5, 141, 4.8, 900),
-        _gpu("b200", 2250, 1125, 180, 8, 1800),
+        _gpu(
+            "h100",
+            989.4,
+            494.7,
+            80,
+            3.35,
+            900,
+            f"{OPENXLA}h100_sxm.txtpb and {KLOCKWOOD}h100 (links); to other hosts unread, "
+            "as of H200",
+        ),
+        _gpu(
+            "h200",
+            989.4,
+            494.7,
+            141,
+            4.8,
+            900,
+            f"{OPENXLA}h200.txtpb and {MLCOMMONS} (links, network)",
+        ),
+        _gpu(
+            "b200",
+            2250,
+            1100,
+            180,
+            8,
+            1800,
+            f"{KLOCKWOOD}B200 and {DGX_B200} (memory, network)",
+        ),
         Chip("cpu", "cpu", None, None, None, None, None, None, "this machine"),
     )
 }

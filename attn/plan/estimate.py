@@ -1,23 +1,34 @@
 """The plan of an experiment: what a compiler says, of all its layers.
 
 A deep model is compiled with two and with three of its blocks, and what the third added
-is added as often as there are more: every block is the same program. Of 8 blocks of width
-512 on `v5e:2x2` that gives the FLOPs, the bytes moved and every collective of the whole
-program, and scratch memory 21 % below it, since the compiler schedules a longer program
-otherwise. `--whole` compiles all.
+is added as often as there are more: every block is the same program. Measured on
+`text_softmax` of 8 blocks, width 512 and one seed for `v5e:2x2`, against all 8 compiled
+(libtpu 0.0.42.1), under `data=4` and under `fsdp=4`: FLOPs and bytes moved differ by less than
+2 in a million, and the bytes of every kind of collective not at all; the compiler put the
+scattered gradients into 6 operations where the line says 2. Scratch memory was 9 % below and
+1 % above, since the compiler schedules a longer program otherwise. `--whole` compiles all.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from attn.config import Experiment, cost
 from attn.parallel.mesh import MeshShape
 from attn.plan.collectives import Collective
-from attn.plan.programs import Numbers, compile_training
+from attn.plan.parts import attention_flops
+from attn.plan.programs import (
+    Numbers,
+    compile_attention,
+    compile_decoding,
+    compile_training,
+)
 from attn.plan.roofline import Roofline, roofline
 from attn.plan.topologies import Topology
 
+What = Literal["train", "decode", "attend"]
+"""A training step of all seeds; of one seed, a decoding step, or one layer's attention."""
 WHOLE = 4
 """Blocks up to which a model is compiled whole."""
 FEW = (2, 3)
@@ -26,7 +37,7 @@ FEW = (2, 3)
 
 @dataclass(frozen=True)
 class Plan:
-    """The needs of a training step on some devices."""
+    """The needs of a program on some devices."""
 
     experiment: Experiment
     topology: Topology
@@ -36,6 +47,7 @@ class Plan:
     """The numbers of blocks that were compiled."""
     memory: int | None
     """The bytes of a device; None where they are not known."""
+    what: What = "train"
 
     @property
     def fits(self) -> bool | None:
@@ -43,16 +55,29 @@ class Plan:
         return None if self.memory is None else self.numbers.total <= self.memory
 
     @property
-    def model_flops(self) -> float | int:
-        """FLOPs of the model in one step, of all seeds on all devices."""
-        return self.experiment.seeds * cost.train_flops(self.experiment)
+    def model_flops(self) -> float | int | None:
+        """FLOPs by config, on all devices: of all seeds' training step, or of one `attend`.
+
+        None for decoding, of which a config does not say them.
+        """
+        if self.what == "train":
+            return self.experiment.seeds * cost.train_flops(self.experiment)
+        return attention_flops(self.experiment) if self.what == "attend" else None
+
+    @property
+    def flops(self) -> float | int:
+        """FLOPs of a device: by config, or as the compiler counts where that is more.
+
+        The compiler counts none inside the kernels of libraries.
+        """
+        own = (self.model_flops or 0) / self.topology.count
+        return max(own, self.numbers.flops or 0)
 
     @cached_property
     def roofline(self) -> Roofline:
         """The least time of a step."""
-        flops = self.model_flops / self.topology.count
         dtype = self.experiment.model.dtype
-        return roofline(self.numbers, self.topology.chip, flops, dtype)
+        return roofline(self.numbers, self.topology.chip, self.flops, dtype)
 
 
 def plan(
@@ -62,20 +87,23 @@ def plan(
     *,
     memory: int | None,
     whole: bool = False,
+    what: What = "train",
 ) -> Plan:
-    """Compiles the training step of an experiment for a topology.
+    """Compiles the training step of an experiment, or a part of it, for a topology.
 
     Args:
         memory: the bytes of a device.
         whole: whether all layers are compiled, however many.
     """
+    if what == "attend":
+        numbers = compile_attention(experiment, topology, mesh)
+        return Plan(experiment, topology, mesh, numbers, (), memory, what)
+    compiled = compile_training if what == "train" else compile_decoding
     repeats = experiment.model.repeats
     blocks = (repeats,) if whole or repeats <= WHOLE else FEW
-    few, *more = [
-        compile_training(with_blocks(experiment, n), topology, mesh) for n in blocks
-    ]
+    few, *more = [compiled(with_blocks(experiment, n), topology, mesh) for n in blocks]
     numbers = extended(few, more[0], blocks, repeats) if more else few
-    return Plan(experiment, topology, mesh, numbers, blocks, memory)
+    return Plan(experiment, topology, mesh, numbers, blocks, memory, what)
 
 
 def with_blocks(experiment: Experiment, repeats: int) -> Experiment:

@@ -6,7 +6,7 @@ of the time: what is planned here is memory, products and communication.
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from attn.config import Experiment
 from attn.errors import UserError
 from attn.parallel.mesh import AXES, MeshShape
 from attn.plan.collectives import Collective, collectives
+from attn.plan.parts import Lowered, check_decoding, lower_attention, lower_decoding
 from attn.plan.topologies import Topology
 from attn.train.memory import lower, memory_of
 
@@ -31,7 +32,7 @@ class Numbers:
     """The needs of one compiled program, a device."""
 
     held: Mapping[str, float]
-    """Bytes by kind: parameters, optimizer, other state, batch, padding of layouts,
+    """Bytes by kind: parameters, optimizer, other state, cache, batch, padding of layouts,
     outputs beside the state, scratch."""
     flops: float | None
     """FLOPs that the compiler counts, without those inside kernels of libraries."""
@@ -50,8 +51,9 @@ class Numbers:
 
 
 def mesh_on(topology: Topology, shape: MeshShape) -> Mesh:
-    """The mesh of a shape over the devices of a topology."""
-    devices = np.array(topology.devices()).reshape([getattr(shape, n) for n in AXES])
+    """The mesh of a shape over the first devices of a topology."""
+    devices = np.array(topology.devices()[: shape.size])
+    devices = devices.reshape([getattr(shape, n) for n in AXES])
     return Mesh(devices, AXES, axis_types=(AxisType.Explicit,) * len(AXES))
 
 
@@ -59,24 +61,53 @@ def compile_training(
     experiment: Experiment, topology: Topology, shape: MeshShape
 ) -> Numbers:
     """Compiles the training step, of all seeds, with its optimizer."""
+
+    def made() -> Lowered:
+        step = lower(experiment, experiment.seed_numbers)
+        state = step.state
+        kinds = {
+            "parameters": state.params,
+            "optimizer": state.opt_state,
+            "other state": (state.step, state.features, state.key),
+            "batch": step.batch,
+        }
+        return Lowered(step.lowered, kinds)
+
+    return _compiled(made, topology, shape)
+
+
+def compile_attention(
+    experiment: Experiment, topology: Topology, shape: MeshShape
+) -> Numbers:
+    """Compiles the first attention layer's `attend`, forward and backward."""
+    return _compiled(lambda: lower_attention(experiment), topology, shape)
+
+
+def compile_decoding(
+    experiment: Experiment, topology: Topology, shape: MeshShape
+) -> Numbers:
+    """Compiles one decoding step of a device's part of the batch, which is all that it does.
+
+    Raises:
+        UserError: the model does not decode, or the mesh divides more than the batch.
+    """
+    check_decoding(experiment, shape)
+    rows = experiment.train.batch_size // shape.data
+    return _compiled(lambda: lower_decoding(experiment, rows), topology, MeshShape())
+
+
+def _compiled(
+    made: Callable[[], Lowered], topology: Topology, shape: MeshShape
+) -> Numbers:
+    """Compiles what is lowered under a mesh, and says what its compiler tells."""
     start = time.perf_counter()
     with jax.set_mesh(mesh_on(topology, shape)), recording() as choices:
-        step = lower(experiment, experiment.seed_numbers)
+        step = made()
         compiled = step.lowered.compile(OPTIONS.get(topology.chip.platform))
     seconds = time.perf_counter() - start
-    state = step.state
-    kinds = {
-        "parameters": state.params,
-        "optimizer": state.opt_state,
-        "other state": (state.step, state.features, state.key),
-        "batch": step.batch,
-    }
-    layers = dict.fromkeys(choices)
-    counted = Counter(
-        f"{kernel}: {impl}"
-        for kernel, impl in {c.scope: (c.kernel, c.implementation) for c in layers}.values()
-    )  # fmt: skip
-    return _numbers(compiled, kinds, topology, shape, counted, seconds)
+    chosen = {c.scope: (c.kernel, c.implementation) for c in dict.fromkeys(choices)}
+    counted = Counter(f"{kernel}: {impl}" for kernel, impl in chosen.values())
+    return _numbers(compiled, step.kinds, topology, shape, counted, seconds)
 
 
 def _numbers(

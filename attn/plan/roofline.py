@@ -35,18 +35,14 @@ class Roofline:
         return max(self.roofs, key=self.roofs.__getitem__, default=None)
 
 
-def roofline(
-    numbers: Numbers, chip: Chip, model_flops: float | int, dtype: str
-) -> Roofline:
+def roofline(numbers: Numbers, chip: Chip, flops: float | int, dtype: str) -> Roofline:
     """Computes the roofs of a program.
 
     Args:
-        model_flops: FLOPs of the model, a device; the compiler counts none inside the
-            kernels of libraries, so the larger of the two is taken.
+        flops: FLOPs of a device.
         dtype: the dtype of the products.
     """
     peak = chip.flops(dtype)
-    flops = max(model_flops, numbers.flops or 0)
     network = None
     if chip.link is not None:
         away = sent(numbers.collectives, hosts=True)

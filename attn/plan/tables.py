@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from attn.plan.advice import changes
+from attn.plan.advice import Change, changes
 from attn.plan.collectives import sent
 from attn.plan.estimate import Plan
 from attn.plan.roofline import least_traffic
@@ -16,9 +16,18 @@ def tables(plan: Plan) -> list[Table]:
     return [_bytes(plan), _sent(plan), _times(plan)]
 
 
+RUNS = {
+    "train": "a step",
+    "decode": "one decoding step",
+    "attend": "one layer's attention",
+}
+"""One run of what is planned, in words."""
+
+
 def heading(plan: Plan) -> str:
-    """The experiment, its devices and its mesh."""
-    return f"{plan.experiment.name} on {plan.topology.name}, mesh {plan.mesh}"
+    """The experiment, its devices and its mesh, and what of it where that is a part."""
+    name = f"{plan.experiment.name} on {plan.topology.name}, mesh {plan.mesh}"
+    return name if plan.what == "train" else f"{name}, {plan.what}"
 
 
 def _bytes(plan: Plan) -> Table:
@@ -42,7 +51,7 @@ def _byte_row(plan: Plan, name: str, n: float | int, strong: bool = False) -> Ro
 
 
 def _sent(plan: Plan) -> Table:
-    names = "collective", "mesh axis", "devices", "a step", "bytes", "sent by each"
+    names = "collective", "mesh axis", "devices", "times", "bytes", "sent by each"
     columns = tuple(Column(name, text=i < 2) for i, name in enumerate(names))
     rows = []
     for one in plan.numbers.collectives:
@@ -63,10 +72,9 @@ def _sent(plan: Plan) -> Table:
 
 def _times(plan: Plan) -> Table:
     roof, numbers, chip = plan.roofline, plan.numbers, plan.topology.chip
-    flops = max(plan.model_flops / plan.topology.count, numbers.flops or 0)
     network = sum(sent(numbers.collectives, hosts=hosts) for hosts in (False, True))
     work = {
-        "compute": (quantity(flops, "FLOP"), chip.flops(plan.experiment.model.dtype), "FLOP/s"),
+        "compute": (quantity(plan.flops, "FLOP"), chip.flops(plan.experiment.model.dtype), "FLOP/s"),
         "memory": (quantity(least_traffic(numbers), "B"), chip.bandwidth, "B/s"),
         "network": (quantity(network, "B"), chip.link, "B/s"),
     }  # fmt: skip
@@ -83,7 +91,7 @@ def _times(plan: Plan) -> Table:
         at_most = NONE if rate is None else quantity(rate, unit)
         cells = (Cell(name), Cell(amount), Cell(at_most, rate), Cell(shown, seconds))
         rows.append(Row((*cells[:3], Cell(shown, seconds, strong=name == roof.bound))))
-    title = "the least time of a step"
+    title = f"the least time of {RUNS[plan.what]}"
     return Table(title, columns, tuple(rows), f"rates: {chip.source}")
 
 
@@ -98,11 +106,18 @@ def verdict(plan: Plan) -> str:
     said = [f"It does not fit: {memory(over)} too much."]
     options = changes(plan)
     for change in options:
-        fits = "fits" if change.bytes <= (plan.memory or 0) else "not enough alone"
-        said.append(
-            f"{change.option}: about {memory(change.bytes)}, {fits} (estimate)."
-        )
+        said.append(f"{change.option}: {_promise(change, plan.memory or 0)}")
     return "\n".join(said)
+
+
+def _promise(change: Change, room: int) -> str:
+    """What is known of a change."""
+    if change.bound:
+        fits = "may fit" if change.bytes <= room else "does not fit"
+        of = "parameters and optimizer alone; plan it for its scratch memory"
+        return f"at least {memory(change.bytes)}, {fits} ({of})."
+    fits = "fits" if change.bytes <= room else "not enough alone"
+    return f"about {memory(change.bytes)}, {fits} (estimate)."
 
 
 def notes(plan: Plan) -> list[str]:
@@ -111,25 +126,39 @@ def notes(plan: Plan) -> list[str]:
     said = []
     if roof.seconds is not None:
         share = (roof.compute or 0) / roof.seconds
+        run = RUNS[plan.what][:1].upper() + RUNS[plan.what][1:]
         said.append(
-            f"A step takes at least {1e3 * roof.seconds:.3g} ms, bound by {roof.bound}; at "
+            f"{run} takes at least {1e3 * roof.seconds:.3g} ms, bound by {roof.bound}; at "
             f"that time {share:.0%} of the peak."
         )
     known = "no FLOPs" if numbers.flops is None else quantity(numbers.flops, "FLOP")
+    own = plan.model_flops
     said.append(
-        f"Model {quantity(plan.model_flops, 'FLOP')} a step; the compiler counts {known} a "
-        "device, outside kernels of libraries."
+        ("The" if own is None else f"Model {quantity(own, 'FLOP')} on all devices; the")
+        + f" compiler counts {known} a device, outside kernels of libraries."
     )
-    layers = ", ".join(f"{count} x {name}" for name, count in numbers.layers.items())
-    said.append(f"Implementations: {layers}.")
-    of = plan.experiment.model.repeats
-    how = f"all {of} blocks"
-    if plan.blocks != (of,):
-        few, more = plan.blocks
-        how = f"{few} and {more} of {of} blocks, and the rest on their line, of which "
-        how += "scratch is an estimate (--whole compiles all)"
-    said.append(f"Compiled {how}, in {numbers.seconds:.0f} s.")
+    counted = plan.what == "train"
+    layers = [
+        f"{n} x {name}" if counted else name for name, n in numbers.layers.items()
+    ]
+    if layers:
+        said.append(f"Implementations: {', '.join(layers)}.")
+    said.append(f"Compiled {_compiled(plan)}, in {numbers.seconds:.0f} s.")
     return said
+
+
+def _compiled(plan: Plan) -> str:
+    """The words for what was compiled of a model."""
+    of = plan.experiment.model.repeats
+    if not plan.blocks:
+        return "the first attention layer alone"
+    if plan.blocks == (of,):
+        return f"all {of} blocks"
+    few, more = plan.blocks
+    return (
+        f"{few} and {more} of {of} blocks, and the rest on their line, of which scratch is "
+        "an estimate (--whole compiles all)"
+    )
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -137,6 +166,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     numbers, roof = plan.numbers, plan.roofline
     return {
         "experiment": plan.experiment.name,
+        "what": plan.what,
         "topology": plan.topology.name,
         "devices": plan.topology.count,
         "mesh": str(plan.mesh),

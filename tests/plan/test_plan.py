@@ -134,14 +134,20 @@ def test_what_crosses_hosts_takes_the_slower_network():
 
 def test_what_is_too_large_is_told_what_would_make_it_fit():
     found = {change.option: change.bytes for change in changes(made(LARGE, memory=1))}
-    # Parameters, gradients and two moments are halved by two parts.
-    assert found["--mesh fsdp=2,heads=2"] == (32 - 16 / 2) * GIBI
-    assert found["--mesh heads=4"] == (32 - 16 / 2) * GIBI
+    # Parameters and two moments are halved by two parts; of scratch nothing is known.
+    assert found["--mesh fsdp=2,heads=2"] == found["--mesh heads=4"] == 12 / 2 * GIBI
     # Four rows a device, one at a time: a quarter of the activations.
     assert found["--train.accumulate 4"] == (32 - 16 * 3 / 4) * GIBI
     assert found["--model.remat"] == pytest.approx((32 - 16 / 2) * GIBI, rel=1e-4)
     again = changes(made(LARGE, memory=1, remat=True, mesh=MeshShape(fsdp=4)))
     assert {change.option for change in again} == {"--train.accumulate 2"}
+
+
+@pytest.mark.parametrize(("room", "said"), [(8, "may fit"), (5, "does not fit")])
+def test_a_mesh_that_divides_parameters_promises_a_lower_bound_alone(room, said):
+    note = tables(made(LARGE, memory=room * GIBI))[0].note
+    assert f"--mesh fsdp=2,heads=2: at least 6.00 GiB, {said} (parameters" in note
+    assert "--model.remat: about 24" in note
 
 
 def test_the_fewest_parts_that_fit_are_offered():

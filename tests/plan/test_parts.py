@@ -1,0 +1,96 @@
+"""Parts that are planned alone: one decoding step, and one layer's attention."""
+
+from dataclasses import replace
+
+import pytest
+from tiny import TRAIN, TREES, experiment_of
+
+from attn.config import cost
+from attn.errors import UserError
+from attn.parallel.mesh import MeshShape
+from attn.plan.advice import changes
+from attn.plan.estimate import plan
+from attn.plan.parts import attention_flops, check_decoding
+from attn.plan.tables import as_json, heading, notes, tables
+from attn.plan.topologies import topology
+
+EXPERIMENT = experiment_of(repeats=2, train=replace(TRAIN, batch_size=4))
+DEVICES = topology("cpu:4")
+T = EXPERIMENT.task.seq_len
+N, K, H = EXPERIMENT.resolved_model.one_block[0].sizes
+
+
+def planned(what, **mesh):
+    return plan(EXPERIMENT, DEVICES, MeshShape(**mesh), memory=1, what=what)
+
+
+@pytest.fixture(scope="module")
+def decoding():
+    return planned("decode", data=4)
+
+
+@pytest.fixture(scope="module")
+def attention():
+    return planned("attend", data=2, heads=2)
+
+
+def test_a_decoding_step_holds_all_parameters_and_the_cache_of_its_rows(decoding):
+    held = decoding.numbers.held
+    assert held["parameters"] == 4 * cost.count_params(EXPERIMENT)
+    positions = 4 * T * EXPERIMENT.model.repeats
+    assert held["cache"] == cost.decode_state(EXPERIMENT) + positions
+    assert held["batch"] == 2 * 4
+    # The cache is written in place: what comes out beside it are the logits.
+    assert 0 < held["outputs"] < 2 * 4 * EXPERIMENT.resolved_model.vocab_size + 256
+    assert decoding.numbers.collectives == ()
+
+
+def test_a_decoding_step_multiplies_its_rows_by_every_matrix(decoding):
+    D, F = EXPERIMENT.model.d_model, EXPERIMENT.model.d_ff
+    matrices = EXPERIMENT.model.repeats * (2 * D * (N + K) * H + 2 * D * F)
+    assert decoding.model_flops is None
+    assert decoding.flops == decoding.numbers.flops
+    assert 2 * matrices < decoding.flops < 8 * matrices
+
+
+def test_attention_holds_a_devices_part_of_its_arguments(attention):
+    B = EXPERIMENT.train.batch_size
+    each = 4 * B * T * H // 4
+    assert attention.numbers.held["queries, keys and values"] == each * (N + 2 * K)
+    assert attention.numbers.held["gradient of the output"] == each * N
+    assert attention.numbers.held["parameters"] == 0
+    # The output, and a gradient of each of its arguments.
+    assert each * (2 * N + 2 * K) <= attention.numbers.held["outputs"]
+    assert attention.numbers.collectives == ()
+
+
+def test_attention_costs_three_passes_of_its_mechanism(attention):
+    # Scores and values, 2 FLOPs a multiplication, of the pairs that a causal mask shows.
+    pairs = T * (T + 1) / 2
+    least = 3 * EXPERIMENT.train.batch_size * N * 2 * 2 * pairs * H
+    assert least <= attention_flops(EXPERIMENT) <= 2 * least
+    assert attention.flops >= attention_flops(EXPERIMENT) / 4
+
+
+def test_a_part_says_what_it_is_and_offers_no_change_of_training(attention, decoding):
+    assert heading(decoding) == "tiny on cpu:4, mesh data=4, decode"
+    assert tables(attention)[-1].title == "the least time of one layer's attention"
+    assert notes(attention)[-1].startswith("Compiled the first attention layer alone")
+    assert as_json(decoding)["what"] == "decode"
+    assert decoding.fits is False
+    assert changes(decoding) == ()
+
+
+@pytest.mark.parametrize("axis", ["heads", "fsdp", "seq"])
+def test_a_mesh_that_divides_more_than_the_batch_does_not_decode(axis):
+    with pytest.raises(
+        UserError, match=rf"{axis}=2.* divides more; take --mesh data=N"
+    ):
+        check_decoding(EXPERIMENT, MeshShape(data=2, **{axis: 2}))
+
+
+def test_what_has_no_text_or_no_attention_is_refused_by_name():
+    with pytest.raises(UserError, match=f"{TREES.name!r} writes no text"):
+        check_decoding(experiment_of(TREES), MeshShape())
+    with pytest.raises(UserError, match="'tiny' has no layer of self-attention"):
+        attention_flops(experiment_of(pattern=("short_conv", "mlp")))
