@@ -153,7 +153,7 @@ def _compiled(plan: Plan) -> str:
     if not plan.blocks:
         return "the first attention layer alone"
     if plan.blocks == (of,):
-        return f"all {of} blocks"
+        return "all of it"
     few, more = plan.blocks
     return (
         f"{few} and {more} of {of} blocks, and the rest on their line, of which scratch is "
