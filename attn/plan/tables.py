@@ -111,7 +111,7 @@ def verdict(plan: Plan) -> str:
 
 
 def _promise(change: Change, room: int) -> str:
-    """What is known of a change."""
+    """Says what is known of a change."""
     if change.bound:
         fits = "may fit" if change.bytes <= room else "does not fit"
         of = "parameters and optimizer alone; plan it for its scratch memory"
