@@ -128,7 +128,7 @@ def test_damaged_data_is_named_and_nothing_is_written(
     assert not (tmp_path / "bad").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_mesh_changes_where_a_run_runs_and_not_what_it_finds(launch, whole, tmp_path):
     done = launch(*RUN, "--workdir", tmp_path / "four", "--mesh", "data=2,heads=2")
     assert done.returncode == 0, done.stderr
