@@ -49,7 +49,7 @@ MAY_IMPORT = {
         "attention bench device.py inspect kernels model objectives parallel plan "
         "positions.py pretrained train"
     ),
-    "flax": "model pretrained train",
+    "flax": "model plan/parts.py pretrained train",
     "optax": "train",
     "orbax": "train/checkpoint",
     "matplotlib": "plots bench/plot.py bench/ladder_plot.py inspect/draw.py",
