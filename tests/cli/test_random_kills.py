@@ -29,8 +29,8 @@ def start(tmp_path_factory):
     """Starts the run in a folder, all on one copy of the data."""
     env = os.environ | {"ATTN_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
 
-    def begin(folder: Path) -> subprocess.Popen:
-        command = [sys.executable, "launch.py", *WORDS, "--workdir", str(folder)]
+    def begin(folder: Path, *more: str) -> subprocess.Popen:
+        command = [sys.executable, "launch.py", *WORDS, "--workdir", str(folder), *more]
         out, err = subprocess.PIPE, subprocess.PIPE
         return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err)
 
@@ -81,3 +81,31 @@ def test_a_run_ended_at_a_random_moment_goes_on_to_the_same_bits(
     finish(start(tmp_path / "run"))
     for mine, theirs in zip(made(tmp_path / "run"), made(folder), strict=True):
         assert jax.tree.all(jax.tree.map(np.array_equal, mine, theirs))
+
+
+TWO = "--mesh", "data=2", "--nprocs", "2"
+
+
+def kill_one(supervisor: int, folder: Path, which: int) -> None:
+    """Kills one of the processes of a run, once it has saved a checkpoint."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+    until = time.monotonic() + 90
+    while not any((folder / "checkpoints").glob("[0-9]*")):
+        assert time.monotonic() < until, "no checkpoint was saved"
+        time.sleep(0.02)
+    os.kill(int(children.read_text().split()[which]), signal.SIGKILL)
+
+
+@pytest.mark.exhaustive
+def test_processes_of_which_one_is_killed_go_on_to_the_same_bits(start, tmp_path):
+    finish(start(tmp_path / "whole", *TWO))
+    expected = made(tmp_path / "whole")
+    for which in range(2):
+        folder = tmp_path / f"killed {which}"
+        run = start(folder, *TWO)
+        kill_one(run.pid, folder, which)
+        _, said = run.communicate(timeout=120)
+        assert run.returncode == 0, said
+        assert f"process {which} of 2 was ended by".encode() in said, said
+        for mine, theirs in zip(made(folder), expected, strict=True):
+            assert jax.tree.all(jax.tree.map(np.array_equal, mine, theirs))
