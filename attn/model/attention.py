@@ -15,6 +15,7 @@ from attn.config.attention import T5_BUCKETS
 from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.memory import Memory, MemoryCache
+from attn.model.products import product
 from attn.model.projections import Projections
 from attn.model.weights import (
     EMBEDDING,
@@ -25,7 +26,7 @@ from attn.model.weights import (
     rms_norm,
     weight,
 )
-from attn.parallel.rules import lay, layout
+from attn.parallel.rules import lay
 from attn.positions import Alibi, RelativeBias, T5Bias, alibi_slopes
 
 Cache = HeadCache | MemoryCache
@@ -214,10 +215,9 @@ class Attention(Projections):
         if self.norm is not None:
             out = rms_norm(out, self.norm[...])
         if self.gate is not None:
-            gate = jnp.einsum("btd,dnh->btnh", x, self.gate[...].astype(x.dtype))
+            gate = product(x, self.gate[...].astype(x.dtype), "B T N H")
             out = out * jax.nn.sigmoid(gate)
-        o = self.o[...].astype(out.dtype)
-        y = jnp.einsum("btnh,nhd->btd", out, o, out_sharding=layout("B T D"))
+        y = product(out, self.o[...].astype(out.dtype), "B T D")
         if self.o_bias is None:
             return y
         return y + self.o_bias[...].astype(y.dtype)[None, None]

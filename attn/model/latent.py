@@ -14,6 +14,7 @@ from attn.attention.decode import begin, fill, step
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention, Cache, of_row
 from attn.model.memory import Memory, MemoryCache
+from attn.model.products import product
 from attn.model.weights import weight
 from attn.parallel.rules import layout
 
@@ -43,18 +44,18 @@ class LatentAttention(Attention):
 
     def queries(self, x: Float[Array, "B T D"], info: TokenInfo) -> tuple[Array, Array]:
         """The queries of the latent [B, T, N, H] and of the rotary key [B, T, N, U]."""
-        q = jnp.einsum("btd,dnh->btnh", x, self.q[...].astype(x.dtype))
+        q = product(x, self.q[...].astype(x.dtype), "B T N H")
         H = q.shape[-1] - self.rope_width
         rotated = self.rotated(q[..., H:], info) if self.rope_width else q[..., H:]
         return q[..., :H], rotated
 
     def cached(self, x: Float[Array, "B T D"], info: TokenInfo) -> tuple[Array, Array]:
         """The decoding cache: the latent [B, T, R], and the rotary key [B, T, U]."""
-        c = jnp.einsum("btd,dr->btr", x, self.down[...].astype(x.dtype))
+        c = product(x, self.down[...].astype(x.dtype), "B T R")
         c = self.latent_norm(c).astype(x.dtype)
         if self.rope_k is None:
             return c, c[..., :0]
-        k = jnp.einsum("btd,du->btu", x, self.rope_k[...].astype(x.dtype))
+        k = product(x, self.rope_k[...].astype(x.dtype), "B T U")
         return c, self.rotated(k[:, :, None], info)[:, :, 0]
 
     def project(
@@ -66,7 +67,7 @@ class LatentAttention(Attention):
         """Projects to queries and keys [B, T, N, H + U], and values [B, T, N, H]."""
         (q, q_rotated), (c, k_rotated) = self.queries(x, info), self.cached(x, info)
         k, v = (
-            jnp.einsum("btr,rnh->btnh", c, up[...].astype(x.dtype))
+            product(c, up[...].astype(x.dtype), "B T N H")
             for up in (self.up_k, self.up_v)
         )
         shared = jnp.broadcast_to(

@@ -19,8 +19,9 @@ from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention
 from attn.model.memory import Memory
+from attn.model.products import product
 from attn.model.weights import VECTOR, bias, make_norm, weight
-from attn.parallel.rules import lay, layout
+from attn.parallel.rules import lay
 
 
 class ShortConv(nnx.Module):
@@ -60,7 +61,7 @@ class ShortConv(nnx.Module):
             shifted = (jnp.where(o[..., None], y, 0) for o, y in zip(own, shifted))
         each = (y * taps[i, None, None] for i, y in enumerate(shifted))
         mixed = lay(jnp.asarray(sum(each)), "B T D")
-        return jnp.einsum("btd,de->bte", mixed, self.out[...].astype(x.dtype)), cache
+        return product(mixed, self.out[...].astype(x.dtype), "B T D"), cache
 
     def begin(
         self, B: int, L: int, dtype: Any, memory: Memory | None = None
@@ -131,13 +132,13 @@ class MLP(nnx.Module):
         else:
             hidden = self.act(self._product(x, self.gate, self.gate_bias)) * up
         down = self.down[...].astype(x.dtype)
-        out = jnp.einsum("btf,fd->btd", hidden, down, out_sharding=layout("B T D"))
+        out = product(hidden, down, "B T D")
         return plus(out, self.down_bias), cache
 
     def _product(
         self, x: Float[Array, "B T D"], w: nnx.Param, b: nnx.Param | None
     ) -> Float[Array, "B T F"]:
-        return plus(jnp.einsum("btd,df->btf", x, w[...].astype(x.dtype)), b)
+        return plus(product(x, w[...].astype(x.dtype), "B T F"), b)
 
 
 def plus(x: Array, b: nnx.Param | None) -> Array:

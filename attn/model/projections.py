@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from attn import config
 from attn.kernels import TokenInfo
 from attn.model.memory import Memory
+from attn.model.products import product
 from attn.model.weights import bias, weight
 from attn.parallel.rules import lay
 from attn.positions import rotary
@@ -87,7 +88,7 @@ class Projections(nnx.Module):
         if w is None:
             zeros = jnp.zeros((*x.shape[:2], *sizes), x.dtype)
             return lay(zeros, f"B T {letter} H")
-        heads = jnp.einsum("btd,dnh->btnh", x, w[...].astype(x.dtype))
+        heads = product(x, w[...].astype(x.dtype), f"B T {letter} H")
         b: nnx.Param | None = getattr(self, f"{name}_bias")
         return heads if b is None else heads + b[...].astype(x.dtype)[None, None]
 

@@ -9,6 +9,7 @@ from attn import config
 from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.memory import Memory
+from attn.model.products import product
 from attn.model.stack import Encoder, Stack
 from attn.model.weights import EMBEDDING, make_norm, weight
 from attn.objectives import ClassHead, Head, PairHead, StateHead, TokenHead
@@ -156,7 +157,7 @@ class Transformer(Stack):
         spec = self.model.embedding
         tied = isinstance(self.head, TokenHead) and spec.tied
         table = gather((self.embedding if tied else self.out)[...]).astype(x.dtype)
-        y = jnp.einsum("bpd,vd->bpv", x, table, preferred_element_type=jnp.float32)
+        y = product(x, table.T, "B P V", jnp.float32)
         if isinstance(self.head, ClassHead):
             return y
         y = y if spec.logit_scale == 1 else y * spec.logit_scale
@@ -194,7 +195,7 @@ class Transformer(Stack):
         u, v = pairs[:, :1], pairs[:, 1:]
         both = jnp.concatenate([u, v, u * v, u - v], axis=-1)
         weights = gather(self.compare[...]).astype(x.dtype)
-        return jax.nn.relu(jnp.einsum("bpd,df->bpf", both, weights))
+        return jax.nn.relu(product(both, weights, "B P F"))
 
     def maps(
         self,
