@@ -1,6 +1,7 @@
 """The product of states and a weight, as a product of two matrices."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def product(
             out_sharding=layout(dims),
         )
     rows, columns = _matrix(x, 2), _matrix(w, x.ndim - 2)
-    both = P(_axes(x)[0], _axes(columns)[1]) if on_mesh() else None
+    both = _laid(_axes(x)[0], _axes(columns)[1])
     y = jnp.matmul(rows, columns, preferred_element_type=dtype, out_sharding=both)
     shape = (*x.shape[:2], *w.shape[x.ndim - 2 :])
     return jnp.reshape(y, shape, out_sharding=layout(dims, shape))
@@ -51,9 +52,14 @@ def _matrix(x: Array, rows: int) -> Array:
     if x.shape == shape:
         return x
     axes = _axes(x)
-    return jnp.reshape(x, shape, out_sharding=axes and P(axes[0], axes[rows]))
+    return jnp.reshape(x, shape, out_sharding=_laid(axes[0], axes[rows]))
 
 
-def _axes(x: Array) -> P | None:
-    """The mesh axes of each axis of an array; None without a mesh."""
-    return jax.typeof(x).sharding.spec if on_mesh() else None
+def _axes(x: Array) -> P:
+    """The mesh axes of each axis of an array."""
+    return jax.typeof(x).sharding.spec
+
+
+def _laid(rows: Any, columns: Any) -> P | None:
+    """The sharding of a matrix; None without a mesh."""
+    return P(rows, columns) if on_mesh() else None
