@@ -5,7 +5,7 @@
     metrics.jsonl   one JSON object a line
     maps.npz        attention maps of one example
     result.json     only when the run has ended; with a checksum of itself and of these
-    checkpoints/    see `attn.train.checkpoint.checkpoints`
+    checkpoints/    see `attn.train.checkpoint.sealed`
     .lock           held by the process that writes
 
 JSON is strict: what is not finite is null. A file appears whole or not at all. Where

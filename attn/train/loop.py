@@ -10,7 +10,7 @@ far are saved: an interrupted run continues to the bits of one that was not.
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,15 +18,17 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from attn.config import Experiment
-from attn.data.pipeline import Batches, calls_from
-from attn.errors import Failed, UserError
+from attn.data.pipeline import Batches
+from attn.errors import UserError
 from attn.parallel.processes import from_first, place
 from attn.parallel.rules import spec
 from attn.records.folder import RunFolder, written
 from attn.records.result import Line, Measured, Result, Scores
 from attn.records.typed import decode, encode
 from attn.tasks.base import Dataset
+from attn.train.calls import Calls
 from attn.train.checkpoint.restore import checkpoints_of, restore_state
+from attn.train.diverged import refuse_non_finite
 from attn.train.evaluate import Evaluator
 from attn.train.maps import make_maps
 from attn.train.programs import Programs
@@ -34,33 +36,7 @@ from attn.train.signals import StopSignal
 from attn.train.state import State, init_state, model_def
 from attn.train.step import METRICS, Metrics
 from attn.train.timing import Pace, Timing
-
-CALL_STEPS = 25
-"""The maximum number of steps dispatched to the device at once."""
-
-
-class Diverged(Failed):
-    """A loss or gradient is not finite; its step changed no parameter."""
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """A progress display of runs."""
-
-    def begin(self, name: str, steps: int) -> None:
-        """Starts the display of a run of `steps`; the previous one has ended."""
-
-    def note(self, text: str) -> None:
-        """Prints one line."""
-
-    def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
-        """Reports that `step` of `steps` are done, with a line of `metrics.jsonl`."""
-
-    def within(self, step: int, steps: int) -> None:
-        """Reports that `step` of `steps` are done, within a call that goes on."""
-
-    def end(self, result: Result, seconds: float) -> None:
-        """Reports the result of a run that has ended, after these seconds."""
+from attn.train.watcher import Watcher
 
 
 class Training:
@@ -78,6 +54,7 @@ class Training:
         self.experiment, self.folder, self.data = experiment, folder, data
         self.mesh, self.watcher, self.stop = mesh, watcher, stop
         self.seeds = experiment.seed_numbers
+        self.calls = Calls(experiment.train)
         self.timing = Timing(len(self.seeds))
         self.model = model_def(experiment)
         self.evaluator = Evaluator(experiment, self.model, data, mesh)
@@ -113,7 +90,7 @@ class Training:
 
     def go(self) -> None:
         """Trains to the last step, or until a signal or a value that is not finite."""
-        calls = self._calls()
+        calls = self.calls.since(self.step, begun=bool(self.partial))
         batches = Batches(
             self.data.splits["train"],
             batch_size=self.experiment.train.batch_size,
@@ -142,8 +119,8 @@ class Training:
                 # Checked once: a later signal waits for the next call.
                 self.stop.agree()
                 stopping = bool(self.stop.requested)
-                saving = stopping or self._is_save_due()
-                if saving or self._is_eval_due(self.step):
+                saving = stopping or self.calls.is_save_due(self.step, self.saved)
+                if saving or self.calls.is_eval_due(self.step):
                     self._read(*unread)
                     unread = None
                 if saving:
@@ -151,26 +128,6 @@ class Training:
                 if stopping:
                     self.stop.check()
         self.stop.check()
-
-    def _calls(self) -> list[range]:
-        """The calls from here on; of the first, steps may have been done before."""
-        config = self.experiment.train
-        # Not at `save_every`: how often a run is saved must not change its bits.
-        cuts = {"longest": CALL_STEPS, "every": (config.eval_every,)}
-        calls = calls_from(self.step, config.steps, **cuts)
-        if calls and not self.partial:  # a run of fewer steps ended within this call
-            calls[0] = range(self.step, calls[0].stop)
-        return calls
-
-    def _is_eval_due(self, step: int) -> bool:
-        config = self.experiment.train
-        return step % config.eval_every == 0 or step == config.steps
-
-    def _is_save_due(self) -> bool:
-        """Whether a multiple of `save_every` was passed since the last checkpoint."""
-        config = self.experiment.train
-        passed = self.step // config.save_every > self.saved // config.save_every
-        return passed or self.step == config.steps
 
     def _settle(self, unread: tuple[range, int, Metrics] | None, *, save: bool) -> None:
         """Reads what has not been read, and saves what has not been saved."""
@@ -245,8 +202,8 @@ class Training:
         step = call.stop
         self.timing.finished(done)
         self._took(self.timing.last_step_ms * len(self.seeds) / 1e3, 1)
-        self._refuse_non_finite(call.start, values)
-        looks = self._is_eval_due(step)
+        refuse_non_finite(self.experiment, call.start, values)
+        looks = self.calls.is_eval_due(step)
         line = Line(
             step=step,
             train_loss=tuple(values["loss"].mean(axis=0).tolist()),
@@ -261,18 +218,6 @@ class Training:
     def _scores(self, split: str) -> Scores:
         scores = self.evaluator(self.state, split)
         return {name: tuple(values) for name, values in scores.items()}
-
-    def _refuse_non_finite(self, before: int, values: dict[str, np.ndarray]) -> None:
-        bad = np.argwhere(values["finite"] == 0)
-        if bad.size:
-            at, replica = bad[0]
-            raise Diverged(
-                f"step {before + at + 1} of seed {self.seeds[replica]} was not finite: "
-                f"loss {values['loss'][at, replica]}, gradient norm "
-                f"{values['grad_norm'][at, replica]}; nothing after it is saved; try a "
-                f"lower train.peak_lr than {self.experiment.train.peak_lr}, or a longer "
-                "warm-up"
-            )
 
     def describe(self, result: Result) -> Result:
         """A result with what has been measured so far."""

@@ -18,8 +18,10 @@ from attn.records.environment import environment
 from attn.records.folder import RunFolder
 from attn.records.result import Result
 from attn.tasks.base import Dataset
-from attn.train.loop import Diverged, Training, Watcher
+from attn.train.diverged import Diverged
+from attn.train.loop import Training
 from attn.train.signals import Stopped, StopSignal
+from attn.train.watcher import Watcher
 
 
 def run(

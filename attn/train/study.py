@@ -12,9 +12,10 @@ from attn.errors import UserError
 from attn.parallel import processes
 from attn.parallel.mesh import MeshShape
 from attn.tasks import Dataset, Task
-from attn.train.loop import Diverged, Watcher
+from attn.train.diverged import Diverged
 from attn.train.run import run
 from attn.train.signals import Stopped, StopSignal
+from attn.train.watcher import Watcher
 
 
 def run_all(

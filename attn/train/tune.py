@@ -17,10 +17,11 @@ from attn.parallel.mesh import MeshShape, make_mesh
 from attn.parallel.processes import place
 from attn.parallel.rules import spec
 from attn.tasks.base import Dataset
+from attn.train.calls import CALL_STEPS
 from attn.train.evaluate import Evaluator
-from attn.train.loop import CALL_STEPS, Watcher
 from attn.train.state import State, init_state, model_def
 from attn.train.step import make_train_step
+from attn.train.watcher import Watcher
 
 FIRST_SEED = 1000
 """The first seed of tuning; runs count from 0, so theirs are fresh."""

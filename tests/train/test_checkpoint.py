@@ -21,7 +21,7 @@ from states import (
 )
 
 from attn.errors import UserError
-from attn.train.checkpoint import checkpoints as checkpoint
+from attn.train.checkpoint import sealed
 from attn.train.checkpoint.checkpoints import Checkpoints
 
 
@@ -77,7 +77,7 @@ def test_a_step_is_sealed_before_it_is_committed(tmp_path, monkeypatch):
         assert folder.name == "1.orbax-checkpoint-tmp"
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(checkpoint, "write_seal", full)
+    monkeypatch.setattr(sealed, "write_seal", full)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, make_state(1), {})
     with pytest.raises(
@@ -90,14 +90,14 @@ def test_a_step_is_sealed_before_it_is_committed(tmp_path, monkeypatch):
 def test_a_failed_save_is_a_warning_and_two_in_a_row_an_error(
     folder, monkeypatch, caplog
 ):
-    seal, faults = checkpoint.write_seal, [1, 0, 1, 1]
+    seal, faults = sealed.write_seal, [1, 0, 1, 1]
 
     def sometimes_full(*args, **kwargs):
         if faults.pop(0):
             raise OSError(errno.ENOSPC, "full")
         seal(*args, **kwargs)
 
-    monkeypatch.setattr(checkpoint, "write_seal", sometimes_full)
+    monkeypatch.setattr(sealed, "write_seal", sometimes_full)
     checkpoints = Checkpoints(folder)
     for step in (3, 4, 5, 6):
         checkpoints.save(step, make_state(step), {})
@@ -132,7 +132,7 @@ def test_an_error_that_is_not_the_disks_is_not_swallowed(folder, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(checkpoint, "write_seal", broken)
+    monkeypatch.setattr(sealed, "write_seal", broken)
     checkpoints = Checkpoints(folder)
     checkpoints.save(3, make_state(3), {})
     with pytest.raises(ZeroDivisionError, match="a bug"):

@@ -5,6 +5,7 @@ from states import assert_same_bits, files_of, flip, make_state, restore, save_s
 
 from attn.errors import UserError
 from attn.train.checkpoint.checkpoints import Checkpoints
+from attn.train.checkpoint.sealed import SealedSteps
 
 
 @pytest.fixture
@@ -17,13 +18,13 @@ def test_a_hundred_random_bit_flips_are_all_found(folder):
     draw = random.Random(0)
     files = [*files_of(folder / "2"), folder / "manifests" / "2.json"]
     sizes = [path.stat().st_size for path in files]
-    checkpoints = Checkpoints(folder)
+    steps = SealedSteps(folder, {})
     for trial in range(100):
         # Half by size, as a disk would; half by file, so that small ones are hit too.
         path = draw.choices(files, sizes if trial % 2 else None)[0]
         position = draw.randrange(8 * path.stat().st_size)
         flip(path, position)
-        assert checkpoints._fault(2) is not None, path
+        assert steps.fault(2) is not None, path
         if trial % 20 == 0:
             restored = restore(folder)
             assert restored.step == 1
@@ -31,7 +32,7 @@ def test_a_hundred_random_bit_flips_are_all_found(folder):
             assert restored.skipped[0].startswith("checkpoint 2 passed over: ")
             assert path.name in restored.skipped[0]
         flip(path, position)
-    assert checkpoints._fault(2) is None
+    assert steps.fault(2) is None
 
 
 @pytest.mark.parametrize("damage", ["remove", "truncate", "add"])
@@ -45,7 +46,7 @@ def test_every_file_missing_short_or_strange_is_found_by_name(folder, damage):
             path.write_bytes(blob[:-1])
         else:
             strange.write_bytes(b"")
-        fault = Checkpoints(folder)._fault(2)
+        fault = SealedSteps(folder, {}).fault(2)
         assert (strange if damage == "add" else path).name in fault
         path.write_bytes(blob)
         strange.unlink(missing_ok=True)
@@ -59,11 +60,11 @@ def test_an_unsealed_step_is_passed_over_and_says_so(folder):
     assert "not sealed" in restored.skipped[0]
 
 
-def test_a_step_killed_between_seal_and_stamps_is_good(folder):
+def test_a_step_killed_between_seal_and_stamps_is_good(folder, monkeypatch):
     # What the manifest holds until the next save begins: all but Orbax's two stamps.
     fresh = folder.parent / "fresh"
     checkpoints = Checkpoints(fresh)
-    checkpoints._seal_stamps = lambda step: None
+    monkeypatch.setattr(SealedSteps, "seal_stamps", lambda self, step: None)
     checkpoints.save(1, make_state(1), {})
     checkpoints.close()
     (fresh / "1" / "_CHECKPOINT_METADATA").write_bytes(b"{")

@@ -22,8 +22,8 @@ from attn.data.build import prepare
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.records.result import Layer, Mechanism
 from attn.records.run import read_metrics, read_result
-from attn.train import loop, timing
-from attn.train.loop import Diverged
+from attn.train import calls, loop, timing
+from attn.train.diverged import Diverged
 from attn.train.run import run
 from attn.train.signals import Stopped, StopSignal
 from attn.train.timing import Timing
@@ -69,7 +69,7 @@ def train(folder, watcher=None, mesh=MeshShape(), experiment=EXPERIMENT):
 
     with pytest.MonkeyPatch.context() as patch, StopSignal() as stop:
         patch.setattr(loop.Training, "close", closing)
-        patch.setattr(loop, "CALL_STEPS", 3)
+        patch.setattr(calls, "CALL_STEPS", 3)
         result = run(
             experiment,
             folder,

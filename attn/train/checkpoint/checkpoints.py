@@ -1,39 +1,25 @@
 """Checkpoints that are verified on reading: damaged ones are skipped, and named.
 
-Orbax writes the arrays and commits a step by renaming its folder, but it does not
-checksum them: a flipped bit would come back as a wrong weight. So every step is
-sealed with the SHA-256 of its files *before* the rename. A kill at any moment leaves
-a step that is absent, or sealed:
-
-    <step>/state/...         the arrays, as Orbax lays them out
-    <step>/data/metadata     what was measured so far, JSON
-    manifests/<step>.json    the seal: hash of each file; dtype and shape of each array;
-                             the experiment
+Orbax writes the arrays; `attn.train.checkpoint.sealed` says which of its steps are good.
 """
 
 import contextlib
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from attn.errors import UserError
 from attn.parallel.processes import connected, from_first, is_first
 from attn.records.files import disk_reason
-from attn.records.identity import difference
-from attn.records.seal import broken_seal, extend_seal, notes_of, write_seal
+from attn.train.checkpoint.sealed import SealedSteps, describe
 
 _log = logging.getLogger(__name__)
-
-# Orbax stamps these after the seal; they hold times and flags, nothing restored.
-_STAMPS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
 @dataclass(frozen=True)
@@ -68,7 +54,7 @@ class Checkpoints:
             raise UserError(f"keep = {keep}; at least 1 checkpoint must be kept")
         self.directory = Path(directory).absolute()
         self._keep = keep
-        self._experiment = dict(experiment or {})
+        self._sealed = SealedSteps(self.directory, experiment or {})
         self._manager: ocp.CheckpointManager | None = None
         self._pending: tuple[int, dict[str, str]] | None = None
         self._failures = 0
@@ -86,7 +72,7 @@ class Checkpoints:
           UserError: two saves in a row failed; older checkpoints are untouched.
           TypeError: a dictionary in `state` has a key that is not a string.
         """
-        described = _describe(state)
+        described = describe(state)
         values = json.loads(json.dumps(data, allow_nan=False))
         self._settle()
         for attempt in range(2):
@@ -112,11 +98,11 @@ class Checkpoints:
             another experiment, or holds other arrays than `abstract` asks for.
         """
         self._settle()
-        looked = json.dumps(self._newest_good()) if is_first() else ""
+        looked = json.dumps(self._sealed.newest_good()) if is_first() else ""
         step, faults = json.loads(from_first(looked))
         skipped = [f"checkpoint {at} passed over: {fault}" for at, fault in faults]
         if step is not None:
-            self._require_same(step, _describe(abstract))
+            self._sealed.require_same(step, describe(abstract))
             self._passed_over = [at for at, _ in faults]
             return self._read(step, abstract, tuple(skipped))
         if skipped:
@@ -125,16 +111,6 @@ class Checkpoints:
                 "delete that folder to train from the start"
             )
         return None
-
-    def _newest_good(self) -> tuple[int | None, list[tuple[int, str]]]:
-        """The newest good checkpoint, if any, and the faults of newer ones."""
-        faults = []
-        for step in self._steps():
-            fault = self._fault(step)
-            if fault is None:
-                return step, faults
-            faults.append((step, fault))
-        return None, faults
 
     def close(self) -> None:
         """Waits for the last save, and seals it.
@@ -151,7 +127,7 @@ class Checkpoints:
 
     def _start(self, step: int, state: PyTree, data: dict, described: dict) -> None:
         if self._manager is None:
-            self._prune()
+            self._sealed.prune()
             self._manager = self._open()
         for damaged in self._passed_over:
             self._manager.delete(damaged)
@@ -189,8 +165,8 @@ class Checkpoints:
             self._failed(step, error, last=last)
         else:
             self._pending, self._failures = None, 0
-            self._seal_stamps(step)
-            self._prune()
+            self._sealed.seal_stamps(step)
+            self._sealed.prune()
 
     def _failed(self, step: int, error: Exception, *, last: bool) -> None:
         """Cleans up after a failed save; raises what is not a disk error."""
@@ -198,7 +174,7 @@ class Checkpoints:
         if manager is not None:
             with contextlib.suppress(Exception):
                 manager.close()
-        self._prune()
+        self._sealed.prune()
         reason = disk_reason(error)
         if reason is None:
             raise error
@@ -206,7 +182,7 @@ class Checkpoints:
         line = f"checkpoint {step} could not be saved in {self.directory}: {reason}"
         # Of several processes the others do not know that they must try again.
         if last or self._failures > 1 or connected():
-            kept = ", ".join(map(str, self._steps())) or "none"
+            kept = ", ".join(map(str, self._sealed.committed())) or "none"
             raise UserError(
                 f"{line}; make room and run again (checkpoints kept: {kept})"
             ) from error
@@ -214,84 +190,16 @@ class Checkpoints:
 
     def _seal(self) -> None:
         """Seals the step that is about to be committed."""
-        if self._pending is None or not is_first():
-            return
-        step, arrays = self._pending
-        (draft,) = self.directory.glob(f"{step}.orbax-checkpoint-tmp*")
-        notes = {"step": step, "arrays": arrays, "experiment": self._experiment}
-        write_seal(self._manifest(step), draft, without=_STAMPS, notes=notes)
-
-    def _seal_stamps(self, step: int) -> None:
-        if is_first():
-            # If the disk is full, the seal is written without them.
-            with contextlib.suppress(OSError):
-                extend_seal(self._manifest(step), self._folder(step), _STAMPS)
-
-    def _fault(self, step: int) -> str | None:
-        seal, folder = self._manifest(step), self._folder(step)
-        return broken_seal(seal, folder, optional=_STAMPS)
-
-    def _require_same(self, step: int, wanted: dict[str, str]) -> None:
-        notes = notes_of(self._manifest(step))
-        differs = difference(notes.get("experiment", {}), self._experiment, extend=True)
-        if differs is not None:
-            raise UserError(
-                f"checkpoint {step} in {self.directory} is of another experiment: "
-                f"{differs}; use the config that wrote it, or another --workdir"
-            )
-        saved = notes["arrays"]
-        for path in sorted(saved.keys() | wanted.keys()):
-            if saved.get(path) != wanted.get(path):
-                raise UserError(
-                    f"checkpoint {step} in {self.directory} holds {path} as "
-                    f"{saved.get(path, 'nothing')} where {wanted.get(path, 'nothing')} "
-                    "is wanted; use the config that wrote it, or another --workdir"
-                )
+        if self._pending is not None:
+            self._sealed.seal(*self._pending)
 
     def _read(self, step: int, abstract: PyTree, skipped: tuple[str, ...]) -> Restored:
         # Straight from the sealed folders: the manager would trust unsealed flags.
-        folder = self._folder(step)
+        folder = self._sealed.folder(step)
         data = json.loads((folder / "data" / "metadata").read_bytes())
         with ocp.StandardCheckpointer() as reader:
             state = reader.restore(folder / "state", abstract)
         return Restored(step=step, state=state, data=data, skipped=skipped)
-
-    def _steps(self) -> list[int]:
-        """Committed steps, newest first."""
-        if not self.directory.is_dir():
-            return []
-        names = (path.name for path in self.directory.iterdir() if path.is_dir())
-        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
-
-    def _folder(self, step: int) -> Path:
-        return self.directory / str(step)
-
-    def _manifest(self, step: int) -> Path:
-        return self.directory / "manifests" / f"{step}.json"
-
-    def _prune(self) -> None:
-        """Removes what interrupted saves left, while no save is in progress."""
-        if not is_first():
-            return
-        with contextlib.suppress(OSError):
-            for draft in self.directory.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(draft, ignore_errors=True)
-            for manifest in self.directory.glob("manifests/*"):
-                if not (self.directory / manifest.stem).is_dir():
-                    manifest.unlink(missing_ok=True)
-
-
-def _describe(tree: PyTree) -> dict[str, str]:
-    """Dtype and shape of each leaf by its path, as in `params/w: float32[64,128]`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    described = {}
-    for path, leaf in leaves:
-        for key in path:
-            if not isinstance(getattr(key, "key", ""), str):
-                raise TypeError(f"{jax.tree_util.keystr(path)}: keys must be strings")
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        described[name] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-    return described
 
 
 def _silence_orbax() -> None:
