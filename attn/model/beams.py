@@ -24,6 +24,12 @@ class Beams(NamedTuple):
     active: Bool[Array, "B W"]
     state: Decoded
 
+    def read(self, model: Transformer) -> "Beams":
+        """Reads the tokens that were written last."""
+        token = lax.dynamic_index_in_dim(self.written, self.step - 1, 2, keepdims=False)
+        tokens, active = jnp.maximum(token, 0).reshape(-1), self.active.reshape(-1)
+        return self._replace(state=advance(model, tokens, self.state, active))
+
 
 def beam_search(
     model: Transformer,
@@ -75,8 +81,8 @@ def _beam_search(
     )
     last = lax.while_loop(
         lambda beams: (beams.step < steps) & beams.active.any(),
-        partial(_extend, model, end),
-        first,
+        lambda beams: _extend(beams.read(model), end),
+        _extend(first, end),
     )
     lengths = (last.written != NO_TOKEN).sum(axis=-1)
     scores = last.scores / ((5 + lengths) / 6) ** length_penalty
@@ -85,7 +91,7 @@ def _beam_search(
     return best, jnp.take_along_axis(scores, order, axis=1)
 
 
-def _extend(model: Transformer, end: int, beams: Beams) -> Beams:
+def _extend(beams: Beams, end: int) -> Beams:
     """Extends every beam by one token, and keeps the best of all."""
     i, written, scores, active, state = beams
     B, W = scores.shape
@@ -103,6 +109,4 @@ def _extend(model: Transformer, end: int, beams: Beams) -> Beams:
     written = lax.dynamic_update_slice(written, token[..., None], (0, 0, i))
     active = active & (token != end)
     rows = (jnp.arange(B)[:, None] * W + parent).reshape(-1)
-    state = state_of_beams(state, rows)
-    state = advance(model, jnp.maximum(token, 0).reshape(-1), state, active.reshape(-1))
-    return Beams(i + 1, written, scores, active, state)
+    return Beams(i + 1, written, scores, active, state_of_beams(state, rows))

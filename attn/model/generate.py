@@ -31,13 +31,11 @@ class Prompt(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """The carry of the loop: tokens so far, and what decoding keeps."""
+    """The last token of each sequence, which of them go on, and what decoding keeps."""
 
-    step: Array
-    written: Int[Array, "B steps"]
+    token: Int[Array, "B"]
     active: Bool[Array, "B"]
     state: Decoded
-    key: Array
 
 
 def generate(
@@ -73,23 +71,43 @@ def _generate(
     end: int | None,
 ) -> Int[Array, "B steps"]:
     model, (B, T) = nnx.merge(graph, weights), prompt.tokens.shape
-    state = begin(model, prompt, T + steps)
+    choose = partial(_choose, key=key, sampler=sampler, end=end)
 
-    def unfinished(carry: Writing) -> Array:
-        return (carry.step < steps) & carry.active.any()
+    def put(written: Array, token: Array, i: Array | int) -> Array:
+        return lax.dynamic_update_slice(written, token[:, None], (0, i))
 
-    def write(carry: Writing) -> Writing:
-        i, written, active, state, key = carry
-        own = jax.random.fold_in(key, i)
-        token = jnp.where(active, sampler(state.logits, own), NO_TOKEN)
-        written = lax.dynamic_update_slice(written, token[:, None], (0, i))
-        active = active if end is None else active & (token != end)
-        state = advance(model, jnp.maximum(token, 0), state, active)
-        return Writing(i + 1, written, active, state, key)
+    def unfinished(carry: tuple[Array, Array, Writing]) -> Array:
+        i, _, last = carry
+        return (i < steps) & last.active.any()
 
-    empty = jnp.full((B, steps), NO_TOKEN, jnp.int32)
-    first = Writing(jnp.asarray(0), empty, jnp.ones(B, bool), state, key)
-    return lax.while_loop(unfinished, write, first).written
+    def write(carry: tuple[Array, Array, Writing]) -> tuple[Array, Array, Writing]:
+        i, written, last = carry
+        new = choose(_read(model, last), last.active, i)
+        return i + 1, put(written, new.token, i), new
+
+    first = choose(begin(model, prompt, T + steps), jnp.ones(B, bool), 0)
+    written = put(jnp.full((B, steps), NO_TOKEN, jnp.int32), first.token, 0)
+    return lax.while_loop(unfinished, write, (jnp.asarray(1), written, first))[1]
+
+
+def _read(model: Transformer, last: Writing) -> Decoded:
+    """Reads the tokens that were written last."""
+    return advance(model, jnp.maximum(last.token, 0), last.state, last.active)
+
+
+def _choose(
+    state: Decoded,
+    active: Bool[Array, "B"],
+    i: Array | int,
+    *,
+    key: Array,
+    sampler: Sampler,
+    end: int | None,
+) -> Writing:
+    """Chooses token i of each sequence that goes on; the `end` token is its last."""
+    token = sampler(state.logits, jax.random.fold_in(key, i))
+    token = jnp.where(active, token, NO_TOKEN)
+    return Writing(token, active if end is None else active & (token != end), state)
 
 
 def begin(model: Transformer, prompt: Prompt, length: int) -> Decoded:
@@ -118,36 +136,42 @@ def stream(
     graph, weights = nnx.split(model)
     key = jax.random.key(0) if key is None else key
     length = prompt.tokens.shape[1] + steps
-    state = _begin(graph, weights, prompt, length)
-    active = jnp.ones(len(prompt.tokens), bool)
-    for i in range(steps):
-        token, active, state = _write(
-            graph, weights, state, active, jax.random.fold_in(key, i), sampler, end
-        )
-        yield np.asarray(token)
-        if not np.asarray(active).any():
+    last = _first(graph, weights, prompt, key, length, sampler, end)
+    yield np.asarray(last.token)
+    for i in range(1, steps):
+        if not np.asarray(last.active).any():
             return
+        last = _next(graph, weights, last, key, i, sampler, end)
+        yield np.asarray(last.token)
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _begin(graph: Any, weights: Any, prompt: Prompt, length: int) -> Decoded:
-    return begin(nnx.merge(graph, weights), prompt, length)
+@partial(jax.jit, static_argnums=(0, 4, 5, 6))
+def _first(
+    graph: Any,
+    weights: Any,
+    prompt: Prompt,
+    key: Array,
+    length: int,
+    sampler: Sampler,
+    end: int | None,
+) -> Writing:
+    state = begin(nnx.merge(graph, weights), prompt, length)
+    active = jnp.ones(len(prompt.tokens), bool)
+    return _choose(state, active, 0, key=key, sampler=sampler, end=end)
 
 
 @partial(jax.jit, static_argnums=(0, 5, 6), donate_argnums=2)
-def _write(
+def _next(
     graph: Any,
     weights: Any,
-    state: Decoded,
-    active: Bool[Array, "B"],
+    last: Writing,
     key: Array,
+    i: Array | int,
     sampler: Sampler,
     end: int | None,
-) -> tuple[Int[Array, "B"], Bool[Array, "B"], Decoded]:
-    token = jnp.where(active, sampler(state.logits, key), NO_TOKEN)
-    active = active if end is None else active & (token != end)
-    model = nnx.merge(graph, weights)
-    return token, active, advance(model, jnp.maximum(token, 0), state, active)
+) -> Writing:
+    state = _read(nnx.merge(graph, weights), last)
+    return _choose(state, last.active, i, key=key, sampler=sampler, end=end)
 
 
 def require_steps(steps: int) -> None:
