@@ -16,8 +16,7 @@ from attn.model.attention import Attention
 from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
 from attn.model.memory import Memory
-from attn.model.weights import gathered, make_norm
-from attn.parallel.fsdp import gather
+from attn.model.weights import gathered, make_norm, whole
 from attn.parallel.rules import axis_size
 
 MODULES: dict[type[config.Layer], Any] = {
@@ -71,7 +70,9 @@ class Stack(nnx.Module):
         graph, weights = nnx.split(layer)
 
         def run(weights, x, info, memory, key):
-            return nnx.merge(graph, gather(weights))(x, info, memory, key=key)[0]
+            return nnx.merge(graph, whole(weights, x.dtype))(x, info, memory, key=key)[
+                0
+            ]
 
         # Without `remat` products are kept; gathered weights never are.
         kept = None if self.model.remat else jax.checkpoint_policies.dots_saveable
@@ -97,7 +98,7 @@ class Stack(nnx.Module):
         """Computes the states of a prompt, or of one more token a row, and caches them."""
         after = []
         for layer, cache in zip(self.layers, caches):
-            x, cache = gathered(layer)(x, info, None, cache)
+            x, cache = gathered(layer, x.dtype)(x, info, None, cache)
             after.append(cache)
         return self.last(x), after
 
@@ -121,7 +122,7 @@ class Stack(nnx.Module):
         """Yields every attention layer by its index in the stack, and its input."""
         info = self.seen(info)
         for i, kept in enumerate(self.layers):
-            block = gathered(kept)
+            block = gathered(kept, x.dtype)
             if isinstance(block.layer, Attention):
                 yield i, block.layer, block.normed(x)
             x, _ = block(x, info, memory)

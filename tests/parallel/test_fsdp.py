@@ -6,10 +6,14 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from jax.sharding import PartitionSpec as P
 from meshes import collectives
 from tiny import RECALL, TRAIN, calls, exhaustive, experiment_of, random_batch
 
+from attn.config import ModelConfig
+from attn.model.transformer import Transformer
+from attn.model.weights import whole
 from attn.parallel.fsdp import divided
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.parallel.rules import spec
@@ -106,3 +110,15 @@ def test_the_largest_free_dimension_is_divided():
         assert divided("D N H", (8, 4, 12)) == P(None, "heads", "fsdp")
         assert divided("D D", (6, 7)) == P(None, None)
         assert divided("F", (8,)) == P("heads")
+
+
+def test_matrices_are_gathered_in_the_dtype_of_products_and_vectors_as_they_are():
+    with jax.set_mesh(make_mesh(MeshShape(fsdp=4))):
+        model = Transformer(ModelConfig(vocab_size=16, max_len=8), rngs=nnx.Rngs(0))
+        weights = nnx.split(model.layers[0])[1]
+        kept = {path: x[...] for path, x in nnx.to_flat_state(weights)}
+        for path, x in nnx.to_flat_state(whole(weights, "bfloat16")):
+            matrix = kept[path].ndim > 1
+            assert x[...].dtype == ("bfloat16" if matrix else "float32")
+            assert "fsdp" in kept[path].sharding.spec or not matrix
+            assert "fsdp" not in x[...].sharding.spec
