@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def plan(words: Sequence[str], registry: Source) -> int:
     if asked.what != "train":
         meshes = _of_part(experiments[0], meshes, asked)
     devices.require()
-    found = [_plan(experiments[0], devices, mesh, asked) for mesh in meshes]
+    found = list(_plans(experiments[0], devices, meshes, asked))
     paths = [] if root is None else _write(found, root)
     if asked.json:
         from attn.plan.tables import as_json, ranked
@@ -120,6 +120,32 @@ def _of_part(
     alone = [mesh for mesh in meshes if mesh.size == mesh.data]
     check_decoding(experiment, (alone or meshes)[0])
     return alone
+
+
+def _plans(
+    experiment: "Experiment",
+    devices: "Topology",
+    meshes: "list[MeshShape]",
+    asked: "Planning",
+) -> "Iterator[Plan]":
+    """Plans each mesh; of several, those for which there is no room are named, and left.
+
+    Raises:
+        TooLarge: there is room for none.
+    """
+    from attn.plan.programs import TooLarge
+
+    count, last = 0, None
+    for mesh in meshes:
+        try:
+            yield _plan(experiment, devices, mesh, asked)
+            count += 1
+        except TooLarge as error:
+            last = error
+            if len(meshes) > 1:
+                print(f"no room: {error}", file=sys.stderr)
+    if not count and last is not None:
+        raise last
 
 
 def _plan(

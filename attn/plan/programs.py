@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh
 
 from attn.attention.choose import recording
 from attn.config import Experiment
-from attn.errors import UserError
+from attn.errors import Failed, UserError
 from attn.parallel.mesh import AXES, MeshShape
 from attn.plan.collectives import Collective, collectives
 from attn.plan.parts import Lowered, check_decoding, lower_attention, lower_decoding
@@ -25,6 +25,10 @@ from attn.train.memory import lower, memory_of
 
 OPTIONS: dict[str, Any] = {"tpu": {"exec_time_optimization_effort": -1.0}}
 """Options of the compiler, by platform."""
+
+
+class TooLarge(Failed):
+    """A program for which its compiler finds no room on a device."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,28 @@ def _compiled(
     start = time.perf_counter()
     with jax.set_mesh(mesh_on(topology, shape)), recording() as choices:
         step = made()
-        compiled = step.lowered.compile(OPTIONS.get(topology.chip.platform))
+        compiled = _compile(step.lowered, topology, shape)
     seconds = time.perf_counter() - start
     chosen = {c.scope: (c.kernel, c.implementation) for c in dict.fromkeys(choices)}
     counted = Counter(f"{kernel}: {impl}" for kernel, impl in chosen.values())
     return _numbers(compiled, step.kinds, topology, shape, counted, seconds)
+
+
+def _compile(
+    lowered: jax.stages.Lowered, topology: Topology, shape: MeshShape
+) -> jax.stages.Compiled:
+    """Compiles a program; TPUs' compiler refuses one that is larger than their memory."""
+    try:
+        return lowered.compile(OPTIONS.get(topology.chip.platform))
+    except jax.errors.JaxRuntimeError as error:
+        code, _, reason = str(error).partition(": ")
+        if code != "RESOURCE_EXHAUSTED":
+            raise
+        raise TooLarge(
+            f"{topology.name}, mesh {shape}: {reason.splitlines()[0].rstrip('.')}; divide more "
+            "(--mesh with fsdp, heads or seq, or more devices), --model.remat, or "
+            "--train.accumulate"
+        ) from None
 
 
 def _numbers(

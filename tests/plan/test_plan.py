@@ -7,13 +7,14 @@ import pytest
 import tiny
 from tiny import TRAIN, experiment_of
 
+from attn.cli import planning
 from attn.config import cost
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.plan.advice import changes
 from attn.plan.chips import CHIPS
 from attn.plan.collectives import Collective
 from attn.plan.estimate import Plan, extended, plan, with_blocks
-from attn.plan.programs import Numbers, compile_training
+from attn.plan.programs import Numbers, TooLarge, _compile, compile_training
 from attn.plan.roofline import roofline
 from attn.plan.tables import as_json, notes, ranked, ranking, tables
 from attn.plan.topologies import topology
@@ -196,3 +197,41 @@ def test_a_deep_model_is_compiled_with_two_blocks_and_with_three(
     asked.clear()
     assert plan(deep, DEVICES, SHAPE, memory=None, whole=True).numbers == ONE
     assert asked == [32]
+
+
+def refusing(error):
+    """Makes a lowered program whose compiler gives this error."""
+
+    def compile_it(options=None):
+        raise jax.errors.JaxRuntimeError(error)
+
+    program = jax.jit(lambda x: x).lower(1.0)
+    program.compile = compile_it
+    return program
+
+
+def test_a_program_without_room_is_one_line_that_names_the_way_out():
+    refused = refusing("RESOURCE_EXHAUSTED: needs 1.16T of 95.74G.\nThe largest: x.")
+    with pytest.raises(TooLarge) as told:
+        _compile(refused, DEVICES, SHAPE)
+    assert str(told.value) == (
+        "cpu:4, mesh data=2,heads=2: needs 1.16T of 95.74G; divide more (--mesh with "
+        "fsdp, heads or seq, or more devices), --model.remat, or --train.accumulate"
+    )
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        _compile(refusing("INTERNAL: other"), DEVICES, SHAPE)
+
+
+def test_a_sweep_leaves_out_meshes_without_room(experiment, monkeypatch, capsys):
+    shapes = [MeshShape(data=4), SHAPE]
+
+    def planned(_, devices, mesh, asked):
+        if mesh == shapes[0] or asked == "none":
+            raise TooLarge(f"{mesh} has none")
+        return mesh
+
+    monkeypatch.setattr(planning, "_plan", planned)
+    assert list(planning._plans(experiment, DEVICES, shapes, "sweep")) == [SHAPE]
+    assert capsys.readouterr().err == "no room: data=4 has none\n"
+    with pytest.raises(TooLarge, match="heads=2"):
+        list(planning._plans(experiment, DEVICES, shapes, "none"))
