@@ -25,6 +25,18 @@ from attn.train.memory import lower, memory_of
 
 OPTIONS: dict[str, Any] = {"tpu": {"exec_time_optimization_effort": -1.0}}
 """Options of the compiler, by platform."""
+OFFLOADED = (
+    *("all_gather", "2d_all_gather", "3d_all_gather", "all_reduce"),
+    *("reduce_scatter", "nd_reduce_scatter"),
+)
+CHIP_OPTIONS: dict[str, dict[str, Any]] = {
+    "tpu7x": {
+        f"xla_tpu_enable_sparse_core_collective_offload_{name}": False
+        for name in OFFLOADED
+    }
+}
+"""Options by chip: libtpu 0.0.42.1 ends its process where it gives a tpu7x's collectives to
+SparseCores (`7b` on tpu7x:4x4x8, a failed check in `offload_collective_strategies`)."""
 
 
 class TooLarge(Failed):
@@ -119,7 +131,9 @@ def _compile(
 ) -> jax.stages.Compiled:
     """Compiles a program; TPUs' compiler refuses one that is larger than their memory."""
     try:
-        return lowered.compile(OPTIONS.get(topology.chip.platform))
+        chip = topology.chip
+        own = OPTIONS.get(chip.platform, {}) | CHIP_OPTIONS.get(chip.name, {})
+        return lowered.compile(own or None)
     except jax.errors.JaxRuntimeError as error:
         code, _, reason = str(error).partition(": ")
         if code != "RESOURCE_EXHAUSTED":
