@@ -116,8 +116,8 @@ def _promise(change: Change, room: int) -> str:
         fits = "may fit" if change.bytes <= room else "does not fit"
         of = "parameters and optimizer alone; plan it for its scratch memory"
         return f"at least {memory(change.bytes)}, {fits} ({of})."
-    fits = "fits" if change.bytes <= room else "not enough alone"
-    return f"about {memory(change.bytes)}, {fits} (estimate)."
+    fits = "may fit" if change.bytes <= room else "not enough alone"
+    return f"at least about {memory(change.bytes)}, {fits} (an estimate; plan it)."
 
 
 def notes(plan: Plan) -> list[str]:
