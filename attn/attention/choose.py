@@ -1,6 +1,6 @@
 """The choice of an implementation for a call, its reasons, and a record of choices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -96,6 +96,16 @@ def recording() -> Iterator[list[Choice]]:
         yield found
     finally:
         _record.reset(token)
+
+
+def by_layer(choices: Iterable[Choice]) -> dict[str, Choice]:
+    """The last choice of each layer.
+
+    Calls of no layer are left out, if there are others: a backward pass is traced after
+    its layer, and may call again.
+    """
+    chosen = {choice.scope: choice for choice in choices}
+    return {name: one for name, one in chosen.items() if name} or chosen
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from attn.attention.choose import recording
+from attn.attention.choose import by_layer, recording
 from attn.config import Experiment
 from attn.errors import Failed, UserError
 from attn.parallel.mesh import AXES, MeshShape
@@ -121,8 +121,8 @@ def _compiled(
         step = made()
         compiled = _compile(step.lowered, topology, shape)
     seconds = time.perf_counter() - start
-    chosen = {c.scope: (c.kernel, c.implementation) for c in dict.fromkeys(choices)}
-    counted = Counter(f"{kernel}: {impl}" for kernel, impl in chosen.values())
+    chosen = by_layer(choices).values()
+    counted = Counter(f"{one.kernel}: {one.implementation}" for one in chosen)
     return _numbers(compiled, step.kinds, topology, shape, counted, seconds)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from attn.attention.choose import recording
+from attn.attention.choose import by_layer, recording
 from attn.config import Experiment
 from attn.parallel.processes import meet
 from attn.records.result import Layer
@@ -53,7 +53,10 @@ class Programs:
         with self._stop.at_once(), self._timing.compiling(), recording() as choices:
             compiled = self._step.lower(state, batch, metrics, *ends).compile()
         meet()
-        self.layers |= {c.scope: Layer(c.kernel, c.implementation) for c in choices}
+        self.layers |= {
+            name: Layer(choice.kernel, choice.implementation)
+            for name, choice in by_layer(choices).items()
+        }
         memory = compiled.memory_analysis()
         if memory is not None:
             self.temp_bytes = max(self.temp_bytes or 0, memory.temp_size_in_bytes)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from attn.attention import Choice, attend, attend_with_lse, recording, scope
+from attn.attention.choose import by_layer
 from attn.kernels import Linear, Softmax
 from attn.masks import FULL, Causal, PerHead
 
@@ -66,3 +67,12 @@ def test_heads_of_two_masks_are_two_choices_of_one_layer():
     with recording() as found:
         trace(layer)
     assert [choice.scope for choice in found] == ["layer", "layer"]
+
+
+def test_a_layer_is_what_it_chose_last_and_calls_of_none_count_where_there_is_no_other():
+    def choice(scope, implementation):
+        return Choice(scope, "softmax", implementation, "")
+
+    alone, first, last = choice("", "dense"), choice("a", "dense"), choice("a", "tiles")
+    assert by_layer([first, alone, last]) == {"a": last}
+    assert by_layer([alone]) == {"": alone}
