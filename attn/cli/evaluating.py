@@ -1,7 +1,8 @@
 """The command `evaluate`: finished runs on a split, at another length or on other data."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source
@@ -39,7 +40,7 @@ def evaluate(words: Sequence[str], registry: Source) -> int:
     if not runs:
         raise UserError(f"{directory} holds no run that has finished")
     tasks = [_task(run, rest) for run in runs]
-    rows = [_evaluated(run, task, asked.split) for run, task in zip(runs, tasks)]
+    rows = list(_rows(runs, tasks, asked.split))
     if asked.json:
         print(json.dumps(rows, indent=2))
     else:
@@ -60,6 +61,27 @@ def _task(run: "Run", words: Sequence[str]) -> "Task":
             "evaluate changes the task alone: --task.seq-len, --task, --split"
         )
     return changed.task.resolved()
+
+
+def _rows(
+    runs: "Sequence[Run]", tasks: "Sequence[Task]", split: str
+) -> Iterator[dict[str, object]]:
+    """Evaluates each run; of several, one that cannot be is named, and left out.
+
+    Raises:
+        UserError: none can be.
+    """
+    done, last = 0, None
+    for run, task in zip(runs, tasks):
+        try:
+            yield _evaluated(run, task, split)
+            done += 1
+        except UserError as error:
+            last = error
+            if len(runs) > 1:
+                print(f"not evaluated: {error}", file=sys.stderr)
+    if not done and last is not None:
+        raise last
 
 
 def _evaluated(run: "Run", task: "Task", split: str) -> dict[str, object]:

@@ -85,9 +85,12 @@ class Group:
 
     @cached_property
     def _full_labels(self) -> Mapping[Path, str]:
-        """`labels`, with heads where they vary and each knob that tells two apart."""
+        """`labels`, with heads where they vary and each knob that tells two apart.
+
+        Knobs of many values come first: a width that was matched tells some apart, too.
+        """
         full = dict(self.labels)
-        for name in self.varying:
+        for name in sorted(self.varying, key=self._values_of, reverse=True):
             read = KNOBS[name]
             values: dict[str, set[str]] = {}
             for run in self.runs:
@@ -97,6 +100,10 @@ class Group:
                 if name == "heads" or len(values[label]) > 1:
                     full[run.directory] = f"{label} · {_knob_text(name, read(run))}"
         return full
+
+    def _values_of(self, name: str) -> int:
+        """The number of values of a knob among these runs."""
+        return len({_key(KNOBS[name](run)) for run in self.runs})
 
     def label(self, run: Run) -> str:
         """A label in one line, that no other run of the group has."""

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import launch
-from attn.cli import folders, sizes
+from attn.cli import evaluating, folders, sizes
 from attn.config import Experiment, ModelConfig
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
@@ -217,3 +217,20 @@ def test_a_study_goes_on_in_its_own_folder_beside_its_report(here):
     (here / "study/heads-2/config.json").write_text("{}")
     paths = folders.run_folders(Path("study"), [one], "heads")
     assert paths == [(one, Path("study/heads-1"))]
+
+
+def test_of_several_runs_one_that_cannot_be_evaluated_is_named_and_left(
+    monkeypatch, capsys
+):
+    def evaluated(run, task, split):
+        if run == "learned" or task == "none":
+            raise UserError(f"{run} has a length of its own")
+        return {"run": run}
+
+    monkeypatch.setattr(evaluating, "_evaluated", evaluated)
+    runs = ["rotary", "learned"]
+    rows = list(evaluating._rows(runs, ["longer", "longer"], "test"))
+    assert rows == [{"run": "rotary"}]
+    assert capsys.readouterr().err == "not evaluated: learned has a length of its own\n"
+    with pytest.raises(UserError, match="learned has"):
+        list(evaluating._rows(runs, ["none", "none"], "test"))

@@ -181,3 +181,19 @@ def test_maps_of_a_thousand_tokens_are_drawn(tmp_path, make_run, soft_maps):
     assert read_maps(runs[0]).layers["layer_0"].shape == (2, 1000, 1000)
     saved, _ = save_all(group_runs(runs), tmp_path / "out")
     assert any("maps_softmax" in path.name for path in saved)
+
+
+def test_a_label_names_what_is_studied_before_a_width_that_was_matched(
+    tmp_path, make_run
+):
+    for i, (positions, d_ff) in enumerate((("none", 8), ("t5", 7), ("alibi", 8))):
+        folder = make_run("softmax", name=f"run{i}")
+        config = json.loads((folder / "config.json").read_text())
+        config["model"] |= {"positions": positions, "d_ff": d_ff}
+        (folder / "config.json").write_text(json.dumps(config))
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps(result | {"d_ff": d_ff}))
+    (group,) = group_runs(load_all(tmp_path))
+    assert [group.label(run) for run in group.runs] == [
+        f"softmax · positions {name}" for name in ("none", "t5", "alibi")
+    ]
