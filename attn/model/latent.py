@@ -16,6 +16,7 @@ from attn.model.attention import Attention, Cache, of_row
 from attn.model.memory import Memory, MemoryCache
 from attn.model.products import product
 from attn.model.weights import weight
+from attn.parallel.fsdp import gather
 from attn.parallel.rules import layout
 
 
@@ -145,9 +146,11 @@ class LatentAttention(Attention):
         """The queries of latent and rotated key in one, and the scale of their scores."""
         q, q_rotated = self.queries(x, info)
         scale = self.spec.scale or (q.shape[-1] + self.rope_width) ** -0.5
-        q = jnp.einsum("btnh,rnh->btnr", q, self.up_k[...].astype(x.dtype))
+        up = gather(self.up_k[...]).astype(x.dtype)
+        q = jnp.einsum("btnh,rnh->btnr", q, up)
         return jnp.concatenate([q, q_rotated], axis=-1), scale
 
     def _read_latent(self, mixed: Float[Array, "B T N R"]) -> Float[Array, "B T N H"]:
         """The values of mixed latents."""
-        return jnp.einsum("btnr,rnh->btnh", mixed, self.up_v[...].astype(mixed.dtype))
+        up = gather(self.up_v[...]).astype(mixed.dtype)
+        return jnp.einsum("btnr,rnh->btnh", mixed, up)

@@ -16,8 +16,7 @@ from attn.model.attention import Attention
 from attn.model.latent import LatentAttention
 from attn.model.layers import MLP, Residual, ShortConv
 from attn.model.memory import Memory
-from attn.model.weights import gathered, make_norm, whole
-from attn.parallel.rules import axis_size
+from attn.model.weights import gathered, make_norm
 
 MODULES: dict[type[config.Layer], Any] = {
     config.Attention: Attention,
@@ -64,19 +63,16 @@ class Stack(nnx.Module):
         memory: Memory | None,
         key: Array | None,
     ) -> Float[Array, "B T D"]:
-        """Runs one layer, and says what of it the backward pass computes again."""
-        if not self.model.remat and axis_size("fsdp") == 1:
-            return layer(x, info, memory, key=key)[0]
+        """Runs one layer, which the backward pass may compute again."""
+        if not self.model.remat:
+            return gathered(layer)(x, info, memory, key=key)[0]
         graph, weights = nnx.split(layer)
 
         def run(weights, x, info, memory, key):
-            return nnx.merge(graph, whole(weights, x.dtype))(x, info, memory, key=key)[
-                0
-            ]
+            own = gathered(nnx.merge(graph, weights))
+            return own(x, info, memory, key=key)[0]
 
-        # Without `remat` products are kept; gathered weights never are.
-        kept = None if self.model.remat else jax.checkpoint_policies.dots_saveable
-        return jax.checkpoint(run, policy=kept)(weights, x, info, memory, key)
+        return jax.checkpoint(run)(weights, x, info, memory, key)
 
     def begin(self, B: int, L: int, memory: Memory | None = None) -> list[Any]:
         """Makes the decoding caches of all layers, for B sequences of at most L tokens.
@@ -98,7 +94,7 @@ class Stack(nnx.Module):
         """Computes the states of a prompt, or of one more token a row, and caches them."""
         after = []
         for layer, cache in zip(self.layers, caches):
-            x, cache = gathered(layer, x.dtype)(x, info, None, cache)
+            x, cache = gathered(layer)(x, info, None, cache)
             after.append(cache)
         return self.last(x), after
 
@@ -122,7 +118,7 @@ class Stack(nnx.Module):
         """Yields every attention layer by its index in the stack, and its input."""
         info = self.seen(info)
         for i, kept in enumerate(self.layers):
-            block = gathered(kept, x.dtype)
+            block = gathered(kept)
             if isinstance(block.layer, Attention):
                 yield i, block.layer, block.normed(x)
             x, _ = block(x, info, memory)

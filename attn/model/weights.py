@@ -5,7 +5,6 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn import config
@@ -13,7 +12,6 @@ from attn.parallel.fsdp import gather, lay_weight
 from attn.parallel.rules import axis_size
 
 Module = TypeVar("Module", bound=nnx.Module)
-Tree = TypeVar("Tree")
 
 
 class Role(NamedTuple):
@@ -46,28 +44,18 @@ def make_norm(norm: config.Norm, D: int, rngs: nnx.Rngs) -> nnx.Module:
     return kind(D, epsilon=norm.eps, rngs=rngs)
 
 
-def gathered(module: Module, dtype: DTypeLike) -> Module:
-    """The module with whole weights; itself where the mesh does not divide them."""
+def gathered(module: Module) -> Module:
+    """The module with whole weights, but for its matrices, which `product` gathers."""
     if axis_size("fsdp") == 1:
         return module
     graph, weights = nnx.split(module)
-    return nnx.merge(graph, whole(weights, dtype))
 
-
-def whole(weights: Tree, dtype: DTypeLike) -> Tree:
-    """Gathers the weights of a layer: its matrices in the dtype of its products.
-
-    They would be cast after it; half the bits of float32 are gathered in bfloat16.
-    """
-
-    def own(x: nnx.Variable) -> nnx.Variable:
-        value = x[...]
-        if getattr(x, "role", VECTOR).inputs:
-            value = value.astype(dtype)
-        return x.replace(gather(value))
+    def whole(x: nnx.Variable) -> nnx.Variable:
+        is_matrix = getattr(x, "role", VECTOR).inputs
+        return x if is_matrix else x.replace(gather(x[...]))
 
     is_leaf = lambda x: isinstance(x, nnx.Variable)  # noqa: E731
-    return jax.tree.map(own, weights, is_leaf=is_leaf)
+    return nnx.merge(graph, jax.tree.map(whole, weights, is_leaf=is_leaf))
 
 
 def bias(dims: str, *shape: int) -> nnx.Param:

@@ -36,14 +36,19 @@ def lay_weight(x: Array, dims: str) -> Array:
     return reshard(x, divided(dims, x.shape)) if on_mesh() else x
 
 
+def is_divided(x: Array) -> bool:
+    """Whether `fsdp` divides a weight, with a size above 1."""
+    kept = explicit_spec(x) if isinstance(x, jax.Array) else None
+    return kept is not None and AXIS in kept
+
+
 def gather(tree: Tree) -> Tree:
     """Gathers the weights of a tree that `fsdp` divides; others are left alone."""
     return jax.tree.map(_whole, tree)
 
 
 def _whole(x: Array) -> Array:
-    kept = explicit_spec(x) if isinstance(x, jax.Array) else None
-    if kept is None or AXIS not in kept:
+    if not is_divided(x):
         return x
-    whole = P(*(None if axis == AXIS else axis for axis in kept))
-    return reshard(x, whole)
+    whole = (None if axis == AXIS else axis for axis in jax.typeof(x).sharding.spec)
+    return reshard(x, P(*whole))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -12,9 +13,10 @@ from meshes import collectives
 from tiny import RECALL, TRAIN, calls, exhaustive, experiment_of, random_batch
 
 from attn.config import ModelConfig
+from attn.model.products import product
 from attn.model.transformer import Transformer
-from attn.model.weights import whole
-from attn.parallel.fsdp import divided
+from attn.model.weights import gathered
+from attn.parallel.fsdp import divided, gather, lay_weight
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.parallel.rules import spec
 from attn.train.state import build, init_state, model_def
@@ -112,13 +114,23 @@ def test_the_largest_free_dimension_is_divided():
         assert divided("F", (8,)) == P("heads")
 
 
-def test_matrices_are_gathered_in_the_dtype_of_products_and_vectors_as_they_are():
+def test_a_product_gathers_its_weight_and_scatters_the_gradient():
     with jax.set_mesh(make_mesh(MeshShape(fsdp=4))):
-        model = Transformer(ModelConfig(vocab_size=16, max_len=8), rngs=nnx.Rngs(0))
-        weights = nnx.split(model.layers[0])[1]
-        kept = {path: x[...] for path, x in nnx.to_flat_state(weights)}
-        for path, x in nnx.to_flat_state(whole(weights, "bfloat16")):
-            matrix = kept[path].ndim > 1
-            assert x[...].dtype == ("bfloat16" if matrix else "float32")
-            assert "fsdp" in kept[path].sharding.spec or not matrix
-            assert "fsdp" not in x[...].sharding.spec
+        x = jax.device_put(np.ones((8, 2, 4), np.float32), spec("B T D"))
+        w = lay_weight(jnp.arange(32.0).reshape(4, 2, 4), "D N H")
+        loss = lambda x, w: jnp.square(product(x, w, "B T N H")).sum()  # noqa: E731
+        grads = jax.jit(jax.grad(loss, (0, 1)))(x, w)
+        whole = jax.jit(jax.grad(loss, (0, 1)))(x, gather(w))
+    for own, expected, given in zip(grads, whole, (x, w), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-6)
+        assert own.sharding.is_equivalent_to(given.sharding, given.ndim)
+
+
+def test_vectors_of_a_layer_are_gathered_before_it_and_matrices_are_not():
+    with jax.set_mesh(make_mesh(MeshShape(fsdp=4))):
+        config = ModelConfig(vocab_size=16, max_len=8, pattern=("short_conv", "mlp"))
+        layer = Transformer(config, rngs=nnx.Rngs(0)).layers[0]
+        taps, out = layer.layer.taps, gathered(layer).layer
+        assert "fsdp" in taps[...].sharding.spec
+        assert "fsdp" not in out.taps[...].sharding.spec
+        assert "fsdp" in out.out[...].sharding.spec
