@@ -73,7 +73,7 @@ class Planning:
     sweep: bool = False
     """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
     whole: bool = False
-    """Compile all layers of a deep model, not two blocks and three."""
+    """Compile all layers of a deep model, not two blocks and five."""
     support: bool = False
     """Print what serves each mechanism where a mesh divides the sequence; needs no name."""
     json: bool = False

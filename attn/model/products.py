@@ -73,7 +73,9 @@ def _backward(
     C = x.ndim - 2
     outer = range(2, dy.ndim), range(C, w.ndim)
     dx = _contracted(dy, gather(w), outer, _axes(x))
-    return dx, _contracted(x, dy, (range(2), range(2)), _axes(w))
+    return dx, lax.optimization_barrier(
+        _contracted(x, dy, (range(2), range(2)), _axes(w))
+    )
 
 
 _divided.defvjp(_forward, _backward)

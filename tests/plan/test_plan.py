@@ -104,6 +104,11 @@ def test_each_further_block_adds_what_the_second_added():
     assert deep.seconds == 5.0
 
 
+def test_scratch_that_fell_with_more_blocks_is_not_extended_below_theirs():
+    less = replace(TWO, held=TWO.held | {"scratch": 90.0})
+    assert extended(ONE, less, (1, 2), 32).held["scratch"] == 90
+
+
 def made(numbers, *, memory, mesh=SHAPE, name="v5e:2x2", **model):
     experiment = experiment_of(num_heads=4, train=replace(TRAIN, batch_size=8), **model)
     return Plan(experiment, topology(name), mesh, numbers, (1,), memory)
@@ -178,7 +183,7 @@ def test_tables_json_and_picture_say_the_same(tmp_path):
     assert [t.get_text() for t in right.get_yticklabels()] == ["compute", "memory", "network"]  # fmt: skip
 
 
-def test_a_deep_model_is_compiled_with_two_blocks_and_with_three(
+def test_a_deep_model_is_compiled_with_two_blocks_and_with_five(
     monkeypatch, experiment
 ):
     asked = []
@@ -191,9 +196,9 @@ def test_a_deep_model_is_compiled_with_two_blocks_and_with_three(
     deep = with_blocks(experiment, 32)
     assert (
         plan(deep, DEVICES, SHAPE, memory=None).numbers.held["parameters"]
-        == 10 + 30 * 4
+        == 10 + 30 / 3 * 4
     )
-    assert asked == [2, 3]
+    assert asked == [2, 5]
     asked.clear()
     assert plan(deep, DEVICES, SHAPE, memory=None, whole=True).numbers == ONE
     assert asked == [32]
