@@ -17,6 +17,9 @@ from typing import Any
 from attn.records.knobs import KNOBS, RATE
 from attn.records.run import Run
 
+MATCHED = "d_ff"
+"""The knob by which models are matched in size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -87,10 +90,10 @@ class Group:
     def _full_labels(self) -> Mapping[Path, str]:
         """`labels`, with heads where they vary and each knob that tells two apart.
 
-        Knobs of many values come first: a width that was matched tells some apart, too.
+        The MLP's width comes last: where it was matched it tells apart what others name.
         """
         full = dict(self.labels)
-        for name in sorted(self.varying, key=self._values_of, reverse=True):
+        for name in sorted(self.varying, key=MATCHED.__eq__):
             read = KNOBS[name]
             values: dict[str, set[str]] = {}
             for run in self.runs:
@@ -100,10 +103,6 @@ class Group:
                 if name == "heads" or len(values[label]) > 1:
                     full[run.directory] = f"{label} · {_knob_text(name, read(run))}"
         return full
-
-    def _values_of(self, name: str) -> int:
-        """The number of values of a knob among these runs."""
-        return len({_key(KNOBS[name](run)) for run in self.runs})
 
     def label(self, run: Run) -> str:
         """A label in one line, that no other run of the group has."""
