@@ -1,13 +1,14 @@
 """Models for machines that are not here: two of LLaMA 2's sizes, and a million tokens.
 
-    python launch.py plan 7b --on v5p:8x8x8
-    python launch.py plan 70b --on h200:512 --mesh fsdp=64,heads=8
-    python launch.py plan 1m --on v5p:4x4x4
+    python launch.py plan 7b --on v5p:8x8x8 --mesh fsdp=512
+    python launch.py plan 70b --on h200:512 --mesh fsdp=64,heads=8 --model.remat --train.accumulate 4
+    python launch.py plan 1m --on v5p:4x4x4 --mesh seq=64
 
 They are planned, and never run here: the rows of their tasks are only shapes. `7b` and
 `70b` have the sizes of Touvron et al. 2023 (arXiv:2307.09288, table 1 and appendix A) and
 its vocabulary of 32,000, the batch of 4 M tokens. `1m` reads a million tokens: three gated
-delta rules for each layer of softmax within a window, as hybrids have them.
+delta rules for each layer of softmax within a window, as hybrids have them. One sequence is
+read at a time, and layers are computed again: 64 chips have no room for more.
 """
 
 from dataclasses import replace
@@ -64,8 +65,9 @@ million = Experiment(
         gated=True,
         embedding=UNTIED,
         dtype="bfloat16",
+        remat=True,
     ),
-    train=TrainConfig(steps=100_000, batch_size=64, warmup_steps=1_000),
+    train=TrainConfig(steps=100_000, batch_size=64, warmup_steps=1_000, accumulate=64),
     seeds=1,
 )
 
