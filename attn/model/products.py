@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from attn.device import device_kind
 from attn.parallel.fsdp import gather, is_divided
 from attn.parallel.rules import axis_size, layout, on_mesh
 
@@ -24,9 +25,9 @@ def product(
 ) -> Float[Array, "B T ..."]:
     """Contracts all axes of `x` but the batch and the sequence with the first of `w`.
 
-    Rows of the batch and positions are merged to one axis first, where the mesh does not
-    divide the sequence. A CPU's compiler copies both operands of a product that contracts
-    two axes, as the gradient of `w` does otherwise, and takes twice the time.
+    On a CPU, rows of the batch and positions are merged to one axis first, where the mesh
+    does not divide the sequence. Its compiler copies both operands of a product that
+    contracts two axes, as the gradient of `w` does otherwise, and takes twice the time.
 
     Args:
         x: the states.
@@ -40,7 +41,7 @@ def product(
 
 def _whole(x: Array, w: Array, dims: str, dtype: DTypeLike | None) -> Array:
     """The product with a weight that no `fsdp` divides."""
-    if axis_size("seq") > 1:
+    if device_kind() != "cpu" or axis_size("seq") > 1:
         inner = range(2, x.ndim), range(x.ndim - 2)
         return _contracted(x, w, inner, layout(dims), dtype)
     rows, columns = _matrix(x, 2), _matrix(w, x.ndim - 2)
