@@ -1,12 +1,12 @@
 """The command `evaluate`: finished runs on a split, at another length or on other data."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source
-from attn.cli.console import console
+from attn.cli.console import console, successes
 from attn.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -71,17 +71,8 @@ def _rows(
     Raises:
         UserError: none can be.
     """
-    done, last = 0, None
-    for run, task in zip(runs, tasks):
-        try:
-            yield _evaluated(run, task, split)
-            done += 1
-        except UserError as error:
-            last = error
-            if len(runs) > 1:
-                print(f"not evaluated: {error}", file=sys.stderr)
-    if not done and last is not None:
-        raise last
+    calls = [partial(_evaluated, *each, split) for each in zip(runs, tasks)]
+    return successes(calls, UserError, "not evaluated")
 
 
 def _evaluated(run: "Run", task: "Task", split: str) -> dict[str, object]:

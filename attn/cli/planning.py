@@ -4,11 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn.cli.commands import Source, choose
-from attn.cli.console import console, print_paths
+from attn.cli.console import console, print_paths, successes
 from attn.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,17 +136,8 @@ def _plans(
     """
     from attn.plan.programs import TooLarge
 
-    count, last = 0, None
-    for mesh in meshes:
-        try:
-            yield _plan(experiment, devices, mesh, asked)
-            count += 1
-        except TooLarge as error:
-            last = error
-            if len(meshes) > 1:
-                print(f"no room: {error}", file=sys.stderr)
-    if not count and last is not None:
-        raise last
+    calls = [partial(_plan, experiment, devices, mesh, asked) for mesh in meshes]
+    return successes(calls, TooLarge, "no room")
 
 
 def _plan(

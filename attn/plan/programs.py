@@ -139,7 +139,7 @@ def _compile(
         if code != "RESOURCE_EXHAUSTED":
             raise
         raise TooLarge(
-            f"{topology.name}, mesh {shape}: {reason.splitlines()[0].rstrip('.')}; divide more "
+            f"{topology.name}, mesh {shape}: {(reason.splitlines() or [code])[0].rstrip('.')}; divide more "
             "(--mesh with fsdp, heads or seq, or more devices), --model.remat, or "
             "--train.accumulate"
         ) from None
