@@ -13,6 +13,9 @@ from attn.kernels.blockwise import SCORES_AT_ONCE
 DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
 """The number of scores of all heads up to which `auto` holds them at once, by device
 kind; on a CPU what the tiles hold in one step."""
+CHANNELS = 8
+"""The channels of a head for which softmax on a CPU may hold as many scores once more:
+tiles make scores again for the gradient, which costs the more the wider heads are."""
 DENSE_SCORES_ELSEWHERE = 2**23
 """The same on an accelerator, where one large product is faster than many small
 ones."""
@@ -54,15 +57,17 @@ def choose_implementation(
         impl = able[0]
         why = why_not = f"{impl} can serve"
     else:
-        few, why = _are_few(shape)
+        few, why = _are_few(kernel, shape)
         impl, why_not = own[0] if few else own[-1], why
     reasons = {name: unsupported.get(name) or why_not for name in names}
     return impl, reasons | {impl: why}
 
 
-def _are_few(shape: CallShape) -> tuple[bool, str]:
+def _are_few(kernel: Kernel, shape: CallShape) -> tuple[bool, str]:
     """Whether the scores of all heads fit in memory at once, and why."""
     most = DENSE_SCORES.get(shape.device, DENSE_SCORES_ELSEWHERE)
+    if kernel.over_all_heads and shape.device == "cpu":
+        most *= max(1, shape.H // CHANNELS)
     scores = shape.B * shape.N * shape.T * shape.S
     few = scores <= most
     return few, f"{scores:,} scores are {'within' if few else 'over'} {most:,}"

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from attn.kernels.maximum import row_max
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import FULL, Mask
@@ -34,8 +35,7 @@ def dense_attention(
 
     Returns:
         The output, in the dtype of `v`, and the log-sum-exp of the scores. A query that
-        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches
-            the
+        sees nothing gives 0 and, without a sink, -inf. A value of inf or NaN reaches the
         queries that see it, and no others.
     """
     acc = jnp.promote_types(q.dtype, jnp.float32)
@@ -61,7 +61,7 @@ def dense_attention(
         highest = jnp.where(seen, scores + flag[None, :], -jnp.inf)
         scores = jnp.where(seen, scores, -jnp.inf)
         v = jnp.where(jnp.isfinite(v), v, 0)
-    top = lax.stop_gradient(highest).max(axis=1)
+    top = row_max(lax.stop_gradient(highest))
     if sink is not None:
         top = jnp.maximum(top, lax.stop_gradient(sink.astype(acc)))
     hit, top = jnp.isnan(top), jnp.where(jnp.isfinite(top), top, 0.0)

@@ -57,6 +57,7 @@ def test_narrow_masks_get_tiles_that_fit_them():
         assert fitted < 2.1 * shown
         assert plain > 1.5 * fitted
     assert choose_block_sizes(FULL, 100, 60, True) == (100, 60, True)
+    assert choose_block_sizes(FULL, 784, 2000, True) == (392, 504, True)
 
 
 @pytest.mark.parametrize("of_rows", [True, False])

@@ -20,6 +20,7 @@ from attn.kernels.blockwise.tiles import (
     unread,
     visible,
 )
+from attn.kernels.maximum import row_max
 
 
 def forward(
@@ -73,7 +74,7 @@ def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry,
         seen = visible(plan, rows, columns, infos, as_q, as_k)
         scores = jnp.where(seen, scores, -jnp.inf)
         v_tile, hit = hide_infinite(v_tile, seen)
-    new_top = jnp.maximum(top, scores.max(axis=-1))
+    new_top = jnp.maximum(top, row_max(scores))
     shift = jnp.where(new_top == -jnp.inf, 0.0, new_top)
     weights = jnp.exp(scores - shift[..., None])
     fade = jnp.exp(top - shift)

@@ -15,6 +15,8 @@ from attn.masks import Mask, Tile, mask_schedule
 
 BLOCKS = (512, 256, 128, 64)
 """Block sizes that are tried for tiles on a grid."""
+EVEN = 8
+"""What block sizes are a multiple of: the float32 of a vector register."""
 SPANS = (1024, 768, 512, 384, 256)
 """Block sizes that are tried along a line, off the grid."""
 # Costs in units of a score of a large unmasked tile, fitted to times on two CPU cores.
@@ -149,7 +151,7 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
         each = scores + LOAD * (sizes.line + sizes.tile)
         return alone * each * (whole + MASKED * partial)
 
-    widest = BlockSizes(min(BLOCKS[0], width), min(BLOCKS[0], length))
+    widest = _even(BlockSizes(BLOCKS[0], BLOCKS[0]), width, length)
     schedule = tile_schedule(mask, T, S, widest, of_rows)
     assert schedule is not None, "on a grid there always is one"
     whole = 2 * schedule.first[Tile.FULL].size >= schedule.tiles
@@ -160,8 +162,25 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
 
     choices = [BlockSizes(a, b) for a in BLOCKS for b in BLOCKS]
     choices += [BlockSizes(a, b, on_grid=False) for a in BLOCKS for b in SPANS]
-    best = min((fit(sizes, width, length) for sizes in choices), key=cost)
+    best = min((_even(sizes, width, length) for sizes in choices), key=cost)
     return cost(best), best
+
+
+def _even(sizes: BlockSizes, width: int, length: int) -> BlockSizes:
+    """Shrinks block sizes to what divides a map evenly, so that few tokens are added.
+
+    A map of 784 tokens has two blocks of 392, and not of 512.
+    """
+    tile = _share(sizes.tile, length) if sizes.on_grid else sizes.tile
+    return fit(
+        BlockSizes(_share(sizes.line, width), tile, sizes.on_grid), width, length
+    )
+
+
+def _share(block: int, length: int) -> int:
+    """The smallest multiple of 8, or `block`, of which as many cover a length."""
+    each = -(-length // -(-length // block))
+    return min(block, -(-each // EVEN) * EVEN)
 
 
 def fit(sizes: BlockSizes, width: int, length: int) -> BlockSizes:
