@@ -49,3 +49,14 @@ def test_the_two_commands_come_first_and_stand_alone():
     assert all(
         command.startswith("python3 -m venv .venv") for command in (install, tests)
     )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*ROOT.glob("*.md"), *(ROOT / "experiments").glob("*.md")],
+    ids=lambda page: page.name,
+)
+def test_every_link_within_the_project_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    own = [link for link in links if not link.startswith("http")]
+    assert [link for link in own if not (page.parent / link).exists()] == []

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source, take_name
+from attn.cli.choosing import Source, take_name
 from attn.cli.console import console, print_paths
 from attn.errors import UserError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source
+from attn.cli.choosing import Source
 from attn.cli.console import console, successes
 from attn.errors import UserError, unknown
 

@@ -15,7 +15,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from attn.cli.commands import Source
+from attn.cli.choosing import Source
 from attn.cli.console import console, print_paths
 from attn.cli.progress import QUIET_SECONDS
 from attn.tasks.packages import PACKAGES, Package, digest, find, place

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source
+from attn.cli.choosing import Source
 from attn.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn.cli import commands
-from attn.cli.commands import Source
+from attn.cli.choosing import Source
 from attn.cli.console import console, print_paths
 from attn.errors import UserError
 

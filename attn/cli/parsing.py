@@ -12,6 +12,7 @@ import tyro
 
 from attn.cli.options import Overrides, Where
 from attn.config import Experiment, ModelConfig
+from attn.config.model_checks import require_read
 from attn.config.sweep import BY_NAME as NAMED
 from attn.config.sweep import set_field
 from attn.errors import UserError
@@ -50,7 +51,7 @@ def override(
     chosen = parse(Overrides, words, prog=prog, default=now)
     for field in fields(ModelConfig):
         if getattr(chosen.model, field.name) != getattr(now.model, field.name):
-            chosen.model.require_read(field.name)
+            require_read(chosen.model, field.name)
     changed = {name: getattr(chosen, name) for name in same}
     return replace(experiment, **changed), Where(
         chosen.workdir, chosen.mesh, chosen.nprocs, chosen.log

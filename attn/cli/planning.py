@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source, choose
+from attn.cli.choosing import Source, choose
 from attn.cli.console import console, print_paths, successes
 from attn.errors import UserError
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attn.cli.commands import Source, choose, refuse_unused, take_name
+from attn.cli.choosing import Source, choose, refuse_unused, take_name
 from attn.cli.console import console, print_paths
 from attn.errors import UserError
 

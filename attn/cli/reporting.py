@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source
+from attn.cli.choosing import Source
 from attn.cli.console import console, print_paths
 from attn.errors import UserError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn.cli import process
-from attn.cli.commands import Source, choose, named, resolve, take_name
+from attn.cli.choosing import Source, choose, named, resolve, take_name
 from attn.cli.console import console
 from attn.errors import EXIT_FAILED, UserError
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.commands import Source, choose, take_name
+from attn.cli.choosing import Source, choose, take_name
 from attn.cli.console import console, print_paths
 from attn.cli.training import connect, prepare, train
 from attn.errors import UserError

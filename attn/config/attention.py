@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from attn.config.attention_checks import check_heads, check_memory
 from attn.config.layers import Bias, Layer
 from attn.errors import UserError, require_above_zero, require_positive, unknown
 from attn.kernels import Kernel, Softmax
@@ -20,6 +21,12 @@ Source = Literal["self", "memory"]
 """Sequences that a layer may attend to."""
 T5_BUCKETS = 32
 """Buckets of distances, each a learned number a head (Raffel et al. 2020, 2.1)."""
+
+INHERITED = (
+    *("rope_base", "rope_dim", "rope_scaling"),
+    *("bias", "qk_norm", "gate", "attention_dropout"),
+)
+"""Fields that are the model's of the same name unless given."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +87,7 @@ class Attention(Layer):
             if getattr(self, name) not in (None, *get_args(names)):
                 raise unknown(f"Attention.{name}", getattr(self, name), get_args(names))
         if self.crosses:
-            self.check_memory()
-
-    def check_memory(self) -> None:
-        """Raises `UserError` for what attention to the encoder's states has not."""
-        for name in ("positions", "rope_base", "rope_dim", "rope_scaling", "window"):
-            if getattr(self, name) not in (None, "none"):
-                raise UserError(
-                    f"Attention.{name} = {getattr(self, name)} with source = 'memory'; the "
-                    "encoder's states have no position here: leave it out"
-                )
+            check_memory(self)
 
     def resolve(self, model: "ModelConfig") -> "Attention":
         N, D = self.num_heads or model.num_heads, model.d_model
@@ -100,35 +98,23 @@ class Attention(Layer):
                 "give head_dim"
             )
         given = {
-            "kernel": self._own_kernel(model),
+            name: getattr(model if getattr(self, name) is None else self, name)
+            for name in INHERITED
+        }
+        given |= {
+            "kernel": self.kernel or (Softmax() if self.crosses else model.kernel),
             "num_heads": N,
             "num_kv_heads": self.num_kv_heads or self.shared_kv_heads(model) or N,
             "head_dim": head_dim or D // N,
             "positions": self.positions or model.head_positions,
-            "rope_base": self.rope_base or model.rope_base,
-            "rope_dim": self.rope_dim or model.rope_dim,
-            "rope_scaling": self.rope_scaling or model.rope_scaling,
-            "bias": self.bias or model.bias,
-            "qk_norm": model.qk_norm if self.qk_norm is None else self.qk_norm,
-            "gate": model.gate if self.gate is None else self.gate,
             "impl": self.impl or model.attention_impl,
-            "attention_dropout": (
-                model.attention_dropout
-                if self.attention_dropout is None
-                else self.attention_dropout
-            ),
         }
         if self.crosses:
-            none = dict.fromkeys(("rope_base", "rope_dim", "rope_scaling"))
-            given |= {"positions": "none", **none}
+            given |= dict.fromkeys(("rope_base", "rope_dim", "rope_scaling"))
+            given["positions"] = "none"
         layer = replace(self, **given)
         layer.check_heads()
         return layer
-
-    def _own_kernel(self, model: "ModelConfig") -> Kernel:
-        if self.kernel is not None:
-            return self.kernel
-        return Softmax() if self.crosses else model.kernel
 
     def shared_kv_heads(self, model: "ModelConfig") -> int | None:
         """The model's key and value heads, where the layer can have fewer than queries."""
@@ -179,37 +165,8 @@ class Attention(Layer):
 
     def check_heads(self) -> None:
         """Raises `UserError` where the head sizes are inconsistent."""
-        (N, K, _), kernel = self.sizes, self.mechanism
-        if N % K:
-            raise UserError(f"num_kv_heads = {K} does not divide num_heads = {N}")
-        ways = ("auto", *kernel.implementations, *kernel.backends)
-        if self.impl not in ways:
-            raise unknown(f"attention_impl of {kernel.name!r}", str(self.impl), ways)
-        biased = self.positions in ("alibi", "t5")
-        if biased and "relative_bias" not in kernel.can:
-            raise kernel.unable(
-                "relative_bias", f"asked for {self.positions!r} positions"
-            )
-        if self.attention_dropout:
-            self.check_dropout()
-        if self.scale is not None and "scale" not in kernel.can:
-            raise kernel.unable("scale", f"asked for a scale of {self.scale}")
+        check_heads(self)
         self.check_rotary()
-
-    def check_dropout(self) -> None:
-        """Raises `UserError` where keys cannot be hidden by a bias of the scores."""
-        share, kernel = self.attention_dropout, self.mechanism
-        if "bias" not in kernel.can:
-            raise kernel.unable("bias", f"asked for attention_dropout = {share}")
-        taken = {
-            f"positions = {self.positions!r}": self.positions in ("alibi", "t5"),
-            "a soft-cap": getattr(kernel, "softcap", None) is not None,
-        }
-        for what in (what for what, is_so in taken.items() if is_so):
-            raise UserError(
-                f"attention_dropout = {share} hides keys by a bias of the scores, which "
-                f"{what} does not leave free; leave out one of them"
-            )
 
     def check_rotary(self) -> None:
         """Raises `UserError` where rotary positions have no channel pairs to rotate."""

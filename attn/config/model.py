@@ -1,15 +1,14 @@
 """Transformers as plain data: the width, the layers, and how they are repeated."""
 
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
 
 from attn.config.attention import Attention, HeadPositions
-from attn.config.latent import LatentAttention
 from attn.config.layers import MLP, Act, Bias, Layer
+from attn.config.model_checks import check_layers, check_used
 from attn.config.parts import Embedding, Norm
-from attn.config.shorthand import check_names, layers_of
+from attn.config.shorthand import layers_of
 from attn.errors import UserError, require_positive, unknown
 from attn.kernels import Kernel, Softmax
 from attn.masks import FULL, Causal, Mask
@@ -18,22 +17,6 @@ from attn.positions import RopeScaling
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "alibi", "t5"]
 Dtype = Literal["float32", "bfloat16"]
 CHOICES = {"positions": Positions, "dtype": Dtype, "act": Act, "bias": Bias}
-READ_BY_LAYERS = {
-    "num_heads": 1,
-    "num_kv_heads": 1,
-    "head_dim": 1,
-    "kv_rank": 1,
-    "rope_base": 1,
-    "d_ff": 1,
-    "conv_width": 1,
-    "attention_dropout": 1,
-    "act": "relu",
-    "gated": False,
-    "bias": "none",
-    "qk_norm": False,
-    "gate": False,
-}
-"""Fields that only layers read; another value, or what is added to a size for one."""
 
 
 @dataclass(frozen=True)
@@ -139,110 +122,23 @@ class ModelConfig:
                 raise unknown(
                     f"ModelConfig.{name}", getattr(self, name), get_args(names)
                 )
-        self._check_pattern()
-        self._check_used()
-
-    def _check_pattern(self):
-        if self.block and self.pattern != ("attention", "mlp"):
-            raise UserError(
-                f"ModelConfig.block and pattern = {self.pattern} both say what the "
-                "layers are; give one"
-            )
-        if not self.pattern:
-            raise UserError("ModelConfig.pattern is empty; it needs a layer")
-        check_names("pattern", self.pattern)
-        check_names("encoder_pattern", self.encoder_pattern)
-        self._check_encoder()
-        own = [one for one in self._unresolved if isinstance(one, Attention)]
-        if self.kernel != Softmax() and all(one.kernel is not None for one in own):
-            raise UserError(
-                f"ModelConfig.kernel = {self.kernel} has no 'attention' layer to run it: "
-                f"pattern = {self.pattern}"
-            )
-
-    def _check_encoder(self):
-        """Raises `UserError` for an encoder that is not read, or is read and not there."""
-        if self.encoder_block and self.encoder_pattern:
-            raise UserError(
-                "ModelConfig.encoder_block and encoder_pattern both say what the encoder's "
-                "layers are; give one"
-            )
-        crosses = [
-            isinstance(one, Attention) and one.crosses for one in layers_of(self)
-        ]
-        if any(crosses) and not self._has_encoder:
-            raise UserError(
-                "ModelConfig has cross_attention and no encoder for it to read; give "
-                "encoder_pattern, as in encoder_pattern = ('attention', 'mlp')"
-            )
-        if self._has_encoder and not any(crosses):
-            raise UserError(
-                f"ModelConfig.encoder_pattern = {self.encoder_pattern} makes an encoder that "
-                "no layer reads; put cross_attention into pattern"
-            )
-        if self.encoder_repeats and not self._has_encoder:
-            raise UserError(
-                f"ModelConfig.encoder_repeats = {self.encoder_repeats} repeats nothing; give "
-                "encoder_pattern"
-            )
-
-    def _check_used(self):
-        """Raises `UserError` for layers that do not fit, or a field that none uses."""
-        self.encoder  # noqa: B018 - an encoder that cannot be made is told now
-        own = self.attention_layers
-        rotated = [x for x in own if x.rotary]
-        all_latent = own and all(isinstance(x, LatentAttention) for x in own)
-        if self.num_kv_heads is not None and all_latent:
-            raise UserError(
-                f"ModelConfig.kv_rank = {self.kv_rank} makes keys and values for every "
-                f"head; leave out num_kv_heads = {self.num_kv_heads}"
-            )
-        for name in ("rope_dim", "rope_scaling"):
-            if getattr(self, name) is not None and not rotated:
-                raise UserError(
-                    f"ModelConfig.{name} = {getattr(self, name)} rotates nothing: it needs "
-                    "positions = 'rotary', and a kernel that compares queries with keys"
-                )
-
-    def require_read(self, name: str) -> None:
-        """Raises `UserError` for a field that was chosen and that no layer reads."""
-        value = getattr(self, name)
-        if name not in READ_BY_LAYERS or value is None:
-            return
-        if not self._is_read(name):
-            layers = [one.name for one in self.one_block]
-            raise UserError(
-                f"ModelConfig.{name} = {value} is read by no layer of {layers}; leave "
-                "it out"
-            )
-
-    def _is_read(self, name: str) -> bool:
-        """Whether another value of a field would make other layers."""
-        other, value, step = copy(self), getattr(self, name), READ_BY_LAYERS[name]
-        is_size = not isinstance(value, bool | str)
-        object.__setattr__(other, name, value + step if is_size else step)
-        every = [self] if self.encoder is None else [self, self.encoder]
-        try:
-            return any(
-                tuple(one.resolve(other) for one in each._unresolved) != each.one_block
-                for each in every
-            )
-        except UserError:  # a layer reads it, and cannot take that value
-            return True
+        check_layers(self)
+        check_used(self)
 
     @property
-    def _unresolved(self) -> tuple[Layer, ...]:
+    def unresolved(self) -> tuple[Layer, ...]:
         """The layers of the block, before open fields are resolved."""
         return layers_of(self)
 
     @property
-    def _has_encoder(self) -> bool:
+    def has_encoder(self) -> bool:
+        """Whether there are layers that read a source first."""
         return bool(self.encoder_pattern or self.encoder_block)
 
     @cached_property
     def encoder(self) -> "ModelConfig | None":
         """The encoder of an encoder-decoder, a model of its own but for the embedding."""
-        if not self._has_encoder:
+        if not self.has_encoder:
             return None
         return replace(
             self,
@@ -258,7 +154,7 @@ class ModelConfig:
     @cached_property
     def one_block(self) -> tuple[Layer, ...]:
         """The layers of one block, with all sizes resolved."""
-        return tuple(one.resolve(self) for one in self._unresolved)
+        return tuple(one.resolve(self) for one in self.unresolved)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from attn.config import Experiment
 from attn.config.match import Match, match
+from attn.config.model_checks import require_read
 from attn.config.optimizers import OPTIMIZERS
 from attn.config.schedules import SCHEDULES
 from attn.errors import UserError, unknown
@@ -48,7 +49,7 @@ def sweep(
             experiment = set_field(experiment, path, value)
         for path in point:
             if path.startswith("model."):
-                experiment.model.require_read(path.removeprefix("model."))
+                require_read(experiment.model, path.removeprefix("model."))
         words = [f"{path.rpartition('.')[2]}={_word(v)}" for path, v in point.items()]
         name = "-".join([prefix or base.name, *words])
         experiments.append(match(replace(experiment, name=name), base, by))

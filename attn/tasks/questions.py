@@ -21,7 +21,8 @@ from jaxtyping import Int
 
 from attn.tasks.base import Dataset
 from attn.tasks.corpora import signatures, version
-from attn.tasks.pairs import BytePairs, Pair, sources
+from attn.tasks.pairs import BytePairs, Pair
+from attn.tasks.targets import sources
 
 ASKS = b"? "
 

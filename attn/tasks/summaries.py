@@ -18,7 +18,8 @@ from jaxtyping import Int
 
 from attn.tasks.base import Dataset
 from attn.tasks.corpora import docstrings, version
-from attn.tasks.pairs import Pair, sources
+from attn.tasks.pairs import Pair
+from attn.tasks.targets import sources
 from attn.tasks.text_pairs import TextPairs
 
 

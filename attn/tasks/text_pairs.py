@@ -19,7 +19,8 @@ from attn.objectives import BITS_PER_BYTE, SequenceToSequence
 from attn.tasks.base import Dataset
 from attn.tasks.nearest import nearest
 from attn.tasks.ngrams import ngram_bits
-from attn.tasks.pairs import BytePairs, real, sources
+from attn.tasks.pairs import BytePairs
+from attn.tasks.targets import real, sources
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from attn.config import (
     ModelConfig,
     TrainConfig,
 )
+from attn.config.model_checks import require_read
 from attn.errors import UserError
 from attn.kernels import (
     KERNELS,
@@ -122,7 +123,7 @@ def test_an_implementation_that_a_layer_of_the_pattern_lacks_is_refused():
 )
 def test_a_size_that_no_layer_reads_is_refused(field, value, layers):
     with pytest.raises(UserError, match=f"ModelConfig.{field} = {value} is read by no"):
-        ModelConfig(**{field: value}, **layers).require_read(field)
+        require_read(ModelConfig(**{field: value}, **layers), field)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_size_that_equals_its_default_is_read():
     model = ModelConfig(d_model=64, **given)
     assert model.one_block == ModelConfig(d_model=64).one_block
     for field in given:
-        model.require_read(field)
+        require_read(model, field)
 
 
 def test_a_kernel_that_no_layer_runs_is_refused():

@@ -10,7 +10,7 @@ import pytest
 from tiny import full_compiles
 
 from attn.kernels import Reformer
-from attn.kernels.sparse.reformer import lay_out
+from attn.kernels.sparse.buckets import lay_out
 from attn.masks import FULL, Causal
 
 T, H = 40, 4

@@ -23,7 +23,7 @@ from attn.config import ModelConfig
 from attn.config.cost import count_params, forward_flops
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.transformer import mean_state
+from attn.model.batch import mean_state
 from attn.objectives.match import unfold
 from attn.parallel.mesh import MeshShape, make_mesh
 from attn.records.run import read_metrics

@@ -11,9 +11,9 @@ from attn.tasks import SPLITS, Dataset, MaskedText, Questions, Spans, Summaries
 from attn.tasks.corpora import CORPORA, texts
 from attn.tasks.masked import MASK
 from attn.tasks.ngrams import between_bits
-from attn.tasks.pairs import sources
 from attn.tasks.spans import partition
 from attn.tasks.summaries import lead
+from attn.tasks.targets import sources
 
 SPANS = Spans(window=512, seq_len=128, source_len=512, repeats=1)
 

@@ -10,7 +10,7 @@ from attn.data.build import prepare
 from attn.errors import UserError
 from attn.tasks import SPLITS, Dataset, Dates
 from attn.tasks.dates import FIRST, LOCALES, digits, patterns
-from attn.tasks.pairs import padded, scores
+from attn.tasks.targets import padded, scores
 
 pytest.importorskip("babel")
 TASK = Dates(num_dates=1_500)

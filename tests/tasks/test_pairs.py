@@ -12,9 +12,9 @@ from attn.tasks import SPLITS, Alignments, Dataset, Pronounce, Verses
 from attn.tasks.alignments import read
 from attn.tasks.nearest import nearest
 from attn.tasks.packages import PACKAGES, archive, place
-from attn.tasks.pairs import sources
 from attn.tasks.pronounce import LETTERS, PHONES, words
 from attn.tasks.sword import plain, verses
+from attn.tasks.targets import sources
 from attn.tasks.text_pairs import chrf
 from attn.tasks.word_links import alignment_error_rate, diagonal, strongest
 

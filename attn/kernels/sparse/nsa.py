@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import jax
@@ -10,13 +9,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, sums_dtype, wide
+from attn.kernels.base import Kernel, Weights, bad_knob, matmul_flops, wide
 from attn.kernels.chunks import in_chunks
 from attn.kernels.dense import clean
+from attn.kernels.sparse.last_keys import last_keys, masked_softmax
 from attn.kernels.sparse.moba import choose
 from attn.kernels.sparse.routed import routed_attention, routed_flops
 from attn.kernels.tokens import NO_INFO, TokenInfo
-from attn.masks import Mask, Window
+from attn.masks import Mask
 
 CHUNK = 256
 """Queries that attend to all compressed keys at once."""
@@ -38,8 +38,7 @@ class NativeSparseAttention(Kernel):
       of the block's keys and of learned embeddings of the positions in it.
     - chosen (3.3.2, equations 8, 9 and 11): to the keys of `num_blocks` blocks, by the
       compressed attention's weights, each counted once for every `stride` keys that its
-      block shares with the chosen one. The first block and the two up to the query's
-          own
+      block shares with the chosen one. The first block and the two up to the query's own
       are always of them (section 4.1).
     - window (3.3.3): to the last `width` keys.
 
@@ -150,7 +149,7 @@ class NativeSparseAttention(Kernel):
         picked, _ = routed_attention(
             q, k, v, chosen, block=self.block, mask=mask, kv_ids=kv_ids
         )
-        near = window(q, k, v, real, self.width)
+        near = last_keys(q, k, v, real, self.width)
         gates = wide(q) @ weights["gates"].T + weights["gate_bias"][None]
         gates = jax.nn.sigmoid(gates)[:, :, None]
         # Added and not stacked: a sum accepts branches with different shardings.
@@ -224,47 +223,3 @@ class NativeSparseAttention(Kernel):
         over = jnp.arange(ratio, dtype=jnp.float32)
         own, behind = weights @ (ratio - over), weights @ over
         return own + jnp.pad(behind[:, :-1], ((0, 0), (1, 0)))
-
-
-def window(
-    q: Float[Array, "T H"],
-    k: Float[Array, "S H"],
-    v: Float[Array, "S Hv"],
-    real: Bool[Array, "S"],
-    width: int,
-) -> Float[Array, "T Hv"]:
-    """Computes the window branch: each chunk of queries sees two chunks of keys."""
-    T, H = q.shape
-    C = min(width, T)
-    n = -(-T // C)
-
-    def padded(x):
-        """Pads T keys to whole chunks, with a chunk of zeros before."""
-        x = x[:T]
-        return jnp.pad(x, ((C, n * C - len(x)),) + ((0, 0),) * (x.ndim - 1))
-
-    k, v, real = map(padded, (k, v, real))
-    product = partial(jnp.einsum, preferred_element_type=sums_dtype(q))
-
-    @jax.checkpoint
-    def rows(chunk):
-        q, first = chunk
-        keys, values, there = (
-            lax.dynamic_slice_in_dim(x, first, 2 * C) for x in (k, v, real)
-        )
-        q_index, k_index = first + jnp.arange(C), first + jnp.arange(-C, C)
-        seen = Window(width - 1, 0).predicate(q_index[:, None], k_index[None, :])
-        scores = product("ch,dh->cd", q, keys) * H**-0.5
-        weights = masked_softmax(scores, seen & there[None, :]).astype(v.dtype)
-        return product("cd,dv->cv", weights, values)
-
-    out = lax.map(rows, (in_chunks(q, C), C * jnp.arange(n)))
-    return out.reshape(n * C, -1)[:T]
-
-
-def masked_softmax(scores: Array, seen: Array) -> Array:
-    """Softmax over the last axis; 0, with no gradient, where nothing is visible."""
-    blind = ~seen.any(axis=-1, keepdims=True)
-    scores = jnp.where(seen, scores, -jnp.inf)
-    weights = jax.nn.softmax(jnp.where(blind, 0.0, scores), axis=-1)
-    return jnp.where(blind, 0.0, weights)

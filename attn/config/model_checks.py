@@ -1,0 +1,120 @@
+"""The checks of a model: layers that do not fit it, and fields that none reads."""
+
+from copy import copy
+from typing import TYPE_CHECKING
+
+from attn.config.attention import Attention
+from attn.config.latent import LatentAttention
+from attn.config.shorthand import check_names, layers_of
+from attn.errors import UserError
+from attn.kernels import Softmax
+
+if TYPE_CHECKING:
+    from attn.config.model import ModelConfig
+
+READ_BY_LAYERS = {
+    "num_heads": 1,
+    "num_kv_heads": 1,
+    "head_dim": 1,
+    "kv_rank": 1,
+    "rope_base": 1,
+    "d_ff": 1,
+    "conv_width": 1,
+    "attention_dropout": 1,
+    "act": "relu",
+    "gated": False,
+    "bias": "none",
+    "qk_norm": False,
+    "gate": False,
+}
+"""Fields that only layers read; another value, or what is added to a size for one."""
+
+
+def check_layers(model: "ModelConfig") -> None:
+    """Raises `UserError` for layers that are said twice, not at all, or do not exist."""
+    if model.block and model.pattern != ("attention", "mlp"):
+        raise UserError(
+            f"ModelConfig.block and pattern = {model.pattern} both say what the "
+            "layers are; give one"
+        )
+    if not model.pattern:
+        raise UserError("ModelConfig.pattern is empty; it needs a layer")
+    check_names("pattern", model.pattern)
+    check_names("encoder_pattern", model.encoder_pattern)
+    _check_encoder(model)
+    own = [one for one in model.unresolved if isinstance(one, Attention)]
+    if model.kernel != Softmax() and all(one.kernel is not None for one in own):
+        raise UserError(
+            f"ModelConfig.kernel = {model.kernel} has no 'attention' layer to run it: "
+            f"pattern = {model.pattern}"
+        )
+
+
+def _check_encoder(model: "ModelConfig") -> None:
+    """Raises `UserError` for an encoder that is not read, or is read and not there."""
+    if model.encoder_block and model.encoder_pattern:
+        raise UserError(
+            "ModelConfig.encoder_block and encoder_pattern both say what the encoder's "
+            "layers are; give one"
+        )
+    crosses = [isinstance(one, Attention) and one.crosses for one in layers_of(model)]
+    if any(crosses) and not model.has_encoder:
+        raise UserError(
+            "ModelConfig has cross_attention and no encoder for it to read; give "
+            "encoder_pattern, as in encoder_pattern = ('attention', 'mlp')"
+        )
+    if model.has_encoder and not any(crosses):
+        raise UserError(
+            f"ModelConfig.encoder_pattern = {model.encoder_pattern} makes an encoder that "
+            "no layer reads; put cross_attention into pattern"
+        )
+    if model.encoder_repeats and not model.has_encoder:
+        raise UserError(
+            f"ModelConfig.encoder_repeats = {model.encoder_repeats} repeats nothing; give "
+            "encoder_pattern"
+        )
+
+
+def check_used(model: "ModelConfig") -> None:
+    """Raises `UserError` for layers that do not fit, or a field that none uses."""
+    model.encoder  # noqa: B018 - an encoder that cannot be made is told now
+    own = model.attention_layers
+    rotated = [x for x in own if x.rotary]
+    all_latent = own and all(isinstance(x, LatentAttention) for x in own)
+    if model.num_kv_heads is not None and all_latent:
+        raise UserError(
+            f"ModelConfig.kv_rank = {model.kv_rank} makes keys and values for every "
+            f"head; leave out num_kv_heads = {model.num_kv_heads}"
+        )
+    for name in ("rope_dim", "rope_scaling"):
+        if getattr(model, name) is not None and not rotated:
+            raise UserError(
+                f"ModelConfig.{name} = {getattr(model, name)} rotates nothing: it needs "
+                "positions = 'rotary', and a kernel that compares queries with keys"
+            )
+
+
+def require_read(model: "ModelConfig", name: str) -> None:
+    """Raises `UserError` for a field that was chosen and that no layer reads."""
+    value = getattr(model, name)
+    if name not in READ_BY_LAYERS or value is None or _is_read(model, name):
+        return
+    layers = [one.name for one in model.one_block]
+    raise UserError(
+        f"ModelConfig.{name} = {value} is read by no layer of {layers}; leave it out"
+    )
+
+
+def _is_read(model: "ModelConfig", name: str) -> bool:
+    """Whether another value of a field would make other layers."""
+    other, value, step = copy(model), getattr(model, name), READ_BY_LAYERS[name]
+    is_size = not isinstance(value, bool | str)
+    object.__setattr__(other, name, value + step if is_size else step)
+    every = [model] if model.encoder is None else [model, model.encoder]
+    try:
+        return any(
+            tuple(one.resolve(other) for one in each.unresolved) != each.one_block
+            for each in every
+        )
+    except UserError:  # a layer reads it, and cannot take that value
+        return True
