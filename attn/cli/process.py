@@ -5,6 +5,7 @@ moment.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ def prepare(heavy: bool) -> None:
     from attn import compiler
 
     os.environ["XLA_FLAGS"] = compiler.flags()
+    # Imports and tracing make millions of objects, and look in vain for cycles of them.
+    gc.set_threshold(50_000, 10, 10)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal has no plus-minus

@@ -25,6 +25,7 @@ from attn.kernels.blockwise.tiles import (
     unread,
     visible,
 )
+from attn.masks import Tile
 
 ROWS = 1024
 """Queries whose products with their cotangents are held at once."""
@@ -78,11 +79,9 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
             finite(read(x, at)).astype(plan.operand_dtype) for x in (k, v)
         )
 
-        def tile(carry, first, masked):
+        def tile(carry, first, kind):
             rows = line.queries(plan, first, length)
-            return _tile(
-                plan, inputs, of_rows, (k_tile, v_tile), rows, at, carry, masked
-            )
+            return _tile(plan, inputs, of_rows, (k_tile, v_tile), rows, at, carry, kind)
 
         d_q, d_k, d_v, d_bias = grads
         zeros = (jnp.zeros_like(x, plan.accumulator_dtype) for x in (k_tile, v_tile))
@@ -106,7 +105,7 @@ def backward(plan: Plan, inputs, out: Array, lse: Array, d_out: Array, d_lse: Ar
     return d_q.astype(q.dtype), d_k, d_v, d_bias, d_sinks
 
 
-def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, masked: bool):  # fmt: skip
+def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, kind: Tile):  # fmt: skip
     """Adds the contribution of one tile to the gradients in `carry`."""
     q, _, _, bias, _, infos = inputs
     G = q.shape[2] // inputs[1].shape[2]
@@ -127,8 +126,8 @@ def _tile(plan: Plan, inputs, rows, kv_tiles, at_q: Block, at_k: Block, carry, m
     d_scores = weights * (d_weights - delta)
     if plan.softcap is not None:
         d_scores = d_scores * (1.0 - (scores / plan.softcap) ** 2)
-    if masked:
-        seen = visible(plan, at_q, at_k, infos, as_q, as_k)
+    seen = visible(plan, kind, at_q, at_k, infos, as_q, as_k)
+    if seen is not None:
         weights, d_scores = (jnp.where(seen, x, 0) for x in (weights, d_scores))
     if d_bias is not None and add_gradient is not None:
         d_bias = add_gradient(d_bias, jnp.moveaxis(d_scores, 2, -1))

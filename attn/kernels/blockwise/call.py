@@ -92,7 +92,6 @@ def make_plan(
         heads,
         operand_dtype=product_dtype(q.dtype),
         accumulator_dtype=str(jnp.promote_types(q.dtype, jnp.float32)),
-        has_token_info=has_positions or infos[1].segment_ids is not None,
         has_positions=has_positions,
     )
 

@@ -21,6 +21,7 @@ from attn.kernels.blockwise.tiles import (
     visible,
 )
 from attn.kernels.maximum import row_max
+from attn.masks import Tile
 
 
 def forward(
@@ -60,7 +61,7 @@ def forward(
     return lax.fori_loop(0, steps, row, (out, lse))
 
 
-def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry, first, masked: bool):  # fmt: skip
+def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry, first, kind: Tile):  # fmt: skip
     """Adds one tile to the running maximum, sum of weights and sum of values."""
     columns = line.keys(plan, first, plan.forward.tile)
     top, total, out = carry
@@ -69,9 +70,8 @@ def _tile(plan: Plan, q_tile, k, v, bias, infos, line: Line, rows: Block, carry,
     G = q_tile.shape[2]
     own = None if bias is None else bias_tile(plan, bias, G, rows, columns, infos)[0]
     scores = finish(plan, scores, own)
-    hit = None
-    if masked:
-        seen = visible(plan, rows, columns, infos, as_q, as_k)
+    hit, seen = None, visible(plan, kind, rows, columns, infos, as_q, as_k)
+    if seen is not None:
         scores = jnp.where(seen, scores, -jnp.inf)
         v_tile, hit = hide_infinite(v_tile, seen)
     new_top = jnp.maximum(top, row_max(scores))
@@ -133,7 +133,10 @@ def as_k(x: Array) -> Array:
 
 
 def hide_infinite(v_tile: Array, seen: Array) -> tuple[Array, Array]:
-    """Zeroes inf and NaN in values, and says which queries see one: 0 * inf is NaN."""
+    """Zeroes inf and NaN in values, and says which queries see one: 0 * inf is NaN.
+
+    As many rows are told as `seen` has, which broadcasts to the tile.
+    """
     bad = ~jnp.isfinite(v_tile)
     hit = seen & bad.any(axis=-1)[:, :, None, None, :]
     return jnp.where(bad, 0, v_tile), hit.any(axis=-1)

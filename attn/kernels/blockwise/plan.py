@@ -32,9 +32,6 @@ class Plan:
     """The dtype of the operands of every matrix product."""
     accumulator_dtype: str
     """The dtype of scores, softmax and sums."""
-    has_token_info: bool
-    """Whether tokens have ids or positions known at run time, so that every tile is
-    masked."""
     has_positions: bool
     """Whether tokens have positions, so that the mask rules out no tile in advance."""
 

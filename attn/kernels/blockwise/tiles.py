@@ -149,23 +149,33 @@ def unread(x: Array) -> Array:
 
 def visible(
     plan: Plan,
+    kind: Tile,
     rows: Block,
     columns: Block,
     infos: Infos,
     as_q: Callable[[Array], Array],
     as_k: Callable[[Array], Array],
-) -> Array:
-    """The visible pairs of a tile; `as_q` and `as_k` broadcast [b, C] along it."""
+) -> Array | None:
+    """The visible pairs of a tile, None for all; it broadcasts to the tile.
+
+    Where padding alone hides keys of a tile, there is one value a key and none a pair.
+
+    Args:
+        as_q, as_k: broadcast [b, C] along the tile.
+    """
     q_info, kv_info = infos
-    q_index, k_index = positions(q_info, rows), positions(kv_info, columns)
-    seen = plan.mask.predicate(as_q(q_index), as_k(k_index))
-    seen = seen & as_q(rows.index >= rows.fresh)
-    seen = seen & as_k(columns.index >= columns.fresh)
+    seen = None
+    if kind is Tile.PARTIAL or plan.has_positions:
+        q_index, k_index = positions(q_info, rows), positions(kv_info, columns)
+        seen = plan.mask.predicate(as_q(q_index), as_k(k_index))
+        seen = seen & as_q(rows.index >= rows.fresh)
+        seen = seen & as_k(columns.index >= columns.fresh)
     if kv_info.segment_ids is not None:
-        kv_ids = take(kv_info.segment_ids, columns.slices(0, 1, None))
+        keys = as_k(take(kv_info.segment_ids, columns.slices(0, 1, None)))
         q_ids = q_info.segment_ids
         own = 0 if q_ids is None else as_q(take(q_ids, rows.slices(0, 1, None)))
-        seen = seen & (own == as_k(kv_ids))
+        same = keys == own
+        seen = same if seen is None else seen & same
     return seen
 
 
@@ -177,10 +187,11 @@ def positions(info: TokenInfo, at: Block) -> Array:
 
 
 def fold(plan: Plan, schedule: TileSchedule, line: Array, body, carry):
-    """Folds `body(carry, first, masked)` over the tiles of a line.
+    """Folds `body(carry, first, kind)` over the tiles of a line.
 
     Args:
-        body: takes the first token of a tile along the line, and whether to mask it.
+        body: takes the first token of a tile along the line, and how much of it the
+            mask shows.
     """
     for kind in (Tile.FULL, Tile.PARTIAL):
         if schedule.first[kind].size == 0:
@@ -190,10 +201,8 @@ def fold(plan: Plan, schedule: TileSchedule, line: Array, body, carry):
             jnp.asarray(schedule.first[kind]),
         )
 
-        def visit(
-            n, carry, first=first, masked=kind is Tile.PARTIAL or plan.has_token_info
-        ):
-            return body(carry, first[n], masked)
+        def visit(n, carry, first=first, kind=kind):
+            return body(carry, first[n], kind)
 
         carry = lax.fori_loop(pointers[line], pointers[line + 1], visit, carry)
     return carry
