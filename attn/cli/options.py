@@ -57,6 +57,8 @@ class Reproducing(Where):
 
     have: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Folder of finished runs and compiled steps, at any depth, not to be made again."""
+    table: str | None = None
+    """Compare this table of the paper alone, and make only what it needs."""
     json: bool = False
     """Print JSON: every number, ours and the verdict."""
 
@@ -176,6 +178,11 @@ class Swapping:
     """Seed that the windows are drawn from."""
     only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A replacement's name, as its line in the picture is called; repeat it for more."""
+    steps: int = 0
+    """Steps that attention layers are trained after each swap, and once without one, on
+    other addresses, two windows a step; 0 trains nothing."""
+    rate: float = 1e-4
+    """The first learning rate of these steps; it falls to 0."""
     workdir: str | None = None
     """Folder of the record, which a second call goes on with; default runs/swap-NAME."""
 

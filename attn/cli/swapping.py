@@ -1,19 +1,19 @@
 """The command `swap`: how much attention pretrained weights need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn.cli.choosing import Source
 from attn.cli.console import console, print_paths
-from attn.errors import UserError, require_positive
+from attn.errors import UserError, require_above_zero, require_positive
 
 if TYPE_CHECKING:
     from attn.cli.options import Swapping
     from attn.inspect.swapping import Windows
     from attn.kernels import Kernel
     from attn.pretrained import Pretrained
-    from attn.records.swaps import Swaps
+    from attn.records.swaps import Point, Swaps
     from attn.registry import Replacement
 
     Work = list[tuple[Replacement, Kernel]]
@@ -40,6 +40,9 @@ def swap(words: Sequence[str], registry: Source) -> int:
         )
     asked = parse(Swapping, words[1:], prog=USAGE)
     require_positive(asked, "tokens")
+    require_above_zero(asked, "rate")
+    if asked.steps < 0:
+        raise UserError(f"--steps {asked.steps}; it must be 0 or more")
     if asked.windows < 2:
         raise UserError(f"--windows {asked.windows}; an interval needs at least 2")
     where = asked.workdir or f"runs/swap-{Path(words[0]).stem}"
@@ -75,22 +78,23 @@ def _work(replacements: "Sequence[Replacement]", asked: "Swapping") -> "Work":
 
 def _run(weights: Path, name: str, asked: "Swapping", work: "Work", root: Path) -> int:
     """Makes the points that the record in `root` lacks, and draws all that it has."""
-    from attn.inspect import swapping
     from attn.plots.swaps import write
     from attn.pretrained import load
     from attn.records.environment import environment
     from attn.records.lock import lock
-    from attn.records.swaps import UNMODIFIED, begun, describe, save
+    from attn.records.swaps import begun, save
 
     printer = console()
     with lock(root):
         model = load(weights)
         windows = _windows(model, asked)
-        swaps = begun(root, _record(weights, name, windows, asked))
+        scored = windows[: asked.windows]
+        swaps = begun(root, _record(weights, name, scored, asked))
         here = environment({"data": 1, "heads": 1})
-
-        def keep(point) -> None:
-            nonlocal swaps
+        for key, make in _points(model, windows, asked, work):
+            if swaps.find(*key) is not None:
+                continue
+            point = make()
             swaps = swaps.with_point(point, here)
             save(root, swaps)
             mean = sum(point.bits) / len(point.bits)
@@ -99,19 +103,53 @@ def _run(weights: Path, name: str, asked: "Swapping", work: "Work", root: Path) 
                 f"{mean:.4f} bits per byte",
                 highlight=False,
             )
-
-        if swaps.find(UNMODIFIED, UNMODIFIED) is None:
-            keep(swapping.unmodified(model, windows))
-        for one, kernel in work:
-            if swaps.find(one.name, describe(kernel)) is None:
-                keep(swapping.measure(model, one, kernel, windows))
         print_paths(printer, *write(swaps, root))
     return 0
 
 
+def _points(
+    model: "Pretrained", windows: "Windows", asked: "Swapping", work: "Work"
+) -> "Iterator[tuple[tuple[str, str], Callable[[], Point]]]":
+    """Yields the name of each point that is asked for, and what makes it."""
+    from attn.inspect import swapping
+    from attn.records.swaps import UNMODIFIED, describe
+
+    scored, rest = windows[: asked.windows], windows[asked.windows :]
+    yield (UNMODIFIED, UNMODIFIED), lambda: swapping.unmodified(model, scored)
+    for one, kernel in work:
+        key = one.name, describe(kernel)
+        yield key, lambda o=one, k=kernel: swapping.measure(model, o, k, scored)
+    if not asked.steps:
+        return
+    training = swapping.Training(asked.steps, asked.rate)
+    for one, kernel in [(UNMODIFIED, None), *((one.name, k) for one, k in work)]:
+        key = training.key(one, kernel)
+
+        def made(one=one, kernel=kernel, key=key):
+            batches = _watched(training.batches(rest), asked.steps, key)
+            return swapping.measure_trained(
+                model, one, kernel, scored, training, batches
+            )
+
+        yield key, made
+
+
+def _watched(
+    batches: "Iterable[Any]", steps: int, key: tuple[str, str]
+) -> "Iterator[Any]":
+    """Yields the batches of a training, under a bar of its steps."""
+    from attn.cli.progress import Watch
+
+    with Watch(console(), steps) as watch:
+        watch.begin(": ".join(key), steps)
+        for step, batch in enumerate(batches, 1):
+            yield batch
+            watch.advance(step, steps, {})
+
+
 def _windows(model: "Pretrained", asked: "Swapping") -> "Windows":
     """The windows of text, in the tokens of a model that writes."""
-    from attn.inspect.swapping import draw_windows
+    from attn.inspect.swapping import Training, draw_windows
     from attn.tasks.packages import archive
     from attn.tasks.speeches import addresses
 
@@ -126,7 +164,7 @@ def _windows(model: "Pretrained", asked: "Swapping") -> "Windows":
         texts,
         model.tokenizer,
         tokens=asked.tokens,
-        windows=asked.windows,
+        windows=asked.windows + Training.rows * asked.steps,
         seed=asked.seed,
     )
 

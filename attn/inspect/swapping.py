@@ -19,6 +19,7 @@ from attn.masks import Mask
 from attn.model import Transformer
 from attn.pretrained import Pretrained, swapped
 from attn.pretrained.layerwise import logits
+from attn.pretrained.uptraining import uptrained
 from attn.records.swaps import UNMODIFIED, Point, describe
 from attn.registry import Replacement
 
@@ -31,10 +32,34 @@ class Windows:
     num_bytes: Int[np.ndarray, " n"]
     """The bytes of each window's tokens but for the first."""
 
+    def __getitem__(self, some: slice) -> "Windows":
+        """Some of the windows."""
+        return Windows(self.tokens[some], self.num_bytes[some])
+
     @property
     def sha256(self) -> str:
         """The hash of the tokens."""
         return hashlib.sha256(self.tokens.astype("<i4").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A little training after a swap."""
+
+    steps: int
+    rate: float
+    rows: int = 2
+    """Windows a step."""
+
+    def key(self, replacement: str, kernel: Kernel | None) -> tuple[str, str]:
+        """The name of the point that it makes, in a record."""
+        name = UNMODIFIED if kernel is None else describe(kernel)
+        what = f"{name} after {self.steps} steps at {self.rate:g}"
+        return f"{replacement}, trained", what
+
+    def batches(self, windows: Windows) -> Iterator[Int[np.ndarray, "b L"]]:
+        """The rows of each step, every window once."""
+        yield from windows.tokens.reshape(self.steps, self.rows, -1)
 
 
 def draw_windows(
@@ -58,8 +83,8 @@ def draw_windows(
         if len(rows) == windows:
             return Windows(np.array(rows, np.int32), np.array(sizes))
     raise UserError(
-        f"--windows {windows}: {len(rows)} of {len(texts)} texts have more than {tokens} "
-        "tokens; ask for fewer windows, or shorter ones by --tokens"
+        f"{windows} windows: {len(rows)} of {len(texts)} texts have more than {tokens} "
+        "tokens; ask for fewer by --windows or --steps, or shorter ones by --tokens"
     )
 
 
@@ -81,18 +106,38 @@ def able(kernels: Iterable[Kernel], T: int) -> Iterator[tuple[Kernel, str | None
 
 def unmodified(model: Pretrained, windows: Windows) -> Point:
     """Scores the windows with the weights as they came."""
-    return _point(UNMODIFIED, UNMODIFIED, model, windows)
+    return _point(UNMODIFIED, UNMODIFIED, model.transformer, windows)
 
 
 def measure(
     model: Pretrained, replacement: Replacement, kernel: Kernel, windows: Windows
 ) -> Point:
     """Scores the windows with one mechanism in every layer."""
-    return _point(replacement.name, describe(kernel), swapped(model, kernel), windows)
+    new = swapped(model, kernel).transformer
+    return _point(replacement.name, describe(kernel), new, windows)
 
 
-def _point(line: str, kernel: str, model: Pretrained, windows: Windows) -> Point:
-    config = model.transformer.model
+def measure_trained(
+    model: Pretrained,
+    replacement: str,
+    kernel: Kernel | None,
+    windows: Windows,
+    training: Training,
+    batches: Iterable[Int[np.ndarray, "b L"]],
+) -> Point:
+    """Scores the windows after a little training on other text.
+
+    Args:
+        kernel: the mechanism of every layer; the checkpoint's own for None.
+        batches: one a step.
+    """
+    new = model if kernel is None else swapped(model, kernel)
+    trained = uptrained(new.transformer, batches, training.rate, training.steps)
+    return _point(*training.key(replacement, kernel), trained, windows)
+
+
+def _point(line: str, kernel: str, model: Transformer, windows: Windows) -> Point:
+    config = model.model
     kept = share_kept(config, windows.tokens.shape[1] - 1)
     by_mask = all(isinstance(x.mechanism, Softmax) for x in config.attention_layers)
     return Point(
@@ -100,7 +145,7 @@ def _point(line: str, kernel: str, model: Pretrained, windows: Windows) -> Point
         kernel,
         by_content=not by_mask and kept < 1,
         kept=kept,
-        bits=bits_per_byte(model.transformer, windows),
+        bits=bits_per_byte(model, windows),
     )
 
 

@@ -1,6 +1,6 @@
 """The record of swaps: what each mechanism in pretrained weights makes of one text.
 
-A file of its own, `swap.json`: no experiment made it, and nothing was trained.
+A file of its own, `swap.json`: no experiment made it.
 """
 
 from collections.abc import Mapping

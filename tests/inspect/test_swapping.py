@@ -5,8 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
 from attn import pretrained
 from attn.cli import swapping as command
@@ -19,6 +23,7 @@ from attn.masks import FULL, Causal
 from attn.plots.style import LIGHT
 from attn.plots.swaps import draw, make_table
 from attn.plots.tables import to_markdown
+from attn.pretrained.uptraining import _gradients, _trained, uptrained
 from attn.records.files import read_json
 from attn.records.swaps import FILE, UNMODIFIED, Point, Swaps, begun, describe, save
 from attn.records.typed import decode
@@ -136,7 +141,7 @@ def test_windows_are_of_several_texts_and_their_bytes_are_counted():
     assert found.tokens.shape == (3, T + 1)
     by = dict(zip(found.tokens[:, 0].tolist(), found.num_bytes.tolist()))
     assert by == {ord("é"): 2 * T, ord("a"): T, ord("b"): T}
-    with pytest.raises(UserError, match=r"--windows 4: 3 of 4 texts have more than 24"):
+    with pytest.raises(UserError, match=r"4 windows: 3 of 4 texts have more than 24"):
         draw_windows(texts, Letters(), tokens=T, windows=4, seed=0)
 
 
@@ -178,6 +183,46 @@ def test_a_second_call_makes_no_point_again(tmp_path, monkeypatch, windows):
     monkeypatch.setattr(swapping, "measure", None)
     command._run(weights, "tiny", asked, work, root)
     assert kept_in(root).points == both
+
+
+def test_uptraining_lowers_the_loss_and_moves_attention_alone(model):
+    V = model.transformer.model.vocab_size
+    row = np.random.default_rng(3).integers(0, V, (2, T + 1)).astype(np.int32)
+    windows = Windows(np.tile(row, (9, 1)), np.full(18, 60))
+    training, near = swapping.Training(8, 1e-2), WindowAttention(width=4)
+    before = swapping.measure(model, Replacement("w", (near,)), near, windows[:2])
+    after = swapping.measure_trained(
+        model, "w", near, windows[:2], training, training.batches(windows[2:])
+    )
+    assert np.mean(after.bits) < 0.97 * np.mean(before.bits)
+    assert after.key == ("w, trained", "window width=4 after 8 steps at 0.01")
+    assert after.kept == before.kept
+    trained = uptrained(model.transformer, [row], 1e-2, 1)
+    pairs = zip(
+        *(nnx.to_flat_state(nnx.state(m)) for m in (model.transformer, trained))
+    )
+    moved = {old[0][-1] for old, new in pairs if not np.array_equal(old[1][...], new[1][...])}  # fmt: skip
+    assert moved == {"q", "k", "v", "o"}
+
+
+def test_a_step_of_uptraining_is_that_of_the_whole_model(model):
+    tokens = np.random.default_rng(4).integers(0, 9, (2, T + 1)).astype(np.int32)
+    graph, state = nnx.split(model.transformer)
+
+    def loss(state):
+        logits = nnx.merge(graph, state)(jnp.asarray(tokens[:, :-1]))
+        asked = tokens[:, 1:]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, asked).mean()
+
+    whole = jax.grad(loss)(state)["layers"]
+    split = [nnx.split(x, _trained, ...) for x in model.transformer.layers]
+    parts = map(list, zip(*split))
+    value, own = _gradients(model.transformer, *parts, jnp.asarray(tokens))
+    assert float(value) == pytest.approx(float(loss(state)), rel=1e-6)
+    for i, block in enumerate(own):
+        for path, leaf in nnx.to_flat_state(block):
+            expected = whole[i][path[0]][path[1]][...]
+            np.testing.assert_allclose(leaf[...], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_table_and_picture_hold_every_point():
