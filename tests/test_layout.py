@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "positions.py pretrained train"
     ),
     "flax": "model plan/parts.py pretrained train",
-    "optax": "train",
+    "optax": "train pretrained/uptraining.py",
     "orbax": "train/checkpoint",
     "matplotlib": "plots bench/plot.py bench/ladder_plot.py inspect/draw.py",
     "PIL": "plots",
