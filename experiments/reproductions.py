@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.match import match
+from attn.kernels import Linear
 from attn.registry import Reproduction, get, register, register_papers
 from attn.tasks import MQAR, AssociativeRecall, Induction, PyDoc, Task
 
@@ -135,6 +136,23 @@ zoology = Experiment(
     TrainConfig(steps=1000, batch_size=128, peak_lr=3e-3, eval_every=250),
 )
 
+
+def arena(task: str) -> dict[str, Experiment]:
+    """The arena's experiment on one task, with dense and with linear attention."""
+    dense: Experiment = get(f"arena_{task}")  # pyright: ignore[reportAssignmentType]
+    linear = replace(dense, model=replace(dense.model, kernel=Linear()))
+    return {"Transformer": dense, "Linear Trans.": linear}
+
+
+ARENA = {
+    "ListOps": ("listops", "ListOps by the same rules, 128 to 512 tokens", 13),
+    "Text": ("mails", "spam mails in place of IMDb, 1,024 bytes", 25),
+    "Retrieval": ("speeches", "State of the Union addresses in place of AAN", 60),
+    "Image": ("pixels", "Fashion-MNIST in place of CIFAR-10, 784 pixels", 24),
+    "Pathfinder": ("pathfinder", "images by the same rules, generated here", 38),
+}
+"""By column of Long Range Arena's table: our task, what differs in it, and minutes."""
+
 ROWS_A = {
     "(A) h 1, d_k 512": heads(1),
     "(A) h 4, d_k 128": heads(4),
@@ -201,6 +219,20 @@ register(
         },
     ),
     Reproduction("shazeer2019", "lm1b", "d_ff", fewer_heads(*LM1B)),
+    *(
+        Reproduction(
+            "lra",
+            "accuracy",
+            column,
+            arena(task),
+            scale=100.0,
+            minutes=minutes,
+            order_only=True,
+            differs=f"{differs}; 2 layers of width 64, 2 heads, 300 to 500 steps; linear "
+            "attention masks padding",
+        )
+        for column, (task, differs, minutes) in ARENA.items()
+    ),
     Reproduction(
         "bhojanapalli2020",
         "fixed_head_size",

@@ -9,16 +9,18 @@ from attn.attention.backends import BACKENDS, CallShape
 from attn.errors import UserError, unknown
 from attn.kernels.base import Kernel
 from attn.kernels.blockwise import SCORES_AT_ONCE
+from attn.kernels.softmax import Softmax
 
 DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
 """The number of scores of all heads up to which `auto` holds them at once, by device
 kind; on a CPU what the tiles hold in one step."""
-CHANNELS = 8
-"""The channels of a head for which softmax on a CPU may hold as many scores once more:
-tiles make scores again for the gradient, which costs the more the wider heads are."""
 DENSE_SCORES_ELSEWHERE = 2**23
 """The same on an accelerator, where one large product is faster than many small
 ones."""
+CHANNELS, WIDEST, SHOWN = 8, 64, 0.4
+"""On a CPU softmax may hold the scores once more for every so many channels of a head,
+up to a width, under a mask that shows at least this share: tiles make scores again for
+the gradient, which costs the more the wider heads are, and hide nothing there."""
 
 BY_NAME = "taken by name only: no device has timed it"
 """The reason why `auto` passes over a kernel that could serve."""
@@ -66,9 +68,11 @@ def choose_implementation(
 def _are_few(kernel: Kernel, shape: CallShape) -> tuple[bool, str]:
     """Whether the scores of all heads fit in memory at once, and why."""
     most = DENSE_SCORES.get(shape.device, DENSE_SCORES_ELSEWHERE)
-    if kernel.over_all_heads and shape.device == "cpu":
-        most *= max(1, shape.H // CHANNELS)
     scores = shape.B * shape.N * shape.T * shape.S
+    if shape.device == "cpu" and isinstance(kernel, Softmax):
+        wide = most * max(1, min(shape.H, WIDEST) // CHANNELS)
+        if most < scores <= wide and shape.mask.density(shape.T, shape.S) >= SHOWN:
+            most = wide
     few = scores <= most
     return few, f"{scores:,} scores are {'within' if few else 'over'} {most:,}"
 

@@ -139,11 +139,9 @@ def _check_equal_sizes(
 
 def _warn_alike(study: str, experiments: "Sequence[Experiment]") -> None:
     """Says so where overrides make members of a study the same experiment."""
-    from dataclasses import replace
-
     known: dict[Experiment, list[str]] = {}
     for e in experiments:
-        known.setdefault(replace(e, name="_", claim="_"), []).append(e.name)
+        known.setdefault(e.unnamed, []).append(e.name)
     for names in known.values():
         if len(names) > 1:
             print(

@@ -179,10 +179,10 @@ class Swapping:
     only: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A replacement's name, as its line in the picture is called; repeat it for more."""
     steps: int = 0
-    """Steps that attention layers are trained after each swap, and once without one, on
-    other addresses, two windows a step; 0 trains nothing."""
-    rate: float = 1e-4
-    """The first learning rate of these steps; it falls to 0."""
+    """Steps that attention's projections are trained after each swap, and once without
+    one, on other addresses, two windows a step; 0 trains nothing."""
+    rate: float | None = None
+    """The first learning rate of these steps, which falls to 0; default 1e-4."""
     workdir: str | None = None
     """Folder of the record, which a second call goes on with; default runs/swap-NAME."""
 

@@ -4,6 +4,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,16 +38,20 @@ def reproduce(words: Sequence[str], registry: Source) -> int:
     if name not in papers:
         raise unknown("paper", name, papers)
     _have(asked)
-    ours = registry().reproductions(name)
-    runs, code = _runs(name, {e.name: e for r in ours for e in r.experiments}, asked)
+    paper = _one_table(papers[name], asked.table)
+    tables = {table.name for table in paper.tables}
+    ours = [r for r in registry().reproductions(name) if r.table in tables]
+    wanted = dict.fromkeys(e for r in ours for e in r.experiments)
+    runs, code = _runs(name, tuple(wanted), asked)
     planned = _planned(
         [step for r in ours for step in r.steps], _root(name, asked), asked
     )
-    compared = compare(papers[name], ours, runs, planned)
+    compared = compare(paper, ours, runs, planned)
     if asked.json:
         print(json.dumps([_as_json(one) for one in compared], indent=2))
         return code
-    return _write(papers[name], compared, _root(name, asked)) or code
+    file = name if asked.table is None else f"{name}-{asked.table}"
+    return _write(paper, file, compared, _root(name, asked)) or code
 
 
 def _papers(registry: Source) -> "dict[str, Paper]":
@@ -91,27 +96,48 @@ def _root(name: str, asked: "Reproducing") -> Path:
     return workdir(asked.workdir, f"reproduce-{name}")
 
 
-def _runs(
-    name: str, experiments: "dict[str, Experiment]", asked: "Reproducing"
-) -> "tuple[dict[str, Run], int]":
-    """The finished runs of all experiments, those that were missing trained."""
-    from attn.cli.training import prepare, train
-    from attn.records.collect import load_all
+def _one_table(paper: "Paper", name: str | None) -> "Paper":
+    """A paper with one of its tables alone, or all of it.
 
-    found: dict[str, Run] = {}
-    for path in _have(asked) if experiments else ():
-        for run in load_all(path):
-            if not run.failed and run.experiment == experiments.get(run.name):
-                found[run.name] = run
-    missing = [e for e in experiments.values() if e.name not in found]
-    if not missing:
-        return found, 0
-    study = f"reproduce-{name}"
-    root, mesh_shape = prepare(missing, asked, study)
-    code = train(missing, root, mesh_shape, asked, study)
-    wanted = {e.name for e in missing}
-    trained = {run.name: run for run in load_all(root) if run.name in wanted}
-    return found | trained, code
+    Raises:
+        UserError: it has no table of that name.
+    """
+    chosen = tuple(table for table in paper.tables if name in (None, table.name))
+    if not chosen:
+        raise unknown(
+            f"table of {paper.name}", str(name), [t.name for t in paper.tables]
+        )
+    return replace(paper, tables=chosen)
+
+
+def _runs(
+    name: str, experiments: "Sequence[Experiment]", asked: "Reproducing"
+) -> "tuple[dict[Experiment, Run], int]":
+    """The finished runs of all experiments, those that were missing trained.
+
+    They are found by what they are, whatever they are called.
+    """
+    from attn.cli.training import prepare, train
+    from attn.records.collect import load_all, run_folders_in
+
+    root = _root(name, asked)
+    # A folder of their own, since tables and compiled steps lie in the other.
+    below = replace(asked, workdir=str(root / "runs"))
+    study, code = f"reproduce-{name}", 0
+
+    def finished(*folders: Path) -> "dict[Experiment, Run]":
+        there = [path for path in folders if any(run_folders_in(path))]
+        runs = [run for path in there for run in load_all(path) if not run.failed]
+        done = {run.experiment.unnamed: run for run in runs}
+        return {e: done[e.unnamed] for e in experiments if e.unnamed in done}
+
+    found = finished(*_have(asked), *([root] if root.is_dir() else []))
+    missing = [e for e in experiments if e not in found]
+    if missing:
+        folder, mesh_shape = prepare(missing, below, study)
+        code = train(missing, folder, mesh_shape, below, study)
+        found |= finished(folder)
+    return found, code
 
 
 def _planned(
@@ -146,8 +172,10 @@ def _have(asked: "Reproducing") -> list[Path]:
     return paths
 
 
-def _write(paper: "Paper", compared: "Sequence[Compared]", root: Path) -> int:
-    """Writes and prints the comparison of one paper."""
+def _write(
+    paper: "Paper", name: str, compared: "Sequence[Compared]", root: Path
+) -> int:
+    """Writes and prints the comparison of one paper, in files of this name."""
     from attn.cli.folders import writing
     from attn.plots.tables import write_tables
     from attn.plots.terminal import to_rich
@@ -157,8 +185,8 @@ def _write(paper: "Paper", compared: "Sequence[Compared]", root: Path) -> int:
     shown = tables(paper, compared)
     said = f"{paper.title} ({paper.source}): {summary(compared)}"
     with writing(root):
-        paths = write_tables(shown, root / paper.name, after=[said])
-        paths.append(write_page(paper, compared, root / f"{paper.name}.html"))
+        paths = write_tables(shown, root / name, after=[said])
+        paths.append(write_page(paper, compared, root / f"{name}.html"))
     printer = console()
     printer.print(to_rich(shown, [said], width=printer.width))
     print_paths(printer, *paths)

@@ -1,15 +1,23 @@
 """The command `swap`: how much attention pretrained weights need."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.cli.choosing import Source
 from attn.cli.console import console, print_paths
-from attn.errors import UserError, require_above_zero, require_positive
+from attn.errors import (
+    EXIT_FAILED,
+    Failed,
+    UserError,
+    require_above_zero,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from attn.cli.options import Swapping
+    from attn.cli.progress import Watch
     from attn.inspect.swapping import Windows
     from attn.kernels import Kernel
     from attn.pretrained import Pretrained
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
 USAGE = "launch.py swap FOLDER"
 TEXT = "state-of-the-union"
 """The data package that is scored."""
+RATE = 1e-4
+"""The first learning rate of training after a swap."""
 
 
 def swap(words: Sequence[str], registry: Source) -> int:
@@ -43,6 +53,10 @@ def swap(words: Sequence[str], registry: Source) -> int:
     require_above_zero(asked, "rate")
     if asked.steps < 0:
         raise UserError(f"--steps {asked.steps}; it must be 0 or more")
+    if asked.rate is not None and not asked.steps:
+        raise UserError(
+            f"--rate {asked.rate:g} trains nothing without --steps; give both"
+        )
     if asked.windows < 2:
         raise UserError(f"--windows {asked.windows}; an interval needs at least 2")
     where = asked.workdir or f"runs/swap-{Path(words[0]).stem}"
@@ -91,10 +105,16 @@ def _run(weights: Path, name: str, asked: "Swapping", work: "Work", root: Path) 
         scored = windows[: asked.windows]
         swaps = begun(root, _record(weights, name, scored, asked))
         here = environment({"data": 1, "heads": 1})
+        failed = 0
         for key, make in _points(model, windows, asked, work):
             if swaps.find(*key) is not None:
                 continue
-            point = make()
+            try:
+                point = make()
+            except Failed as error:
+                failed = EXIT_FAILED
+                print(f"{': '.join(key)}: {error}", file=sys.stderr)
+                continue
             swaps = swaps.with_point(point, here)
             save(root, swaps)
             mean = sum(point.bits) / len(point.bits)
@@ -104,13 +124,14 @@ def _run(weights: Path, name: str, asked: "Swapping", work: "Work", root: Path) 
                 highlight=False,
             )
         print_paths(printer, *write(swaps, root))
-    return 0
+    return failed
 
 
 def _points(
     model: "Pretrained", windows: "Windows", asked: "Swapping", work: "Work"
 ) -> "Iterator[tuple[tuple[str, str], Callable[[], Point]]]":
     """Yields the name of each point that is asked for, and what makes it."""
+    from attn.cli.progress import Watch
     from attn.inspect import swapping
     from attn.records.swaps import UNMODIFIED, describe
 
@@ -121,35 +142,31 @@ def _points(
         yield key, lambda o=one, k=kernel: swapping.measure(model, o, k, scored)
     if not asked.steps:
         return
-    training = swapping.Training(asked.steps, asked.rate)
+    training = swapping.Uptraining(asked.steps, asked.rate or RATE)
     for one, kernel in [(UNMODIFIED, None), *((one.name, k) for one, k in work)]:
         key = training.key(one, kernel)
 
         def made(one=one, kernel=kernel, key=key):
-            batches = _watched(training.batches(rest), asked.steps, key)
-            return swapping.measure_trained(
-                model, one, kernel, scored, training, batches
-            )
+            with Watch(console(), asked.steps) as watch:
+                watch.begin(": ".join(key), asked.steps)
+                batches = _told(training.batches(rest), asked.steps, watch)
+                return swapping.measure_trained(
+                    model, one, kernel, scored, training, batches
+                )
 
         yield key, made
 
 
-def _watched(
-    batches: "Iterable[Any]", steps: int, key: tuple[str, str]
-) -> "Iterator[Any]":
-    """Yields the batches of a training, under a bar of its steps."""
-    from attn.cli.progress import Watch
-
-    with Watch(console(), steps) as watch:
-        watch.begin(": ".join(key), steps)
-        for step, batch in enumerate(batches, 1):
-            yield batch
-            watch.advance(step, steps, {})
+def _told(batches: "Iterable[Any]", steps: int, watch: "Watch") -> "Iterator[Any]":
+    """Yields the batches of a training, and tells a display of each that is done."""
+    for step, batch in enumerate(batches, 1):
+        yield batch
+        watch.advance(step, steps, {})
 
 
 def _windows(model: "Pretrained", asked: "Swapping") -> "Windows":
     """The windows of text, in the tokens of a model that writes."""
-    from attn.inspect.swapping import Training, draw_windows
+    from attn.inspect.swapping import Uptraining, draw_windows
     from attn.tasks.packages import archive
     from attn.tasks.speeches import addresses
 
@@ -164,7 +181,7 @@ def _windows(model: "Pretrained", asked: "Swapping") -> "Windows":
         texts,
         model.tokenizer,
         tokens=asked.tokens,
-        windows=asked.windows + Training.rows * asked.steps,
+        windows=asked.windows + Uptraining.rows * asked.steps,
         seed=asked.seed,
     )
 

@@ -107,6 +107,12 @@ class Experiment:
         )
 
     @property
+    def unnamed(self) -> "Experiment":
+        """The experiment without what moves no number: name, claim, how often it saves."""
+        train = replace(self.train, save_every=TrainConfig().save_every)
+        return replace(self, name="_", claim="_", train=train)
+
+    @property
     def seed_numbers(self) -> tuple[int, ...]:
         """The number of each replica."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))

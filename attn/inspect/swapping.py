@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from attn.attention import effective_map
 from attn.config import ModelConfig
-from attn.errors import UserError
+from attn.errors import Failed, UserError
 from attn.kernels import Kernel, Softmax
 from attn.masks import Mask
 from attn.model import Transformer
@@ -43,8 +43,8 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Training:
-    """A little training after a swap."""
+class Uptraining:
+    """A little training of attention's projections after a swap."""
 
     steps: int
     rate: float
@@ -53,9 +53,8 @@ class Training:
 
     def key(self, replacement: str, kernel: Kernel | None) -> tuple[str, str]:
         """The name of the point that it makes, in a record."""
-        name = UNMODIFIED if kernel is None else describe(kernel)
-        what = f"{name} after {self.steps} steps at {self.rate:g}"
-        return f"{replacement}, trained", what
+        line = f"{replacement}, {self.steps} steps at {self.rate:g}"
+        return line, UNMODIFIED if kernel is None else describe(kernel)
 
     def batches(self, windows: Windows) -> Iterator[Int[np.ndarray, "b L"]]:
         """The rows of each step, every window once."""
@@ -122,7 +121,7 @@ def measure_trained(
     replacement: str,
     kernel: Kernel | None,
     windows: Windows,
-    training: Training,
+    training: Uptraining,
     batches: Iterable[Int[np.ndarray, "b L"]],
 ) -> Point:
     """Scores the windows after a little training on other text.
@@ -130,10 +129,16 @@ def measure_trained(
     Args:
         kernel: the mechanism of every layer; the checkpoint's own for None.
         batches: one a step.
+
+    Raises:
+        Failed: the loss, or what was trained, became infinite or NaN.
     """
     new = model if kernel is None else swapped(model, kernel)
     trained = uptrained(new.transformer, batches, training.rate, training.steps)
-    return _point(*training.key(replacement, kernel), trained, windows)
+    point = _point(*training.key(replacement, kernel), trained, windows)
+    if not all(map(math.isfinite, point.bits)):
+        raise Failed(f"{point.line}: {point.kernel} diverged; lower the rate")
+    return point
 
 
 def _point(line: str, kernel: str, model: Transformer, windows: Windows) -> Point:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from attn.device import device_kind
 
 FEW = 16
-"""The scores of a row that are reduced one by one: what a vector register holds."""
+"""The scores of a row that are reduced one by one: float32 in a 512-bit register."""
 
 
 def row_max(scores: Float[Array, "*rows S"]) -> Float[Array, "*rows"]:

@@ -20,7 +20,8 @@ from attn.records.swaps import UNMODIFIED, Point, Swaps
 METRIC = "bits_per_byte"
 CAPTION = (
     "Mean over windows of text, each read alone; ± is half of the 95 % interval. The rise is "
-    "over the unmodified weights, paired by window (paired t test, n - 1 degrees). Scores "
+    "over the unmodified weights, trained as much, paired by window (paired t test, n - 1 "
+    "degrees). Scores "
     "kept: of those that a causal mask shows, in every head of every layer."
 )
 STYLE = (

@@ -1,10 +1,10 @@
-"""Training after a swap: the attention layers of a decoder alone, on a little text.
+"""Training after a swap: the projections of a decoder's attention alone, on a little text.
 
 Ainslie et al. 2023, section 2.2, call it uptraining, and do it with all weights.
 """
 
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -18,13 +18,13 @@ from attn.kernels import TokenInfo
 from attn.model import Transformer
 
 CLIP = 1.0
-"""The largest norm of the gradient of all attention layers."""
+"""The largest norm of the gradient of all projections."""
 
 
 def uptrained(
     model: Transformer, batches: Iterable[Int[Any, "B L"]], rate: float, steps: int
 ) -> Transformer:
-    """Trains a decoder's attention layers to predict next tokens; the rest stays.
+    """Trains the projections of a decoder's attention on next tokens; the rest stays.
 
     Adam at a rate that falls to 0 over the steps. Forward and backward go layer by layer,
     each by one program for all layers that are alike, as in `layerwise.logits`.
@@ -38,13 +38,12 @@ def uptrained(
     """
     split = [nnx.split(block, _trained, ...) for block in model.layers]
     graphs, moving, still = map(list, zip(*split, strict=True))
-    schedule = optax.linear_schedule(rate, 0.0, steps)
-    update = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(schedule, b2=0.99))
+    update = _optimizer(rate, steps)
     kept = update.init(moving)
     for step, tokens in enumerate(batches):
         loss, gradients = _gradients(model, graphs, moving, still, jnp.asarray(tokens))
         if not jnp.isfinite(loss):
-            raise Failed(f"the loss is {loss} at step {step + 1}; lower --rate")
+            raise Failed(f"the loss is {loss} at step {step + 1}; lower the rate")
         moving, kept = _step(update, gradients, kept, moving)
     graph, state = nnx.split(model)
     # New variables of the same arrays: merged as it is, the state would share them.
@@ -54,9 +53,16 @@ def uptrained(
     return trained
 
 
+@cache
+def _optimizer(rate: float, steps: int) -> optax.GradientTransformation:
+    """The same object for the same training, so that its step compiles once."""
+    schedule = optax.linear_schedule(rate, 0.0, steps)
+    return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(schedule, b2=0.99))
+
+
 def _trained(path: tuple[Any, ...], value: Any) -> bool:
-    """Whether a weight of a block is one that attention's projections have."""
-    return path[:1] == ("layer",) and path[1] in ("q", "k", "v", "o")
+    """Whether a weight of a block is a matrix of attention's projections."""
+    return path in [("layer", name) for name in "qkvo"]
 
 
 @partial(jax.jit, static_argnums=0)

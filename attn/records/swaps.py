@@ -66,8 +66,16 @@ class Swaps:
         return next((p for p in self.points if p.key == (line, kernel)), None)
 
     def difference(self, point: Point) -> Estimate | None:
-        """The rise over the unmodified weights, paired by window: a paired t interval."""
-        base = self.find(UNMODIFIED, UNMODIFIED)
+        """The rise over the unmodified weights, paired by window: a paired t interval.
+
+        What was trained after the swap is held against what was trained as much without
+        one, and that against the weights as they came.
+        """
+        _, comma, training = point.line.partition(", ")
+        line = f"{UNMODIFIED}{comma}{training}"
+        if point.line == line:
+            line = UNMODIFIED
+        base = self.find(line, UNMODIFIED)
         if base is None or base is point:
             return None
         return estimate([a - b for a, b in zip(point.bits, base.bits, strict=True)])

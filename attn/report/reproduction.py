@@ -66,13 +66,13 @@ class Order:
 def compare(
     paper: Paper,
     reproductions: Sequence[Reproduction],
-    runs: Mapping[str, Run],
+    runs: Mapping[Experiment, Run],
     planned: Mapping[str, Planned] = NOTHING_COMPILED,
 ) -> list[Compared]:
     """Compares every number of a paper with ours.
 
     Args:
-        runs: finished runs, by the names of their experiments.
+        runs: finished runs, by their experiments.
         planned: the bytes of compiled steps, by their keys.
     """
     known = {(r.table, r.column): r for r in reproductions}
@@ -105,7 +105,10 @@ def _digits(values: Sequence[float | None]) -> int:
 
 
 def _ours(
-    by: Reproduction, row: str, runs: Mapping[str, Run], planned: Mapping[str, Planned]
+    by: Reproduction,
+    row: str,
+    runs: Mapping[Experiment, Run],
+    planned: Mapping[str, Planned],
 ) -> Estimate | None:
     """The number of ours in the published unit; None where there is none yet."""
     source = by.rows[row]
@@ -114,7 +117,7 @@ def _ours(
         return step and Estimate(step.bytes * by.scale, None, 1)
     if callable(source):
         return Estimate(source(), None, 1)
-    run = runs.get(source.name)
+    run = runs.get(source)
     if run is None or run.score is None:
         return None
     mean, half = run.score.mean * by.scale, run.score.half

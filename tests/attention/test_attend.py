@@ -21,7 +21,7 @@ from attn.attention import (
 from attn.attention.backends import Cudnn
 from attn.errors import UserError
 from attn.kernels import KERNELS
-from attn.masks import FULL, Causal
+from attn.masks import FULL, Causal, Window
 
 B, T, N, H, HV = 2, 6, 4, 4, 4
 SOFTMAX = naive.SPECS["softmax"]
@@ -206,7 +206,11 @@ def test_auto_chooses_by_the_number_of_scores_and_says_why():
     assert choose_implementation(SOFTMAX, ask(2048, 512))[0] == "dense"
     chosen, reasons = choose_implementation(SOFTMAX, ask(2048, 513, "bias", "lse"))
     assert chosen == "blockwise"
-    assert "8,404,992 scores are over 8,388,608" in reasons["dense"]
+    assert "8,404,992 scores are over 1,048,576" in reasons["dense"]
+    # What a mask hides costs tiles nothing, and dense attention all the same.
+    near = ask(1024, 1024, mask=Window(63, 0))
+    assert choose_implementation(SOFTMAX, near)[0] == "blockwise"
+    assert choose_implementation(SOFTMAX, ask(1024, 1024, mask=Causal()))[0] == "dense"
     assert set(reasons) == {"dense", "blockwise", *SOFTMAX.backends}
     assert reasons["dense"] == reasons["blockwise"]
     assert "device 'cpu'; it takes TPU devices" in reasons["splash"]

@@ -92,6 +92,8 @@ OTHERS = {
     "audit text:none.txt": "there is no such file or folder",
     "audit csv:file": "file is empty",
     "audit mqar --workdir file": "--workdir file: file is a file; choose another",
+    "swap smollm2 --steps -1": "--steps -1; it must be 0 or more",
+    "swap smollm2 --rate 1e-3": "--rate 0.001 trains nothing without --steps",
     "reproduce nothing": "unknown paper 'nothing'",
     "reproduce h3 --have nothing": "nothing is not a folder",
     "report single study": "report of 2 folders needs --out",

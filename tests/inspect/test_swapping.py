@@ -189,13 +189,13 @@ def test_uptraining_lowers_the_loss_and_moves_attention_alone(model):
     V = model.transformer.model.vocab_size
     row = np.random.default_rng(3).integers(0, V, (2, T + 1)).astype(np.int32)
     windows = Windows(np.tile(row, (9, 1)), np.full(18, 60))
-    training, near = swapping.Training(8, 1e-2), WindowAttention(width=4)
+    training, near = swapping.Uptraining(8, 1e-2), WindowAttention(width=4)
     before = swapping.measure(model, Replacement("w", (near,)), near, windows[:2])
     after = swapping.measure_trained(
         model, "w", near, windows[:2], training, training.batches(windows[2:])
     )
     assert np.mean(after.bits) < 0.97 * np.mean(before.bits)
-    assert after.key == ("w, trained", "window width=4 after 8 steps at 0.01")
+    assert after.key == ("w, 8 steps at 0.01", "window width=4")
     assert after.kept == before.kept
     trained = uptrained(model.transformer, [row], 1e-2, 1)
     pairs = zip(
@@ -203,6 +203,40 @@ def test_uptraining_lowers_the_loss_and_moves_attention_alone(model):
     )
     moved = {old[0][-1] for old, new in pairs if not np.array_equal(old[1][...], new[1][...])}  # fmt: skip
     assert moved == {"q", "k", "v", "o"}
+
+
+def test_what_was_trained_is_held_against_what_was_trained_as_much():
+    line = f"{UNMODIFIED}, 8 steps at 0.01"
+    found = points((1.1, 1.6, 2.1))
+    base = Point(line, UNMODIFIED, False, 1.0, (0.9, 1.4, 1.9))
+    other = Point("w, 8 steps at 0.01", "w", False, 0.5, (1.0, 1.5, 2.0))
+    found = replace(found, points=(*found.points, base, other))
+    rises = [found.difference(point) for point in found.points]
+    assert [r and round(r.mean, 6) for r in rises] == [None, 0.1, -0.1, 0.1]
+
+
+def test_a_swap_with_steps_scores_the_same_windows_and_goes_on(tmp_path, monkeypatch):
+    drawn = np.random.default_rng(0).integers(0, 9, (7, T + 1)).astype(np.int32)
+    monkeypatch.setattr(command, "_windows", lambda *_: Windows(drawn, np.full(7, 60)))
+    weights = write_case(tmp_path / "weights", "llama-2")
+    near = WindowAttention(width=2)
+    work = [(Replacement("w", (near,)), near)]
+    root = tmp_path / "root"
+    root.mkdir()
+    asked = Swapping(tokens=T, windows=3, steps=2, rate=1e30)
+    assert command._run(weights, "tiny", asked, work, root) == 1  # it diverges
+    before = kept_in(root).points
+    assert [point.line for point in before] == [UNMODIFIED, "w"]
+    asked = Swapping(tokens=T, windows=3, steps=2, rate=1e-3)
+    assert command._run(weights, "tiny", asked, work, root) == 0
+    after = kept_in(root).points
+    assert after[:2] == before
+    assert [p.line for p in after[2:]] == [
+        f"{UNMODIFIED}, 2 steps at 0.001",
+        "w, 2 steps at 0.001",
+    ]
+    monkeypatch.setattr(swapping, "measure_trained", None)
+    assert command._run(weights, "tiny", asked, work, root) == 0
 
 
 def test_a_step_of_uptraining_is_that_of_the_whole_model(model):

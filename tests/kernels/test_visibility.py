@@ -173,3 +173,30 @@ def test_window_takes_other_masks_as_limits():
     assert spec.pattern(Chunk(4), T, T) == Chunk(4) & Window(1, 1)
     behind = Causal() & Chunk(4)
     assert spec.pattern(behind, T, T) == behind & Window(2, 0)
+
+
+@pytest.mark.parametrize("mask", [FULL, Causal()], ids=str)
+def test_padding_alone_hides_bad_keys_of_a_tile_and_real_ones_are_seen(mask):
+    T, H, rng = 24, 4, np.random.default_rng(2)
+    q, k, v = rng.standard_normal((3, 3, T, 2, H)).astype(np.float32)
+    lengths = np.array([T, 9, 17])
+    v[0, 5, 0, 1] = np.inf  # real, seen by every query without a mask
+    v[1, 5, 1] = np.nan  # real
+    k[1, 20], v[1, 20], v[2, 23] = np.nan, np.inf, np.nan  # padding
+    spec = KERNELS["softmax"]()
+
+    def run(q, k, v, lengths):
+        options = {"mask": mask, "kv_lengths": lengths}
+        return [
+            attend(spec, q, k, v, impl=x, **options) for x in ("dense", "blockwise")
+        ]
+
+    expected, out = map(np.asarray, compiled(run, q, k, v, lengths))
+    np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-5)
+    assert np.isfinite(out[2]).all()
+    bad = ~np.isfinite(out).all(axis=-1)
+    rows = np.arange(T) >= (0 if mask == FULL else 5)
+    assert (bad[0, :, 0] == rows).all()
+    assert (bad[1, :, 1] == rows).all()
+    assert not bad[0, :, 1].any()
+    assert not bad[1, :, 0].any()

@@ -10,9 +10,13 @@ import pytest
 from tiny import TREES, experiment_of
 
 import launch
+from attn.cli.options import Reproducing
+from attn.cli.reproducing import _runs
 from attn.config.compiled import CompiledStep
 from attn.errors import UserError
+from attn.kernels import WindowAttention
 from attn.records.compiled import FILE, Planned, read_planned
+from attn.records.identity import identity
 from attn.records.published import Paper, Table
 from attn.records.result import Result
 from attn.records.run import Run
@@ -34,6 +38,7 @@ def run_of(*scores, name="a", status="done"):
 
 def verdicts(rows, runs, column="score", **knobs):
     reproduction = Reproduction("p", "t", column, rows, **knobs)
+    runs = {EXPERIMENTS[name]: run for name, run in runs.items()}
     found = compare(PAPER, [reproduction], runs)
     return {(c.cell.row, c.cell.column): c.verdict for c in found}, found
 
@@ -92,6 +97,37 @@ def test_orders_count_pairs_whose_intervals_are_apart():
     )
     (order,) = orders(compared)
     assert (order.agree, order.disagree, order.undecided) == (2, 1, 0)
+
+
+def test_runs_are_found_by_what_they_are_and_not_by_their_names(tmp_path, monkeypatch):
+    dense = replace(experiment_of(), name="new")
+    window = replace(dense, model=replace(dense.model, kernel=WindowAttention()))
+    older = replace(dense, name="old", claim="Another.")
+    there = {"have": [older], "work": [window]}
+    for folder in there:
+        (tmp_path / folder / "compiled").mkdir(parents=True)
+    monkeypatch.setattr(
+        "attn.records.collect.run_folders_in", lambda path: there[path.name]
+    )
+    monkeypatch.setattr(
+        "attn.records.collect.load_all",
+        lambda path: [
+            Run(path, identity(e), {}, Result(status="done", test={"accuracy": (1.0,)}))
+            for e in there[path.name]
+        ],
+    )
+    monkeypatch.setattr("attn.cli.training.train", None)  # nothing is missing
+    asked = Reproducing(have=(str(tmp_path / "have"),), workdir=str(tmp_path / "work"))
+    found, code = _runs("p", (dense, window), asked)
+    assert (found[dense].name, found[window].name, code) == ("old", "new", 0)
+
+
+def test_one_table_of_a_paper_is_asked_for_by_name(tmp_path, capsys):
+    have = ["--have", str(COMMITTED.parent), "--workdir", str(tmp_path), "--json"]
+    assert launch.main(["reproduce", "bhojanapalli2020", "--table", "head_size", *have]) == 0  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert {one["table"] for one in found} == {"head_size"}
+    assert launch.main(["reproduce", "bhojanapalli2020", "--table", "of heads"]) == 2
 
 
 STEPS = {row: CompiledStep(experiment) for row, experiment in EXPERIMENTS.items()}
@@ -219,6 +255,7 @@ def test_committed_comparisons_are_what_the_committed_runs_make(
     path, tmp_path, monkeypatch
 ):
     monkeypatch.delattr("attn.train.memory.planned")  # all that is compiled is there
+    monkeypatch.setattr("attn.cli.training.train", None)  # and all that is trained
     words = ["reproduce", path.stem, "--have", str(COMMITTED.parent)]
     assert launch.main([*words, "--workdir", str(tmp_path)]) == 0
     assert (tmp_path / path.name).read_text() == path.read_text()

@@ -5,6 +5,7 @@ along a line are on a grid or, where a mask shows each query one interval of key
 by side from the start of the line's interval.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from attn.masks import Mask, Tile, mask_schedule
 BLOCKS = (512, 256, 128, 64)
 """Block sizes that are tried for tiles on a grid."""
 EVEN = 8
-"""What block sizes are a multiple of: the float32 of a vector register."""
+"""What sizes of even blocks are a multiple of."""
 SPANS = (1024, 768, 512, 384, 256)
 """Block sizes that are tried along a line, off the grid."""
 # Costs in units of a score of a large unmasked tile, fitted to times on two CPU cores.
@@ -151,7 +152,8 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
         each = scores + LOAD * (sizes.line + sizes.tile)
         return alone * each * (whole + MASKED * partial)
 
-    widest = _even(BlockSizes(BLOCKS[0], BLOCKS[0]), width, length)
+    widest = BlockSizes(BLOCKS[0], BLOCKS[0])
+    widest = min(_fitted(widest, width, length), key=cost)
     schedule = tile_schedule(mask, T, S, widest, of_rows)
     assert schedule is not None, "on a grid there always is one"
     whole = 2 * schedule.first[Tile.FULL].size >= schedule.tiles
@@ -162,23 +164,23 @@ def cheapest(mask: Mask, T: int, S: int, of_rows: bool) -> tuple[float, BlockSiz
 
     choices = [BlockSizes(a, b) for a in BLOCKS for b in BLOCKS]
     choices += [BlockSizes(a, b, on_grid=False) for a in BLOCKS for b in SPANS]
-    best = min((_even(sizes, width, length) for sizes in choices), key=cost)
+    fitted = (own for sizes in choices for own in _fitted(sizes, width, length))
+    best = min(fitted, key=cost)
     return cost(best), best
 
 
-def _even(sizes: BlockSizes, width: int, length: int) -> BlockSizes:
-    """Shrinks block sizes to what divides a map evenly, so that few tokens are added.
+def _fitted(sizes: BlockSizes, width: int, length: int) -> Iterator[BlockSizes]:
+    """Yields block sizes as they are, within the map, and as they divide it evenly.
 
-    A map of 784 tokens has two blocks of 392, and not of 512.
+    A map of 784 tokens has two blocks of 512, or two of 392.
     """
+    yield fit(sizes, width, length)
     tile = _share(sizes.tile, length) if sizes.on_grid else sizes.tile
-    return fit(
-        BlockSizes(_share(sizes.line, width), tile, sizes.on_grid), width, length
-    )
+    yield fit(BlockSizes(_share(sizes.line, width), tile, sizes.on_grid), width, length)
 
 
 def _share(block: int, length: int) -> int:
-    """The smallest multiple of 8, or `block`, of which as many cover a length."""
+    """The least size of blocks, a multiple of `EVEN`, that are as many as of `block`."""
     each = -(-length // -(-length // block))
     return min(block, -(-each // EVEN) * EVEN)
 
