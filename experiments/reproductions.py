@@ -140,7 +140,8 @@ zoology = Experiment(
 def arena(task: str) -> dict[str, Experiment]:
     """The arena's experiment on one task, with dense and with linear attention."""
     dense: Experiment = get(f"arena_{task}")  # pyright: ignore[reportAssignmentType]
-    linear = replace(dense, model=replace(dense.model, kernel=Linear()))
+    model = replace(dense.model, kernel=Linear())
+    linear = replace(dense, name=f"{dense.name}_linear", model=model)
     return {"Transformer": dense, "Linear Trans.": linear}
 
 
