@@ -34,6 +34,11 @@ def exhaustive(*values, id=None):
     return pytest.param(*values, id=id, marks=pytest.mark.exhaustive)
 
 
+def paths(names):
+    """One case of each way through the library, of which other masks are `exhaustive`."""
+    return [name if name in naive.PATHS else exhaustive(name) for name in names]
+
+
 SOME = ("softmax", "longformer", "moba", "performer", "nystrom", "gated_delta")
 """Mechanisms that cover the families, weights of their own, and data-dependent choice."""
 

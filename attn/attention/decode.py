@@ -95,11 +95,33 @@ def prefill(
     Returns:
         The output, 0 at padding by `info.lengths`, and the cache.
     """
+    given = {"mask": mask, "info": info, "weights": weights}
+    out = attend_prompt(
+        kernel, q, k, v, cache, **given, bias=bias, scale=scale, impl=impl
+    )
+    return out, fill(kernel, q, k, v, cache, **given)
+
+
+def attend_prompt(
+    kernel: Kernel,
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K Hv"],
+    cache: Cache,
+    *,
+    mask: Mask,
+    info: TokenInfo = NO_INFO,
+    bias: Float[Array, "#B #N T T"] | RelativeBias | None = None,
+    weights: Weights | None = None,
+    scale: float | None = None,
+    impl: str = "auto",
+) -> Float[Array, "B T N Hv"]:
+    """Attends over a prompt as `prefill` does, and leaves the cache as it is."""
     rule, pattern, positions = kernel, mask, None
     if isinstance(cache, KeyCache):
         rule, pattern = kernel.on_cache(mask, cache.length)
         positions = _positions(info, pattern, q)
-    out = attend(
+    return attend(
         rule,
         q,
         k,
@@ -115,7 +137,6 @@ def prefill(
         scale=scale,
         impl=impl,
     )
-    return out, fill(kernel, q, k, v, cache, mask=mask, info=info, weights=weights)
 
 
 def _positions(info: TokenInfo, pattern: Mask, q: Array) -> Array | None:

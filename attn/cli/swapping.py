@@ -59,7 +59,8 @@ def swap(words: Sequence[str], registry: Source) -> int:
         )
     if asked.windows < 2:
         raise UserError(f"--windows {asked.windows}; an interval needs at least 2")
-    where = asked.workdir or f"runs/swap-{Path(words[0]).stem}"
+    name = Path(words[0]).name.removesuffix(".gguf")
+    where = asked.workdir or f"runs/swap-{name}"
     root = folder("--workdir", where)
     work = _work(registry().replacements(), asked)
     archive(TEXT, by="swap")
@@ -111,6 +112,9 @@ def _run(weights: Path, name: str, asked: "Swapping", work: "Work", root: Path) 
                 continue
             try:
                 point = make()
+            except UserError as error:
+                print(f"{': '.join(key)} is left out: {error}")
+                continue
             except Failed as error:
                 failed = EXIT_FAILED
                 print(f"{': '.join(key)}: {error}", file=sys.stderr)

@@ -239,9 +239,14 @@ class Attention(Layer):
             choose_strategy(Division(kernel, seen, T, keys, N, K, *parts))
 
     def check(self, mask, T, required=(), S=0):
-        kernel, mask = self.mechanism, self.seen(mask)
+        kernel, own, mask = self.mechanism, mask, self.seen(mask)
         if self.crosses:
             required = (*required, "cross")
+            if kernel.mixes_queries and own != FULL:
+                raise UserError(
+                    f"kernel {kernel.name!r} mixes queries, and a decoder's later tokens are "
+                    "among them; choose another for cross_attention"
+                )
         if mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):
             raise UserError(
                 f"kernel {kernel.name!r} looks back alone, and the model is an encoder; "

@@ -57,31 +57,41 @@ class Writer:
         self, text: str, steps: int, sampler: Sampler, seed: int
     ) -> Iterator[str]:
         """Yields the text that follows, piece by piece: what each token adds."""
-        key, tokens, said = jax.random.key(seed), [], ""
-        prompt = self.prompt(text)
+        key, prompt = jax.random.key(seed), self.prompt(text)
+        tokens, said = self._read(prompt), ""
+        whole = said = self.decode(tokens)
         for token in stream(
             self.model, prompt, steps, sampler=sampler, key=key, end=self.end
         ):
             if token[0] in (self.end, NO_TOKEN):
-                return
+                break
             tokens.append(int(token[0]))
-            now = self.decode(tokens)
+            whole = self.decode(tokens)
             # The rest of a character that takes several tokens is still to come.
-            if not now.endswith("\ufffd"):
-                yield now[len(said) :]
-                said = now
+            if not whole.endswith("\ufffd"):
+                yield whole[len(said) :]
+                said = whole
+        if whole[len(said) :]:
+            yield whole[len(said) :]
+
+    def _read(self, prompt: Prompt) -> list[int]:
+        """The tokens of a prompt that its continuation is one text with."""
+        return np.asarray(prompt.tokens[0]).tolist() if self.start is None else []
 
     def beams(self, text: str, steps: int, width: int) -> list[str]:
-        """The likely texts that follow, best first."""
+        """The likely texts that follow, best first; fewer where there are no more."""
         end = NO_TOKEN if self.end is None else self.end
-        found, _ = beam_search(
-            self.model, self.prompt(text), steps, width=width, end=end
-        )
-        return [self.text(row) for row in np.asarray(found)[0]]
-
-    def text(self, tokens: np.ndarray) -> str:
-        """The text of written tokens, without their end."""
-        return self.decode([int(t) for t in tokens if t not in (self.end, NO_TOKEN)])
+        prompt = self.prompt(text)
+        found, scores = beam_search(self.model, prompt, steps, width=width, end=end)
+        read = self._read(prompt)
+        before = len(self.decode(read))
+        return [
+            self.decode([*read, *map(int, row[~np.isin(row, (end, NO_TOKEN))])])[
+                before:
+            ]
+            for row, score in zip(np.asarray(found)[0], np.asarray(scores)[0])
+            if np.isfinite(score)
+        ]
 
 
 def _no_examples() -> list[str]:

@@ -71,6 +71,9 @@ class Kernel:
     head_norm: ClassVar[bool] = False
     """Whether the layer normalises each head's output, as in the paper."""
 
+    mixes_queries: ClassVar[bool] = False
+    """Whether the output of a query depends on other queries, which lets a decoder's
+    cross-attention see later tokens."""
     head_multiple: ClassVar[int] = 1
     """A number that must divide H."""
     least: ClassVar[Mapping[str, int]] = {}

@@ -127,7 +127,10 @@ class Attention(Projections):
         heads, scale = self.project(x, info), self.spec.scale
         given = {"mask": self.mask, "bias": self.bias, "weights": self.weights}
         if x.shape[1] > 1:
-            return prefill(self.kernel, *heads, cache, info=info, scale=scale, **given)
+            impl = self.spec.impl or "auto"
+            return prefill(
+                self.kernel, *heads, cache, info=info, scale=scale, impl=impl, **given
+            )
         return step(
             self.kernel,
             *heads,

@@ -89,10 +89,11 @@ def check_lengths(model: Transformer, T: int, length: int) -> None:
             f"the prompt has {T} tokens and the sequence ends at {length}; ask for more"
         )
     longest = model.model.max_len or length
-    if model.model.positions == "learned" and length > longest:
+    # The last token that is written is never read.
+    if model.model.positions == "learned" and max(T, length - 1) > longest:
         raise UserError(
             f"{length} tokens, prompt included, are more than the {longest} positions that "
-            "were learned; shorten the prompt, or ask for fewer"
+            "were learned, and one; shorten the prompt, or ask for fewer"
         )
 
 

@@ -56,7 +56,6 @@ def generate(
     """
     require_steps(steps)
     graph, weights = nnx.split(model)
-    key = jax.random.key(0) if key is None else key
     return _generate(graph, weights, prompt, key, steps, sampler, end)
 
 
@@ -65,7 +64,7 @@ def _generate(
     graph: Any,
     weights: Any,
     prompt: Prompt,
-    key: Array,
+    key: Array | None,
     steps: int,
     sampler: Sampler,
     end: int | None,
@@ -100,12 +99,13 @@ def _choose(
     active: Bool[Array, "B"],
     i: Array | int,
     *,
-    key: Array,
+    key: Array | None,
     sampler: Sampler,
     end: int | None,
 ) -> Writing:
     """Chooses token i of each sequence that goes on; the `end` token is its last."""
-    token = sampler(state.logits, jax.random.fold_in(key, i))
+    own = None if key is None else jax.random.fold_in(key, i)
+    token = sampler(state.logits, own)
     token = jnp.where(active, token, NO_TOKEN)
     return Writing(token, active if end is None else active & (token != end), state)
 
@@ -134,7 +134,6 @@ def stream(
     """Yields the tokens [B] that `generate` writes, each when it is there."""
     require_steps(steps)
     graph, weights = nnx.split(model)
-    key = jax.random.key(0) if key is None else key
     length = prompt.tokens.shape[1] + steps
     last = _first(graph, weights, prompt, key, length, sampler, end)
     yield np.asarray(last.token)
@@ -150,7 +149,7 @@ def _first(
     graph: Any,
     weights: Any,
     prompt: Prompt,
-    key: Array,
+    key: Array | None,
     length: int,
     sampler: Sampler,
     end: int | None,
@@ -165,7 +164,7 @@ def _next(
     graph: Any,
     weights: Any,
     last: Writing,
-    key: Array,
+    key: Array | None,
     i: Array | int,
     sampler: Sampler,
     end: int | None,

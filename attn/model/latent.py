@@ -10,10 +10,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from attn import config
-from attn.attention.decode import begin, fill, step
+from attn.attention.decode import Cache as HeadCache
+from attn.attention.decode import attend_prompt, begin, fill, step
 from attn.kernels import TokenInfo
 from attn.model.attention import Attention, Cache, of_row
-from attn.model.memory import Memory, MemoryCache
+from attn.model.memory import Memory
 from attn.model.products import product
 from attn.model.weights import weight
 from attn.parallel.fsdp import gather
@@ -38,7 +39,7 @@ class LatentAttention(Attention):
         self.rope_width = U
         self.q = weight(rngs, "D N H", D, N, H + U, fan_in=D)
         self.down = weight(rngs, "D R", D, R, fan_in=D)
-        self.latent_norm = nnx.RMSNorm(R, rngs=rngs)
+        self.latent_norm = nnx.RMSNorm(R, epsilon=self.eps, rngs=rngs)
         self.up_k = weight(rngs, "R N H", R, N, H, fan_in=R)
         self.up_v = weight(rngs, "R N H", R, N, H, fan_in=R)
         self.rope_k = weight(rngs, "D U", D, U, fan_in=D) if U else nnx.data(None)
@@ -98,12 +99,23 @@ class LatentAttention(Attention):
         self, x: Float[Array, "B T D"], info: TokenInfo, cache: Cache
     ) -> tuple[Float[Array, "B T N H"], Cache]:
         """Attends from a prompt by ordinary heads, and from one token by absorbed ones."""
-        if "exact" not in self.kernel.can or isinstance(cache, MemoryCache):
+        if "exact" not in self.kernel.can:
             return super().decode(x, info, cache)
+        cache = cast(HeadCache, cache)  # there is no memory to attend to
         c, k_rotated = self.cached(x, info)
         k = jnp.concatenate([c, k_rotated], axis=-1)[:, :, None]
         if x.shape[1] > 1:
-            out = self.attend(*self.project(x, info), info)
+            out = attend_prompt(
+                self.kernel,
+                *self.project(x, info),
+                cache,
+                mask=self.mask,
+                info=info,
+                bias=self.bias,
+                weights=self.weights,
+                scale=self.spec.scale,
+                impl=self.spec.impl or "auto",
+            )
             return out, fill(self.kernel, k, k, None, cache, mask=self.mask, info=info)
         q, scale = self._absorbed_queries(x, info)
         mixed, cache = step(

@@ -40,24 +40,26 @@ class Sampler:
         if not self.temperature:
             return jnp.argmax(logits, axis=-1).astype(jnp.int32)
         if key is None:
-            raise UserError("a temperature above 0 samples; give a key")
+            raise UserError(
+                "a temperature above 0 samples; give a key, jax.random.key(0)"
+            )
         kept = self.kept(logits / self.temperature)
         return jax.random.categorical(key, kept).astype(jnp.int32)
 
     def kept(self, logits: Float[Array, "B V"]) -> Float[Array, "B V"]:
         """The logits of tokens that may be sampled, -inf for the others."""
+        # By rank, so that of equal logits no more are kept than are asked for.
+        order = jnp.argsort(logits, axis=-1, descending=True)
+        rank = jnp.argsort(order, axis=-1)
         if self.top_k is not None:
-            k = min(self.top_k, logits.shape[-1])
-            least = jax.lax.top_k(logits, k)[0][:, -1:]
-            logits = jnp.where(logits < least, -jnp.inf, logits)
+            logits = jnp.where(rank < self.top_k, logits, -jnp.inf)
         if self.top_p is not None:
-            ordered = jnp.sort(logits, axis=-1, descending=True)
+            ordered = jnp.take_along_axis(logits, order, axis=-1)
             p = jax.nn.softmax(ordered, axis=-1)
             before = jnp.cumsum(p, axis=-1) - p
             # The most likely token is kept whatever its probability.
-            last = jnp.sum(before < self.top_p, axis=-1, keepdims=True) - 1
-            least = jnp.take_along_axis(ordered, last, axis=-1)
-            logits = jnp.where(logits < least, -jnp.inf, logits)
+            count = jnp.sum(before < self.top_p, axis=-1, keepdims=True)
+            logits = jnp.where(rank < count, logits, -jnp.inf)
         return logits
 
 

@@ -39,7 +39,9 @@ def read_config(family: Family, config: dict[str, Any]) -> Values:
     keys = family.keys
     only = ONLY | keys.only
     for key, value in config.items():
-        if key in keys.read or key in UNREAD or key in keys.unread.split():
+        if key in keys.read:
+            continue
+        if key not in only and (key in UNREAD or key in keys.unread.split()):
             continue
         if key not in only:
             raise UserError(

@@ -62,6 +62,8 @@ def open_gguf(path: Path) -> Checkpoint:
     }
     tensors = {_name(tensor.name): tensor for tensor in reader.tensors}
     config = _config(fields, tied="lm_head.weight" not in tensors)
+    if (end := reader.fields.get(f"{TOKENIZER}eos_token_id")) is not None:
+        config["eos_token_id"] = int(end.contents())
     heads = {
         "q_proj": config["num_attention_heads"],
         "k_proj": config["num_key_value_heads"],

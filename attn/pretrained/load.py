@@ -103,7 +103,7 @@ def changed(
         )
     model = replace(
         model,
-        kernel=model.kernel if kernel is None else kernel,
+        kernel=model.kernel if kernel is None else _capped(kernel, model.kernel),
         num_kv_heads=num_kv_heads or model.num_kv_heads,
         dtype=dtype,
     )
@@ -111,3 +111,20 @@ def changed(
     for layer in model.one_block:
         layer.check(model.mask, L, S=L)
     return model
+
+
+def _capped(kernel: Kernel, there: Kernel) -> Kernel:
+    """A mechanism with the soft-cap of the checkpoint's scores, if it has one.
+
+    Raises:
+        UserError: it has, and the mechanism has no place for it.
+    """
+    cap = getattr(there, "softcap", None)
+    if cap is None:
+        return kernel
+    if not hasattr(kernel, "softcap"):
+        raise UserError(
+            f"the checkpoint caps its scores at {cap:g}, which kernel {kernel.name!r} cannot; "
+            "take one that is softmax under a mask"
+        )
+    return replace(kernel, softcap=cap) if kernel.softcap is None else kernel  # pyright: ignore

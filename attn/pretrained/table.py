@@ -59,7 +59,8 @@ class Source:
             x = x.take(self.tensor.part, axis=letters.index("3"))
             letters.remove("3")
         x = x.transpose([letters.index(letter) for letter in self.axes])
-        return x + np.asarray(self.tensor.plus, x.dtype) if self.tensor.plus else x
+        # In float32, where 1 + w of 16 bits would be rounded.
+        return x.astype(np.float32) + self.tensor.plus if self.tensor.plus else x
 
 
 def sources(
@@ -71,7 +72,7 @@ def sources(
         UserError: a tensor is missing, has another shape, or belongs to no weight.
     """
     sizes = sizes_of(model)
-    there = {name.removeprefix(family.prefix): name for name in checkpoint.shapes}
+    there = {family.called(name): name for name in checkpoint.shapes}
     found, needed = {}, set()
     for name, path, tensor in rows(family, model):
         if name not in there:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import exhaustive, some
+from tiny import exhaustive, paths, some
 
 from attn.attention import (
     CallShape,
@@ -132,7 +132,7 @@ def test_permuting_sequences_or_heads_permutes_the_output(name):
     close(run(name, *shuffled, mixed), out[:, :, order], 1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if "map" in KERNELS[n].can])
+@pytest.mark.parametrize("name", paths([n for n in KERNELS if "map" in KERNELS[n].can]))
 def test_the_effective_map_applied_to_the_values_is_the_output(name):
     (q, k, v), options = inputs(name)
     spec = naive.SPECS[name]

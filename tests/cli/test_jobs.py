@@ -278,7 +278,7 @@ def test_the_maps_of_a_sentence_in_a_notebook(here):
     with jax.set_mesh(make_mesh()):
         model = attn.records.restore("book")
         sentence = jnp.asarray([list(b"the mouse is")])
-        maps = model.maps(sentence)
+        maps = jax.jit(lambda: model.maps(sentence))()
     layer = next(iter(maps.values()))  # [B, N, T, T]
     np.testing.assert_allclose(np.asarray(layer).sum(-1), 1, atol=1e-5)
     assert run.experiment.task.label(116) == "t"

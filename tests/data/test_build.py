@@ -1,6 +1,7 @@
 """Datasets on disk: built once, equal everywhere, and never trusted when damaged."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,13 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(content)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A data folder that holds `TINY`, to be copied and damaged."""
+    prepare(TINY, folder := tmp_path_factory.mktemp("built"))
+    return folder
+
+
 @pytest.mark.parametrize("name", ["mqar-test.array_record*", "*info.json", SUMS])
 @pytest.mark.parametrize(
     "harm",
@@ -116,12 +124,12 @@ def flip(path: Path, at: int) -> None:
     ],
     ids=["first bytes", "last byte", "middle", "truncated", "emptied", "missing"],
 )
-def test_damage_names_the_folder_and_the_way_out(name, harm, tmp_path):
-    prepare(TINY, tmp_path)
-    folder = folder_of(TINY, tmp_path)
+def test_damage_names_the_folder_and_the_way_out(name, harm, built, tmp_path):
+    data = shutil.copytree(built, tmp_path / "data")
+    folder = folder_of(TINY, data)
     harm(next(folder.glob(name)))
     with pytest.raises(UserError) as caught:
-        prepare(TINY, tmp_path)
+        prepare(TINY, data)
     assert str(folder) in str(caught.value)
     assert "delete that folder" in str(caught.value)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import exhaustive
+from tiny import exhaustive, paths
 
 from attn.kernels import KERNELS
 from attn.kernels.lowrank import features
@@ -160,12 +160,14 @@ def computed(title, shape):
 @pytest.mark.parametrize(
     ("name", "shape"),
     CASES
-    + [
-        (name, shape)
-        for name, spec in VARIANTS.items()
-        for shape in ("causal", "bidirectional")
-        if shape in spec.can
-    ],
+    + one_shape_each(
+        [
+            (name, shape)
+            for name, spec in VARIANTS.items()
+            for shape in ("causal", "bidirectional")
+            if shape in spec.can
+        ]
+    ),
 )
 def test_kernel_and_its_gradients_equal_the_definition(name, shape):
     spec, mask = (naive.SPECS | VARIANTS)[name], MASKS[shape]
@@ -207,7 +209,7 @@ def test_bfloat16_is_within_its_rounding_of_the_definition(name, shape):
     np.testing.assert_allclose(out.astype(np.float32), expected, atol=bound, rtol=0)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", paths(KERNELS))
 def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
     spec, T = naive.SPECS[name], 200
     mask = MASKS["causal" if "causal" in spec.can else "bidirectional"]
@@ -233,7 +235,11 @@ def test_inputs_of_sixteen_bits_are_scored_and_summed_in_more(name):
 
 @pytest.mark.parametrize(
     ("name", "T", "S"),
-    [(n, 130, 130) for n, s in CASES if s == "causal"]
+    [
+        (n, 130, 130) if n in naive.PATHS else exhaustive(n, 130, 130)
+        for n, s in CASES
+        if s == "causal"
+    ]
     + [
         exhaustive(n, *lengths)
         for n, s in CASES

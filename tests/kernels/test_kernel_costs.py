@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import naive
 import pytest
+from tiny import exhaustive
 
 from attn.kernels import KERNELS
 from attn.masks import FULL, Causal
@@ -13,8 +14,12 @@ H, HV = 4, 3
 
 @pytest.mark.parametrize(
     ("name", "mask"),
-    [(n, FULL) for n in KERNELS if "bidirectional" in KERNELS[n].can]
-    + [(n, Causal()) for n in KERNELS if "causal" in KERNELS[n].can],
+    [
+        (n, mask) if n in naive.PATHS else exhaustive(n, mask)
+        for mask, shape in ((FULL, "bidirectional"), (Causal(), "causal"))
+        for n in KERNELS
+        if shape in KERNELS[n].can
+    ],
     ids=str,
 )
 def test_flops_are_about_what_the_compiler_counts(name, mask):

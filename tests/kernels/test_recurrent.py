@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
+from tiny import exhaustive
 
 from attn.kernels import GatedDelta, Retention
 from attn.kernels.recurrent import base
@@ -73,7 +74,7 @@ def gradients(spec, arrays, weights, forms, real):
     return [graded(form) for form in forms]
 
 
-@pytest.mark.parametrize("T", [1, 2 * C, 2 * C + 3])
+@pytest.mark.parametrize("T", [1, exhaustive(2 * C), 2 * C + 3])
 @pytest.mark.parametrize("name", KERNELS)
 def test_forms_are_equal_in_value_and_gradient(name, T):
     spec, arrays = KERNELS[name], sequence(T)
@@ -90,6 +91,7 @@ def test_forms_are_equal_in_value_and_gradient(name, T):
     close(found[2][0], naive.define(spec, *exact[:3], seen, own))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", KERNELS)
 def test_float64_stays_float64(name, form):

@@ -43,6 +43,9 @@ def times_shown(parts, T, S):
     return shown[1:, 1:]
 
 
+ONE_OF_EACH = ("strided", "fixed both ways", "first tokens, causal", "sinks")
+
+
 @pytest.mark.parametrize("name", SCATTERED)
 def test_a_scattered_mask_is_put_in_another_order(name):
     parts = reorderings(SCATTERED[name], T, T)
@@ -111,7 +114,7 @@ CAPPED = Softmax(softcap=2.0, sinks=True)
 
 @pytest.mark.parametrize(
     ("name", "spec"),
-    [(name, CAPPED) for name in SCATTERED]
+    [(n, CAPPED) if n in ONE_OF_EACH else exhaustive(n, CAPPED) for n in SCATTERED]
     + [("strided", Softmax())]
     + [exhaustive(name, Softmax()) for name in SCATTERED if name != "strided"],
     ids=str,
@@ -121,7 +124,9 @@ def test_attention_in_parts_is_attention(name, spec, in_parts):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", SCATTERED)
+@pytest.mark.parametrize(
+    "name", [n if n in ONE_OF_EACH else exhaustive(n) for n in SCATTERED]
+)
 def test_a_value_that_is_not_finite_reaches_who_sees_it_and_no_gradient_beside(
     name, in_parts
 ):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import full_compiles
+from tiny import exhaustive, full_compiles
 
 from attn.kernels.sparse.order import inverse, stable_order
 from attn.kernels.sparse.routed import make_tiles, routed_attention
@@ -48,8 +48,15 @@ def shown(chosen, mask, real):
     return seen
 
 
-@pytest.mark.parametrize("mask", [FULL, Causal(), Window(9, 4)], ids=str)
-@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize(
+    ("load", "mask"),
+    [
+        (load, mask) if i == j else exhaustive(load, mask)
+        for i, load in enumerate(LOADS)
+        for j, mask in enumerate((FULL, Causal(), Window(9, 4)))
+    ],
+    ids=str,
+)
 def test_values_and_gradients_equal_softmax_over_the_chosen_blocks(load, mask):
     arrays, chosen = case(load)
     real = np.arange(S) % 7 != 3

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
-from tiny import full_compiles
+from tiny import exhaustive, full_compiles
 
 from attn.attention import attend
 from attn.kernels import TopK
@@ -56,7 +56,7 @@ def test_of_equal_scores_the_earlier_key_is_taken():
     assert kept.sum() == 3 * T
 
 
-@pytest.mark.parametrize("chunk", [1, 4, T, 64])
+@pytest.mark.parametrize("chunk", [exhaustive(1), 4, exhaustive(T), 64])
 def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, monkeypatch):
     arrays, ids = inputs(), np.arange(T) // 5
 

@@ -8,13 +8,16 @@ import naive
 import numpy as np
 import pytest
 from promised import T, base_mask, compiled, inputs
+from tiny import paths
 
 from attn.attention import attend
 from attn.kernels import KERNELS
 from attn.masks import FULL, Causal, Chunk, Window
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if "causal" in KERNELS[n].can])
+@pytest.mark.parametrize(
+    "name", paths([n for n in KERNELS if "causal" in KERNELS[n].can])
+)
 def test_no_output_depends_on_a_later_key(name):
     spec = naive.SPECS[name]
     arrays, weights = inputs(spec, N=1)
@@ -41,7 +44,9 @@ def test_no_output_depends_on_a_later_key(name):
             assert (by_key > 0).any() == (read in spec.reads)
 
 
-@pytest.mark.parametrize("name", [n for n in KERNELS if "causal" in KERNELS[n].can])
+@pytest.mark.parametrize(
+    "name", paths([n for n in KERNELS if "causal" in KERNELS[n].can])
+)
 def test_no_output_moves_with_later_tokens(name):
     """By values, for what is hashed, ranked or selected passes no gradient."""
     spec, T = naive.SPECS[name], 4 * 9

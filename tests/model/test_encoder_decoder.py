@@ -18,7 +18,7 @@ from attn.config import (
     cost,
 )
 from attn.errors import UserError
-from attn.kernels import Linear, Softmax, TokenInfo, WindowAttention
+from attn.kernels import Linear, Nystrom, Softmax, TokenInfo, WindowAttention
 from attn.model import Transformer
 from attn.objectives import SequenceToSequence, TokenHead
 from attn.tasks import Dates
@@ -224,3 +224,14 @@ def test_a_gate_and_a_partial_rotation_change_what_is_said():
     ]
     assert np.abs(said[1] - said[0]).max() > 1e-3
     assert np.abs(said[2] - said[0]).max() > 1e-3
+
+
+def test_a_mechanism_that_mixes_queries_cannot_read_the_encoder_for_a_decoder():
+    block = (
+        Attention(),
+        Attention(source="memory", kernel=Nystrom(num_landmarks=2)),
+        MLP(),
+    )
+    model = ModelConfig(block=block, encoder_pattern=("attention", "mlp"))
+    with pytest.raises(UserError, match="'nystrom' mixes queries"):
+        Experiment("one", "It leaks.", Dates(), model)

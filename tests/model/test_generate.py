@@ -10,7 +10,7 @@ from flax import nnx
 
 from attn.config import ModelConfig
 from attn.errors import UserError
-from attn.kernels import TokenInfo, WindowAttention
+from attn.kernels import BigBirdAttention, TokenInfo, WindowAttention
 from attn.model import Transformer
 from attn.model.beams import beam_search
 from attn.model.decode import advance, start
@@ -27,6 +27,10 @@ MODELS = {
     },
     "latent": {"kv_rank": 6, "qk_norm": False, "gate": True},
     "hybrid": {"pattern": ("short_conv", "gated_delta", "window", "mlp")},
+    "latent of blocks": {
+        "kv_rank": 6,
+        "kernel": BigBirdAttention(block=2, num_global=1),
+    },
     "distances": {
         "positions": "t5",
         "num_kv_heads": 1,
@@ -50,20 +54,14 @@ def source_of(name):
     return SOURCE if name == "encoder-decoder" else None
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("name", MODELS)
-def test_steps_after_a_prompt_give_the_logits_of_the_whole_sequence(name, side):
-    """The prompts have 5 and 3 tokens; each row goes on with its own next ones."""
-    model, lengths, T = model_of(name), np.array([5, 3]), 5
-    prompt, real = np.zeros((2, T), np.int32), np.zeros((2, T), bool)
-    for row, n in enumerate(lengths):
-        at = slice(0, n) if side == "right" else slice(T - n, T)
-        prompt[row, at], real[row, at] = TOKENS[row, :n], True
-    later = np.stack([TOKENS[row, n : n + 7] for row, n in enumerate(lengths)])
+@cache
+def programs(name):
+    """The logits of whole sequences, and a program of a prompt and its steps."""
+    model, source = model_of(name), source_of(name)
 
     @jax.jit
     def decode(prompt, real, later):
-        state = start(model, prompt, 12, TokenInfo(mask=real), source=source_of(name))
+        state = start(model, prompt, 12, TokenInfo(mask=real), source=source)
 
         def one(state, token):
             state = advance(model, token, state)
@@ -71,7 +69,20 @@ def test_steps_after_a_prompt_give_the_logits_of_the_whole_sequence(name, side):
 
         return state.logits, jax.lax.scan(one, state, later.T)[1]
 
-    whole = jax.jit(lambda tokens: model(tokens, source=source_of(name)))(TOKENS)
+    return jax.jit(lambda tokens: model(tokens, source=source))(TOKENS), decode
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_after_a_prompt_give_the_logits_of_the_whole_sequence(name, side):
+    """The prompts have 5 and 3 tokens; each row goes on with its own next ones."""
+    lengths, T = np.array([5, 3]), 5
+    prompt, real = np.zeros((2, T), np.int32), np.zeros((2, T), bool)
+    for row, n in enumerate(lengths):
+        at = slice(0, n) if side == "right" else slice(T - n, T)
+        prompt[row, at], real[row, at] = TOKENS[row, :n], True
+    later = np.stack([TOKENS[row, n : n + 7] for row, n in enumerate(lengths)])
+    whole, decode = programs(name)
     first, others = decode(jnp.asarray(prompt), jnp.asarray(real), jnp.asarray(later))
     for row, n in enumerate(lengths):
         found = np.concatenate([first[None, row], others[:, row]])
@@ -153,6 +164,8 @@ LOGITS = jnp.log(jnp.asarray([[0.5, 0.3, 0.15, 0.05], [0.1, 0.2, 0.3, 0.4]]))
         (Sampler(1.0, top_p=0.05), [[0], [3]]),
         (Sampler(1.0, top_k=3, top_p=0.99), [[0, 1, 2], [1, 2, 3]]),
         (Sampler(1.0, top_k=9), [[0, 1, 2, 3], [0, 1, 2, 3]]),
+        (Sampler(1e9, top_k=1), [[0], [3]]),
+        (Sampler(1e9, top_p=0.25), [[0], [3]]),
     ],
     ids=str,
 )
@@ -204,3 +217,18 @@ def test_a_mechanism_that_cannot_decode_is_refused_by_name():
     )
     with pytest.raises(UserError, match="'linformer' cannot do 'decoding'"):
         generate(model, PROMPT, 2)
+
+
+def test_a_sampler_with_a_temperature_needs_a_key():
+    prompt = Prompt(TOKENS[:, :2])
+    for write in (generate, lambda *a, **k: next(stream(*a, **k))):
+        with pytest.raises(UserError, match="samples; give a key"):
+            write(model_of("latent"), prompt, 2, sampler=Sampler(1.0))
+
+
+def test_the_last_token_needs_no_learned_position():
+    model = model_of("encoder-decoder")
+    prompt = Prompt(TOKENS, source=SOURCE)  # 12 of 16 positions
+    assert generate(model, prompt, 5).shape == (2, 5)
+    with pytest.raises(UserError, match="18 tokens, prompt included"):
+        generate(model, prompt, 6)

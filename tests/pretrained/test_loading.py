@@ -41,18 +41,55 @@ def test_a_model_on_a_mesh_is_divided_and_gives_the_same(tmp_path):
     np.testing.assert_allclose(found[real], known["expected"][real], rtol=0, atol=1e-4)
 
 
-def test_fewer_key_heads_are_means_of_groups(tmp_path):
-    whole = load(write_case(tmp_path, "qwen-2"))
+@pytest.mark.parametrize("name", ["qwen-2", "gpt2", "bert"])
+def test_fewer_key_heads_are_means_of_groups(name, tmp_path):
+    whole = load(write_case(tmp_path, name))
     shared = load(tmp_path, num_kv_heads=1)
     for name in ("k", "v", "k_bias", "v_bias"):
         theirs = np.asarray(getattr(attention(whole, 1), name)[...])
         ours = np.asarray(getattr(attention(shared, 1), name)[...])
         assert ours.shape[-2] == 1
         np.testing.assert_allclose(ours, theirs.mean(-2, keepdims=True), rtol=1e-6)
+
+
+def test_key_heads_that_do_not_divide_are_refused(tmp_path):
+    write_case(tmp_path, "qwen-2")
     with pytest.raises(
         UserError, match=r"num_kv_heads = 4 does not divide .* 2; .* 1, 2"
     ):
         load(tmp_path, num_kv_heads=4)
+
+
+def test_a_soft_cap_stays_with_another_mechanism_or_is_refused(tmp_path):
+    cap = attention(load(write_case(tmp_path, "gemma-2"))).kernel.softcap
+    assert cap
+    near = load(tmp_path, kernel=KERNELS["window"](width=3))
+    assert attention(near).kernel == KERNELS["window"](width=3, softcap=cap)
+    with pytest.raises(UserError, match=f"caps its scores at {cap:g}, .* 'retention'"):
+        load(tmp_path, kernel=KERNELS["retention"]())
+
+
+def test_scales_of_16_bits_are_added_to_in_float32(tmp_path):
+    half = {k: w.astype(jnp.bfloat16) for k, w in weights("gemma-2").items()}
+    model = load(write(tmp_path, case("gemma-2")["config"], half))
+    there = np.asarray(half["model.norm.weight"], np.float32)
+    np.testing.assert_array_equal(model.transformer.norm.scale[...], 1 + there)
+
+
+def test_tensors_of_the_first_checkpoints_are_known(tmp_path):
+    old = {
+        k.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): w
+        for k, w in weights("bert").items()
+    }
+    model = load(write(tmp_path / "bert", case("bert")["config"], old))
+    known = load(write_case(tmp_path / "new", "bert"))
+    scale, other = (m.transformer.embedding_norm.scale[...] for m in (model, known))
+    assert np.array_equal(scale, other)
+    name = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    more = weights("t5") | {name: np.zeros((32, 4), np.float32)}
+    load(write(tmp_path / "t5", case("t5")["config"], more))
 
 
 def test_another_mechanism_keeps_the_weights_and_changes_the_outputs(tmp_path):

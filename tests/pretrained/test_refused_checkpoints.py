@@ -42,6 +42,13 @@ CONFIGS = {
         {"rope_scaling": {"rope_type": "llama3", "factor": 2.0}},
         "rope_scaling has no low_freq_factor",
     ),
+    "two scalings": (
+        {
+            "rope_parameters": {"rope_type": "default"},
+            "rope_scaling": {"type": "linear", "factor": 2.0},
+        },
+        "rope_parameters = {'rope_type': 'default'} and rope_scaling =",
+    ),
     "part of a head": (
         {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}},
         "rope_parameters.partial_rotary_factor = 0.5",
@@ -139,3 +146,11 @@ def test_inputs_that_no_model_can_read_are_refused(bert):
 
 def test_a_tokenizer_that_is_not_there_is_told(bert):
     assert "has no tokenizer.json" in refusal(lambda: bert.encode(["a"]))
+
+
+def test_positions_of_roberta_begin_after_its_padding_token(tmp_path):
+    config = case("roberta")["config"] | {"pad_token_id": 0}
+    write(tmp_path, config, weights("roberta"))
+    assert "pad_token_id = 0 changes what is computed" in refusal(
+        lambda: load(tmp_path)
+    )

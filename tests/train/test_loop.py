@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 from states import assert_same_bits
-from tiny import RECALL, TRAIN, experiment_of, largest_gap, place
+from tiny import RECALL, TRAIN, exhaustive, experiment_of, largest_gap, place
 
 from attn.config import fingerprint
 from attn.config.cost import count_params, decode_state, train_flops
@@ -164,7 +164,7 @@ def test_a_finished_run_is_not_repeated(whole):
 
 # A signal comes while step 3 (an ordinary call), 6 (a save) or 9 (the last but one)
 # is told, and is obeyed at the end of the call under way.
-@pytest.mark.parametrize("at", [3, 6, 9])
+@pytest.mark.parametrize("at", [3, 6, exhaustive(9)])
 def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     with pytest.raises(Stopped, match="SIGTERM"):
         train(tmp_path / "run", Watching(at, terminate))
@@ -179,7 +179,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
 
 
 # Of calls of 3 steps, each step is a slice of its own.
-@pytest.mark.parametrize("at", [1, 5, 8])
+@pytest.mark.parametrize("at", [exhaustive(1), 5, exhaustive(8)])
 def test_a_slow_call_is_stopped_within_and_goes_on_to_the_same_bits(
     whole, tmp_path, monkeypatch, at
 ):

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from states import assert_same_bits
 from test_loop import EXPERIMENT, Watching, lines_of, terminate, train
-from tiny import place
+from tiny import exhaustive, place
 
 from attn import records
 from attn.data.build import prepare
@@ -73,7 +73,9 @@ def test_a_folder_gives_back_the_model_that_scored_what_the_result_says(whole, s
     rows = place(dict(prepare(task).splits["test"]), make_mesh(), P("data"))
     with jax.set_mesh(make_mesh()):
         model = records.restore(folder, seed=seed)
-        scores = task.objective.metrics(task.objective.sums(model, rows))
+        scores = task.objective.metrics(
+            jax.jit(lambda rows: task.objective.sums(model, rows))(rows)
+        )
     for name, values in result.test.items():
         assert scores[name] == pytest.approx(values[seed], rel=1e-5), name
 
@@ -106,8 +108,17 @@ def test_save_every_changes_no_bit(whole, tmp_path):
     assert result.fingerprint == whole[1].fingerprint
 
 
-@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
-@pytest.mark.parametrize("damage", [None, b"", b'{"step": 3'])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("config.json", None),
+        ("metrics.jsonl", b'{"step": 3'),
+        exhaustive("config.json", b""),
+        exhaustive("config.json", b'{"step": 3'),
+        exhaustive("metrics.jsonl", None),
+        exhaustive("metrics.jsonl", b""),
+    ],
+)
 def test_a_lost_or_cut_file_of_an_interrupted_run_costs_nothing(
     whole, cut, name, damage
 ):
@@ -157,7 +168,9 @@ def test_measurements_survive_a_kill_between_the_last_checkpoint_and_the_result(
     )
 
 
-@pytest.mark.parametrize("name", ["maps.npz", "metrics.jsonl", "result.json"])
+@pytest.mark.parametrize(
+    "name", ["maps.npz", exhaustive("metrics.jsonl"), "result.json"]
+)
 def test_a_damaged_file_of_a_finished_run_is_made_again(whole, ended, name):
     path = ended / name
     before = path.read_bytes()

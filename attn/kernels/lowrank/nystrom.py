@@ -45,6 +45,7 @@ class Nystrom(Kernel):
     )
     least: ClassVar = {"num_landmarks": 1, "iterations": 1}
     within = ("num_landmarks",)
+    mixes_queries = True
 
     num_landmarks: int = 32
     """Landmarks (means) of the queries, and of the keys, L."""

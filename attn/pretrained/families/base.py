@@ -75,6 +75,16 @@ class Family:
     """Names of tensors that may be there once more, and must then be equal."""
     unused: tuple[str, ...] = ()
     """Patterns of tensors that no output here needs."""
+    older: dict[str, str] = field(default_factory=dict)
+    """Ends of names in older checkpoints, by what they are now."""
+
+    def called(self, name: str) -> str:
+        """The name of a checkpoint's tensor in the tables."""
+        name = name.removeprefix(self.prefix)
+        for old, new in self.older.items():
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
 
 
 def untied(model: ModelConfig) -> bool:

@@ -84,8 +84,17 @@ STACK = Stack(
 )
 UNUSED = (r"pooler\..*", r"cls\..*", r"lm_head\..*", r"embeddings\.position_ids")
 """The heads of pretraining, and a list of numbers."""
+OLDER = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"""Names that checkpoints made from TensorFlow's have."""
 BERT = Family(
-    "encoder", KEYS, model, embeddings(0), (STACK,), prefix="bert.", unused=UNUSED
+    "encoder",
+    KEYS,
+    model,
+    embeddings(0),
+    (STACK,),
+    prefix="bert.",
+    unused=UNUSED,
+    older=OLDER,
 )
 ROBERTA = Family(
     "encoder",
@@ -99,4 +108,5 @@ ROBERTA = Family(
     (STACK,),
     prefix="roberta.",
     unused=UNUSED,
+    older=OLDER,
 )

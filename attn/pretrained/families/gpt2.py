@@ -15,11 +15,14 @@ from attn.pretrained.families.values import activation
 def fused() -> tuple[Tensor, ...]:
     """Queries, keys and values, which are thirds of one tensor's columns."""
     name, rows = "h.{i}.attn.c_attn", []
-    for part, letter in enumerate("qkv"):
+    for part, (letter, heads) in enumerate(zip("qkv", "NKK")):
         ours = f"{{attention}}/layer/{letter}"
+        dims = f"(3 {heads} H) -> {heads} H"
         rows += [
-            Tensor(f"{name}.weight", ours, "D (3 N H) -> D N H", part=part),
-            Tensor(f"{name}.bias", f"{ours}_bias", "(3 N H) -> N H", part=part),
+            Tensor(
+                f"{name}.weight", ours, f"D {dims.replace('->', '-> D')}", part=part
+            ),
+            Tensor(f"{name}.bias", f"{ours}_bias", dims, part=part),
         ]
     return tuple(rows)
 

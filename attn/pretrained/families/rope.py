@@ -25,8 +25,14 @@ def rope(values: dict[str, Any]) -> tuple[float, RopeScaling | None]:
     Raises:
         UserError: the scaling is of a type, or has a number, that is not known.
     """
-    key = "rope_parameters" if values["rope_parameters"] else "rope_scaling"
-    given = dict(values[key] or {})
+    newer, older = values["rope_parameters"], values["rope_scaling"]
+    key = "rope_parameters" if newer else "rope_scaling"
+    given = dict(newer or older or {})
+    if newer and older and _scaling(newer) != _scaling(older):
+        raise UserError(
+            f"config.json: rope_parameters = {newer} and rope_scaling = {older} differ; "
+            "leave out one"
+        )
     base = given.pop("rope_theta", None) or values["rope_theta"] or BASE
     kinds = [given.pop(name, None) for name in ("rope_type", "type")]
     kind = next(filter(None, kinds), "default")
@@ -42,3 +48,9 @@ def rope(values: dict[str, Any]) -> tuple[float, RopeScaling | None]:
     known = {numbers[name]: value for name, value in given.items()}
     makes = {"linear": LinearScaling, "llama3": Llama3Scaling}
     return float(base), makes[kind](**known) if kind in makes else None
+
+
+def _scaling(given: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a scaling alone, in the newer way to write them."""
+    names = {"type": "rope_type"}
+    return {names.get(k, k): v for k, v in given.items() if k != "rope_theta"}

@@ -128,8 +128,11 @@ T5 = Family(
         "decoder.embed_tokens.weight": "shared.weight",
         "lm_head.weight": "shared.weight",
     },
+    unused=(
+        r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",
+    ),
 )
-"""T5's tables; `dense_act_fn` and `is_gated_act` follow from `feed_forward_proj`.
+"""T5's tables; the first checkpoints have a bias that cross-attention never had. `dense_act_fn` and `is_gated_act` follow from `feed_forward_proj`.
 
 Transformers 5 saves that T5 1.1 is tied, and tells by `scale_decoder_outputs` that it
 is not.

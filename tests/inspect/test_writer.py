@@ -1,0 +1,63 @@
+"""What a model writes after a prompt, as text: nothing is lost, and spaces are kept."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from attn.config import ModelConfig
+from attn.inspect.writer import Writer, end_token
+from attn.model import Transformer
+from attn.model.generate import Prompt, generate
+from attn.model.sampling import GREEDY
+
+V = 12
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = ModelConfig(vocab_size=V, max_len=32, d_model=16, num_heads=2, causal=True)
+    return Transformer(config, rngs=nnx.Rngs(0))
+
+
+def numbers(model, **more):
+    """A writer of numbers with a space between, as synthetic tasks have."""
+    encode = lambda text: [int(word) for word in text.split()]  # noqa: E731
+    return Writer(model, encode, lambda tokens: " ".join(map(str, tokens)), **more)
+
+
+def written(model, tokens, steps):
+    return np.asarray(generate(model, Prompt(jax.numpy.asarray([tokens])), steps))[0]
+
+
+def test_a_continuation_is_one_text_with_its_prompt(model):
+    after = written(model, [1, 2, 3], 5)
+    pieces = [*numbers(model).stream("1 2 3", 5, GREEDY, 0)]
+    assert "1 2 3" + "".join(pieces) == " ".join(map(str, [1, 2, 3, *after]))
+    assert len(pieces) == 5
+    (best,) = numbers(model).beams("1 2 3", 1, 1)
+    assert best == f" {after[0]}"
+
+
+def test_no_more_beams_are_shown_than_there_are_continuations(model):
+    assert len(numbers(model).beams("1 2 3", 1, V + 5)) == V
+
+
+def test_a_character_that_is_never_finished_is_shown_at_the_end(model):
+    writer = Writer(
+        model,
+        lambda text: [1, 2],
+        lambda tokens: "a" * (len(tokens) - 1) + ("a", "\ufffd")[len(tokens) > 2],
+    )
+    assert "".join(writer.stream("aa", 3, GREEDY, 0)) == "aa\ufffd"
+
+
+def test_what_follows_a_source_stands_alone(model):
+    decoder = numbers(model, start=0)
+    after = written(model, [1, 2, 0], 3)
+    assert "".join(decoder.stream("1 2", 3, GREEDY, 0)) == " ".join(map(str, after))
+
+
+def test_a_checkpoint_says_what_ends_a_text():
+    assert end_token({"eos_token_id": [7, 8]}) == end_token({"eos_token_id": 7}) == 7
+    assert end_token({}) is None
