@@ -21,7 +21,7 @@ from attn.inspect.sentence import (
     require_readable,
     special,
 )
-from attn.inspect.writer import end_token, pretrained_folder
+from attn.inspect.writer import end_tokens, pretrained_folder
 from attn.model import Transformer
 from attn.model.generate import NO_TOKEN, Prompt, generate, off_mesh
 from attn.model.maps import compute_maps
@@ -94,7 +94,7 @@ def _pretrained(folder: Path) -> Reader:
         partial(of_tokenizer, tokenizer),
         lambda tokens: of_tokenizer(tokenizer, tokenizer.decode(list(tokens))),
         said.get("decoder_start_token_id", 0) if pair else None,
-        end_token(said) if pair else None,
+        next(iter(end_tokens(said)), None) if pair else None,
     )
 
 

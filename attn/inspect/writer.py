@@ -17,6 +17,7 @@ from attn.model.sampling import Sampler
 from attn.objectives import NextToken, SequenceToSequence
 from attn.records import load, restore
 from attn.tasks import Task
+from attn.tasks.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Writer:
     decode: Callable[[Sequence[int]], str]
     start: int | None = None
     """The token before what is written, where a source is read before."""
-    end: int | None = None
-    """The token that ends what is written."""
+    end: tuple[int, ...] = ()
+    """Tokens of which each ends what is written."""
     examples: Callable[[int], list[str]] = lambda rows: _no_examples()
     """Prompts from the data that the model was tested on."""
 
@@ -63,7 +64,7 @@ class Writer:
         for token in stream(
             self.model, prompt, steps, sampler=sampler, key=key, end=self.end
         ):
-            if token[0] in (self.end, NO_TOKEN):
+            if token[0] in (*self.end, NO_TOKEN):
                 break
             tokens.append(int(token[0]))
             whole = self.decode(tokens)
@@ -80,13 +81,14 @@ class Writer:
 
     def beams(self, text: str, steps: int, width: int) -> list[str]:
         """The likely texts that follow, best first; fewer where there are no more."""
-        end = NO_TOKEN if self.end is None else self.end
         prompt = self.prompt(text)
-        found, scores = beam_search(self.model, prompt, steps, width=width, end=end)
+        found, scores = beam_search(
+            self.model, prompt, steps, width=width, end=self.end
+        )
         read = self._read(prompt)
         before = len(self.decode(read))
         return [
-            self.decode([*read, *map(int, row[~np.isin(row, (end, NO_TOKEN))])])[
+            self.decode([*read, *map(int, row[~np.isin(row, (*self.end, NO_TOKEN))])])[
                 before:
             ]
             for row, score in zip(np.asarray(found)[0], np.asarray(scores)[0])
@@ -126,7 +128,7 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
         task.encode,
         task.decode,
         getattr(task, "start", None) if source else None,
-        getattr(task, "end", None) if source else None,
+        (task.end,) if isinstance(task, Pairs) else (),
         lambda rows: examples(task, rows),
     )
 
@@ -167,14 +169,14 @@ def of_pretrained(folder: Path) -> Writer:
         lambda text: tokenizer.encode(text).ids,
         lambda tokens: tokenizer.decode(list(tokens)),
         start,
-        end_token(said),
+        end_tokens(said),
     )
 
 
-def end_token(config: Mapping[str, Any]) -> int | None:
-    """The token of a checkpoint's config that ends a text: the first, of several."""
+def end_tokens(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The tokens of a checkpoint's config of which each ends a text."""
     end = config.get("eos_token_id")
-    return end[0] if isinstance(end, list) else end
+    return tuple(end) if isinstance(end, list) else () if end is None else (end,)
 
 
 def examples(task: Task, rows: int) -> list[str]:

@@ -11,7 +11,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from attn.errors import UserError
 from attn.model.decode import Decoded, advance, log_probs, state_of_beams
-from attn.model.generate import NO_TOKEN, Prompt, begin, require_steps
+from attn.model.generate import (
+    NO_TOKEN,
+    End,
+    Prompt,
+    begin,
+    ends,
+    require_steps,
+)
 from attn.model.transformer import Transformer
 
 
@@ -37,13 +44,13 @@ def beam_search(
     steps: int,
     *,
     width: int,
-    end: int,
+    end: End,
     length_penalty: float = 0.0,
 ) -> tuple[Int[Array, "B W steps"], Float[Array, "B W"]]:
     """Finds the likely continuations of each prompt, keeping `width` at every step.
 
     Args:
-        end: the token that ends a sequence, after which it gains nothing.
+        end: what ends a sequence, after which it gains nothing.
         length_penalty: the power of the length by which a sum of log-probabilities is
             divided at the end (Wu et al. 2016, equation 14, with its constant 5).
 
@@ -64,7 +71,7 @@ def _beam_search(
     prompt: Prompt,
     steps: int,
     W: int,
-    end: int,
+    end: End,
     length_penalty: float,
 ) -> tuple[Int[Array, "B W steps"], Float[Array, "B W"]]:
     model, (B, T) = nnx.merge(graph, weights), prompt.tokens.shape
@@ -91,7 +98,7 @@ def _beam_search(
     return best, jnp.take_along_axis(scores, order, axis=1)
 
 
-def _extend(beams: Beams, end: int) -> Beams:
+def _extend(beams: Beams, end: End) -> Beams:
     """Extends every beam by one token, and keeps the best of all."""
     i, written, scores, active, state = beams
     B, W = scores.shape
@@ -107,6 +114,6 @@ def _extend(beams: Beams, end: int) -> Beams:
     token = jnp.where(active, token, NO_TOKEN).astype(jnp.int32)
     written = jnp.take_along_axis(written, parent[..., None], axis=1)
     written = lax.dynamic_update_slice(written, token[..., None], (0, 0, i))
-    active = active & (token != end)
+    active = active & ~ends(token, end)
     rows = (jnp.arange(B)[:, None] * W + parent).reshape(-1)
     return Beams(i + 1, written, scores, active, state_of_beams(state, rows))

@@ -19,6 +19,8 @@ from attn.model.transformer import Transformer
 
 NO_TOKEN = -1
 """The filler after the end of a sequence in an array of generated tokens."""
+End = int | tuple[int, ...] | None
+"""The token that ends a sequence, any of several, or none."""
 
 
 class Prompt(NamedTuple):
@@ -45,13 +47,13 @@ def generate(
     *,
     sampler: Sampler = GREEDY,
     key: Array | None = None,
-    end: int | None = None,
+    end: End = None,
 ) -> Int[Array, "B steps"]:
     """Writes up to `steps` tokens after each prompt, in one compiled loop.
 
     Args:
         key: the randomness of a sampler with a temperature.
-        end: the token that ends a sequence; `NO_TOKEN` follows it. The loop stops when
+        end: what ends a sequence; `NO_TOKEN` follows it. The loop stops when
             all sequences have ended.
     """
     require_steps(steps)
@@ -67,7 +69,7 @@ def _generate(
     key: Array | None,
     steps: int,
     sampler: Sampler,
-    end: int | None,
+    end: End,
 ) -> Int[Array, "B steps"]:
     model, (B, T) = nnx.merge(graph, weights), prompt.tokens.shape
     choose = partial(_choose, key=key, sampler=sampler, end=end)
@@ -101,13 +103,19 @@ def _choose(
     *,
     key: Array | None,
     sampler: Sampler,
-    end: int | None,
+    end: End,
 ) -> Writing:
     """Chooses token i of each sequence that goes on; the `end` token is its last."""
     own = None if key is None else jax.random.fold_in(key, i)
     token = sampler(state.logits, own)
     token = jnp.where(active, token, NO_TOKEN)
-    return Writing(token, active if end is None else active & (token != end), state)
+    return Writing(token, active & ~ends(token, end), state)
+
+
+def ends(token: Int[Array, "..."], end: End) -> Bool[Array, "..."]:
+    """Whether tokens end their sequences."""
+    several = end if isinstance(end, tuple) else () if end is None else (end,)
+    return jnp.isin(token, jnp.asarray(several, token.dtype))
 
 
 def begin(model: Transformer, prompt: Prompt, length: int) -> Decoded:
@@ -129,7 +137,7 @@ def stream(
     *,
     sampler: Sampler = GREEDY,
     key: Array | None = None,
-    end: int | None = None,
+    end: End = None,
 ) -> Iterator[np.ndarray]:
     """Yields the tokens [B] that `generate` writes, each when it is there."""
     require_steps(steps)
@@ -152,7 +160,7 @@ def _first(
     key: Array | None,
     length: int,
     sampler: Sampler,
-    end: int | None,
+    end: End,
 ) -> Writing:
     state = begin(nnx.merge(graph, weights), prompt, length)
     active = jnp.ones(len(prompt.tokens), bool)
@@ -167,7 +175,7 @@ def _next(
     key: Array | None,
     i: Array | int,
     sampler: Sampler,
-    end: int | None,
+    end: End,
 ) -> Writing:
     state = _read(nnx.merge(graph, weights), last)
     return _choose(state, last.active, i, key=key, sampler=sampler, end=end)

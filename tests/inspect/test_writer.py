@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from attn.config import ModelConfig
-from attn.inspect.writer import Writer, end_token
+from attn.inspect.writer import Writer, end_tokens
 from attn.model import Transformer
 from attn.model.generate import Prompt, generate
 from attn.model.sampling import GREEDY
@@ -58,6 +58,11 @@ def test_what_follows_a_source_stands_alone(model):
     assert "".join(decoder.stream("1 2", 3, GREEDY, 0)) == " ".join(map(str, after))
 
 
-def test_a_checkpoint_says_what_ends_a_text():
-    assert end_token({"eos_token_id": [7, 8]}) == end_token({"eos_token_id": 7}) == 7
-    assert end_token({}) is None
+def test_any_of_several_tokens_ends_a_text(model):
+    assert end_tokens({"eos_token_id": [7, 8]}) == (7, 8)
+    assert (end_tokens({"eos_token_id": 7}), end_tokens({})) == ((7,), ())
+    after = written(model, [1, 2, 3], 5)
+    first = next(i for i in range(5) if after[i] in after[2:4])
+    writer = numbers(model, end=(int(after[3]), int(after[2])))
+    said = "1 2 3" + "".join(writer.stream("1 2 3", 5, GREEDY, 0))
+    assert said == " ".join(map(str, [1, 2, 3, *after[:first]]))
