@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from attn.errors import UserError
 from attn.model import Transformer
@@ -85,15 +86,13 @@ class Writer:
         found, scores = beam_search(
             self.model, prompt, steps, width=width, end=self.end
         )
-        read = self._read(prompt)
-        before = len(self.decode(read))
-        return [
-            self.decode([*read, *map(int, row[~np.isin(row, (*self.end, NO_TOKEN))])])[
-                before:
-            ]
-            for row, score in zip(np.asarray(found)[0], np.asarray(scores)[0])
-            if np.isfinite(score)
-        ]
+        rows = np.asarray(found)[0][np.isfinite(scores[0])]
+        return [self._added(self._read(prompt), row) for row in rows]
+
+    def _added(self, read: list[int], written: Int[np.ndarray, " steps"]) -> str:
+        """The text that written tokens, without their end, add to those before."""
+        own = [int(t) for t in written if t not in (*self.end, NO_TOKEN)]
+        return self.decode([*read, *own])[len(self.decode(read)) :]
 
 
 def _no_examples() -> list[str]:
