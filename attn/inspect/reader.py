@@ -47,6 +47,12 @@ class Reader:
     """The token that ends what is written."""
     task: Task | None = None
     """What a run was trained on."""
+    read_target: Callable[[str], Sentence] | None = None
+    """The sentence of a target, where it is read otherwise than a source."""
+
+    def target(self, text: str) -> Sentence:
+        """The sentence of a target, to which the model adds start and end itself."""
+        return (self.read_target or self.read)(text)
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,14 @@ def _pretrained(folder: Path) -> Reader:
     model = pretrained.load(folder)
     tokenizer, said = model.tokenizer, model.checkpoint.config
     pair = model.transformer.encoder is not None
+    target = partial(of_tokenizer, tokenizer, special=False)
     return Reader(
         model.transformer,
         partial(of_tokenizer, tokenizer),
-        lambda tokens: of_tokenizer(tokenizer, tokenizer.decode(list(tokens))),
+        lambda tokens: target(tokenizer.decode(list(tokens))),
         said.get("decoder_start_token_id", 0) if pair else None,
         next(iter(end_tokens(said)), None) if pair else None,
+        read_target=target,
     )
 
 
@@ -113,7 +121,7 @@ def looks(reader: Reader, text: str, pair: str | None) -> list[Look]:
         second = pair and require_readable(reader.read(pair), "--pair", MOST)
         return [_alone(reader, one) for one in (first, second) if one]
     target = (
-        reader.spell(_written(reader, first)) if pair is None else reader.read(pair)
+        reader.spell(_written(reader, first)) if pair is None else reader.target(pair)
     )
     require_readable(target, "the target" if pair is None else "--pair", MOST - 1)
     return [_both(reader, first, target)]

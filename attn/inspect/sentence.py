@@ -64,9 +64,13 @@ def of_task_tokens(task: Task, tokens: Sequence[int]) -> Sentence:
     return Sentence(task.decode(list(tokens)), tuple(tokens), labels, tuple(spans))
 
 
-def of_tokenizer(tokenizer: Any, text: str) -> Sentence:
-    """A text in the tokens of a `tokenizers.Tokenizer`, with those that it adds."""
-    read = tokenizer.encode(text)
+def of_tokenizer(tokenizer: Any, text: str, *, special: bool = True) -> Sentence:
+    """A text in the tokens of a `tokenizers.Tokenizer`, with those that it adds.
+
+    Args:
+        special: whether it may add any, such as the end of a text.
+    """
+    read = tokenizer.encode(text, add_special_tokens=special)
     labels = (
         _visible(text[a:b]) if b > a else name
         for name, (a, b) in zip(read.tokens, read.offsets)

@@ -75,6 +75,8 @@ def test_a_tokenizer_gives_the_words_of_the_text_and_the_tokens_that_it_adds():
     sentence = of_tokenizer(tokenizer, "The cats")
     assert sentence.labels == ("[CLS]", "The", "cat", "s")
     assert sentence.where("cats") == [2, 3]
+    alone = of_tokenizer(tokenizer, "The cats", special=False)
+    assert alone.labels == ("The", "cat", "s")
 
 
 def test_an_encoder_decoder_is_looked_at_under_the_tokens_of_each_side(pair):
@@ -155,3 +157,10 @@ def test_layers_without_a_map_are_named_and_a_model_of_them_is_refused():
         require_maps(shapes_of(replace(DECODER, kernel=RGLRU())))
     with pytest.raises(UserError, match=r"no attention map \(no attention\)"):
         require_maps(shapes_of(replace(DECODER, pattern=("mlp",))))
+
+
+def test_a_target_is_read_as_it_is_told_and_a_source_as_a_source(pair):
+    reader = replace(pair, read_target=lambda text: of_task(TASK, text[:3]))
+    (look,) = find(reader, asked(pair="2-1, and more")).looks
+    assert look.queries["encoder"].text == "ab 12"
+    assert look.queries["layer"].text == "2-1"
