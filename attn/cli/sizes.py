@@ -28,7 +28,7 @@ def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
     accelerated, cores = has_accelerator(), os.cpu_count() or 1
     if not accelerated and mesh.size > max(16, 8 * cores):
         raise UserError(
-            f"mesh data={mesh.data},heads={mesh.heads} divides the CPU into "
+            f"mesh {mesh} divides the CPU into "
             f"{mesh.size:,} devices, and it has {cores} cores; choose at most "
             f"{max(16, 8 * cores)}"
         )

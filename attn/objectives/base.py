@@ -77,6 +77,11 @@ class Objective:
             return loss.mean()
         return (weights * loss).sum() / jnp.maximum(weights.sum(), 1e-9)
 
+    def weight(self, batch: Batch) -> Float[Array, ""]:
+        """The weight of a batch beside others of as many rows: what `loss` divides by."""
+        weights = batch.get("weights")
+        return jnp.float32(1) if weights is None else weights.sum()
+
     def sums(self, model: Model, batch: Batch) -> dict[str, Array]:
         """Weighted sums over a batch: `loss` in nats, `accuracy`, and their `count`."""
         loss, right = score(self.logits(model, batch), batch["targets"])

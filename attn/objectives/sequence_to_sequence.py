@@ -68,6 +68,9 @@ class SequenceToSequence(Objective):
     def loss(self, model, batch, key=None):
         return super().loss(model, weighted(batch), key)
 
+    def weight(self, batch):
+        return super().weight(weighted(batch))
+
     def sums(self, model, batch):
         weights = weighted(batch)["weights"]
         loss, right = score(self.logits(model, batch), batch["targets"])

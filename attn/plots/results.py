@@ -19,6 +19,7 @@ from attn.plots.units import (
 from attn.records.comparison import Group, group_runs
 from attn.records.environment import every, provenance
 from attn.records.estimates import Estimate
+from attn.records.files import write_atomically
 from attn.records.knobs import RATE
 from attn.records.run import Run
 
@@ -198,4 +199,4 @@ def update_readme(readme: Path, tables: str) -> None:
             f"{readme} needs one {BEGIN} and after it one {END}, on own lines"
         )
     text = f"{before}{BEGIN}\n\n{tables.strip()}\n\n{END}{after}"
-    readme.write_text(text, encoding="utf-8")
+    write_atomically(readme, text)

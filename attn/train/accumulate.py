@@ -12,10 +12,13 @@ Graded = Callable[[Any, Any, Any, Array], tuple[Array, Any]]
 """A function of parameters, features, a batch and a key: the loss and its gradient."""
 
 
-def in_parts(graded: Graded, A: int) -> Graded:
+def in_parts(graded: Graded, A: int, weigh: Callable[[Any], Array]) -> Graded:
     """Adds up the losses and gradients of `A` parts of a batch, each as it weighs.
 
     Only one part's activations are in memory at once. Parts drop out units of their own.
+
+    Args:
+        weigh: the sum of the weights that the mean of a part is over.
     """
     if A == 1:
         return graded
@@ -23,7 +26,7 @@ def in_parts(graded: Graded, A: int) -> Graded:
     def whole(params, features, batch, key):
         def add(total, part):
             rows, own = part
-            weight = rows["weights"].sum() if "weights" in rows else jnp.float32(1)
+            weight = weigh(rows)
             loss, grads = graded(params, features, rows, own)
             more = jax.tree.map(lambda x: weight * x, (loss, grads))
             return jax.tree.map(jnp.add, total, (*more, weight)), None

@@ -15,17 +15,17 @@ class Calls:
 
     train: TrainConfig
 
-    def since(self, step: int, *, begun: bool) -> list[range]:
+    def since(self, step: int, *, begun: int) -> list[range]:
         """The steps of each call from `step` on.
 
         Args:
-            begun: whether steps of the first call were done before, within it.
+            begun: the number of steps of the first call that were done before.
         """
         # Not at `save_every`: how often a run is saved must not change its bits.
         cuts = {"longest": CALL_STEPS, "every": (self.train.eval_every,)}
         calls = calls_from(step, self.train.steps, **cuts)
-        if calls and not begun:  # a run of fewer steps ended within this call
-            calls[0] = range(step, calls[0].stop)
+        if calls:  # which may begin where a run of fewer steps ended
+            calls[0] = range(step - begun, calls[0].stop)
         return calls
 
     def is_eval_due(self, step: int) -> bool:

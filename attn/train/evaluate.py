@@ -20,7 +20,11 @@ from attn.parallel.rules import batch_parts, spec
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of
 from attn.tasks.base import Dataset, Task
-from attn.train.checkpoint.restore import checkpoints_of, restore_state
+from attn.train.checkpoint.restore import (
+    checkpoints_of,
+    require_end,
+    restore_state,
+)
 from attn.train.state import ModelDef, State, init_state, model_def
 from attn.train.step import make_eval_step
 
@@ -65,6 +69,7 @@ def evaluate_run(folder: Path, task: Task, split: str) -> dict[str, list[float]]
         restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
         if restored is None:
             raise UserError(f"{folder} holds no checkpoint; run it again")
+        require_end(folder, restored)
         state = State(**restored.state)
         _require_fit(folder, state, other)
         return Evaluator(other, model_def(other), data, mesh)(state, split)

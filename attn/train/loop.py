@@ -90,7 +90,8 @@ class Training:
 
     def go(self) -> None:
         """Trains to the last step, or until a signal or a value that is not finite."""
-        calls = self.calls.since(self.step, begun=bool(self.partial))
+        rows = next(iter(self.partial.values()), ())
+        calls = self.calls.since(self.step, begun=len(rows))
         batches = Batches(
             self.data.splits["train"],
             batch_size=self.experiment.train.batch_size,
@@ -113,7 +114,10 @@ class Training:
                 if unread is not None:
                     self._read(*unread)
                 if self.step < call.stop:
-                    self._save(metrics, self.step - call.start)
+                    done = self.step - call.start
+                    some = {name: np.asarray(x)[:done] for name, x in metrics.items()}
+                    refuse_non_finite(self.experiment, call.start, some)
+                    self._save(metrics, done)
                     self.stop.check()
                 unread = (call, self.step - begun, metrics)
                 # Checked once: a later signal waits for the next call.

@@ -74,7 +74,11 @@ def _make_step(
     def loss_of(params, features, batch, key):
         return objective.loss(model_def.merge(params, features), batch, key)
 
-    graded = in_parts(jax.value_and_grad(loss_of), experiment.train.accumulate)
+    graded = in_parts(
+        jax.value_and_grad(loss_of),
+        experiment.train.accumulate,
+        experiment.task.objective.weight,
+    )
 
     def one(state: State, batch: Batch, scale: Array | None) -> tuple[State, Metrics]:
         key = jax.random.fold_in(state.key, state.step)

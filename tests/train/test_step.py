@@ -21,8 +21,10 @@ from tiny import (
 )
 
 from attn.data.pipeline import BatchSource
+from attn.objectives import SequenceToSequence
 from attn.objectives.base import score
 from attn.parallel.mesh import make_mesh
+from attn.train.accumulate import in_parts
 from attn.train.state import init_state, model_def
 from attn.train.step import make_eval_step, make_train_step
 
@@ -122,6 +124,26 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     _, added = train(parts, (0, 1))
     for name in ("loss", "grad_norm"):
         np.testing.assert_allclose(added[name], whole[name], rtol=2e-5)
+
+
+def test_parts_of_padded_targets_count_by_their_tokens():
+    objective = SequenceToSequence()
+    lengths = np.array([1, 1, 5, 6, 2, 6, 1, 3])
+    rng = np.random.default_rng(0)
+    losses = rng.random((8, 6)).astype(np.float32)
+    batch = {"targets": np.zeros((8, 6), np.int32), "lengths": lengths, "at": losses}
+
+    def graded(params, features, rows, key):
+        real = jnp.arange(6)[None] < rows["lengths"][:, None]
+        mean = jnp.where(real, rows["at"], 0).sum() / real.sum()
+        return params * mean, mean
+
+    whole = losses[np.arange(6) < lengths[:, None]].mean()
+    batch = {name: jnp.asarray(x) for name, x in batch.items()}
+    own = in_parts(graded, 4, objective.weight)
+    found = jax.jit(own)(jnp.float32(1), (), batch, jax.random.key(0))
+    np.testing.assert_allclose(found, [whole, whole], rtol=1e-6)
+    assert RECALL.objective.weight(batch) == 1
 
 
 def test_one_call_of_four_steps_is_four_calls_of_one(three):

@@ -55,9 +55,13 @@ def restore_model(folder: Path, seed: int) -> Transformer:
         raise UserError(f"{folder} is not the folder of a run: it has no config.json")
     experiment = experiment_of(config)
     if seed not in experiment.seed_numbers:
+        known = [*experiment.seed_numbers]
         for more in sorted(folder.glob(MORE_SEEDS)):
-            return restore_model(more, seed)
-        numbers = ", ".join(map(str, experiment.seed_numbers))
+            own = experiment_of(RunFolder(more).config() or {}).seed_numbers
+            if seed in own:
+                return restore_model(more, seed)
+            known += own
+        numbers = ", ".join(map(str, known))
         raise UserError(f"seed = {seed}; {folder} trained the seeds {numbers}")
     mesh = make_mesh()
     with jax.set_mesh(mesh):
@@ -67,7 +71,7 @@ def restore_model(folder: Path, seed: int) -> Transformer:
             raise UserError(
                 f"{folder} holds no checkpoint; run {experiment.name} again"
             )
-        _require_end(folder, restored)
+        require_end(folder, restored)
         params, features = (
             jax.tree.map(lambda leaf: leaf[seed - experiment.first_seed], state)
             for state in (restored.state["params"], restored.state["features"])
@@ -75,7 +79,7 @@ def restore_model(folder: Path, seed: int) -> Transformer:
         return model_def(experiment).merge(params, features)
 
 
-def _require_end(folder: Path, restored: Restored) -> None:
+def require_end(folder: Path, restored: Restored) -> None:
     """Raises `UserError` unless a finished run's newest good weights are its last."""
     if not (folder / "result.json").exists():
         return
