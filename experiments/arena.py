@@ -65,7 +65,7 @@ register(
         name="arena",
         claim=CLAIM,
         experiments=ARENA,
-        minutes=100,
+        minutes=90,
         claims=(beats_baselines(ARENA),),
     )
 )
