@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import struct
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ import attn
 import launch
 from attn.parallel.mesh import make_mesh
 from attn.plots import heat, plots
+from attn.records.identity import identity
 
 TINY = (
     "--model.d-model 16 --model.num-heads 2 --train.steps 20 --train.warmup-steps 2 "
@@ -136,10 +138,19 @@ def test_more_steps_and_seeds_go_on_where_a_run_ended(here, capsys):
     run = attn.records.load(here / "longer")
     more = attn.records.load(here / "longer/seeds-2-2")
     assert (run.score.n, more.score.n) == (2, 1)
+    other = here / "longer/seeds-10-11"  # which comes before it by name
+    other.mkdir()
+    config = identity(replace(more.experiment, first_seed=10, seeds=2))
+    (other / "config.json").write_text(json.dumps(config))
+    assert attn.records.restore(here / "longer", seed=2)
+    shutil.rmtree(other)
     do("report longer")
     assert "(n=3)" in (here / "longer/table.md").read_text()
     do("run e.json --workdir longer --train.steps 30 --seeds 3")
     assert "finished before" in capsys.readouterr().out
+    shutil.rmtree(here / "longer/checkpoints/30")
+    do("evaluate longer", code=2)
+    assert "ended at step 30, and its newest good" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

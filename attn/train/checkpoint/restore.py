@@ -57,7 +57,8 @@ def restore_model(folder: Path, seed: int) -> Transformer:
     if seed not in experiment.seed_numbers:
         known = [*experiment.seed_numbers]
         for more in sorted(folder.glob(MORE_SEEDS)):
-            own = experiment_of(RunFolder(more).config() or {}).seed_numbers
+            config = RunFolder(more).config()
+            own = experiment_of(config).seed_numbers if config else ()
             if seed in own:
                 return restore_model(more, seed)
             known += own
