@@ -27,7 +27,8 @@ def inspect(words: Sequence[str], registry: Source) -> int:
 
     texts = any(word.partition("=")[0] == "--text" for word in words)
     if words and not texts and Path(words[0]).is_dir():
-        print_help_of(Looking, words[1:], prog=USAGE)
+        if {"-h", "--help"} & {*words}:
+            parse(Looking, words[1:], prog=USAGE)
         raise UserError(
             f"inspect {words[0]} needs a text, as in `inspect {words[0]} --text 'Once'`"
         )

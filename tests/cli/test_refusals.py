@@ -236,3 +236,11 @@ def test_of_several_runs_one_that_cannot_be_evaluated_is_named_and_left(
     assert capsys.readouterr().err == "not evaluated: learned has a length of its own\n"
     with pytest.raises(UserError, match="learned has"):
         list(evaluating._rows(runs, ["none", "none"], "test"))
+
+
+def test_help_for_a_folder_is_help_and_no_refusal(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        launch.main(["inspect", str(tmp_path), "--help"])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.err) == (0, "")
+    assert "--text" in said.out
