@@ -15,6 +15,7 @@ from experiments import (
     scale,
     single_head,
     swap,
+    translation,
     trees,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "scale",
     "single_head",
     "swap",
+    "translation",
     "trees",
 ]

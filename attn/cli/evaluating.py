@@ -1,17 +1,22 @@
 """The command `evaluate`: finished runs on a split, at another length or on other data."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn.cli.choosing import Source
 from attn.cli.console import console, successes
+from attn.cli.writing import written, written_tables
 from attn.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from attn.cli.options import Evaluating
+    from attn.plots.tables import Table
     from attn.records.run import Run
     from attn.tasks import Task
+
+    Call = Callable[[], dict[str, Any]]
 
 
 def evaluate(words: Sequence[str], registry: Source) -> int:
@@ -26,11 +31,12 @@ def evaluate(words: Sequence[str], registry: Source) -> int:
         raise UserError(
             "evaluate needs the folder of a run, as in `evaluate runs/mine`"
         )
-    own, rest = split_off(words[1:], ("split",), flags=("json",))
+    own, rest = split_off(words[1:], ("split",), flags=("written", "json"))
     asked = parse(Evaluating, own, prog="launch.py evaluate DIR")
     directory = folder("directory", words[0])
     registry()  # a user's file may hold its task
 
+    from attn.plots.terminal import to_rich
     from attn.records.collect import load_all
     from attn.tasks import SPLITS
 
@@ -39,13 +45,32 @@ def evaluate(words: Sequence[str], registry: Source) -> int:
     runs = [run for run in load_all(directory) if not run.failed]
     if not runs:
         raise UserError(f"{directory} holds no run that has finished")
-    tasks = [_task(run, rest) for run in runs]
-    rows = list(_rows(runs, tasks, asked.split))
+    if asked.written and rest:
+        raise UserError(
+            f"evaluate --written scores a run on its own task; leave out {rest[0]}"
+        )
+    calls = _writing(runs, asked) if asked.written else _scoring(runs, rest, asked)
+    rows = list(successes(calls, UserError, "not evaluated"))
     if asked.json:
         print(json.dumps(rows, indent=2))
     else:
-        console().print(_table(rows))
+        console().print(
+            to_rich(written_tables(rows) if asked.written else [_table(rows)])
+        )
     return 0
+
+
+def _writing(runs: "Sequence[Run]", asked: "Evaluating") -> "list[Call]":
+    """Calls that write the targets of each run's split, and score them."""
+    return [partial(written, run, asked.split, quiet=asked.json) for run in runs]
+
+
+def _scoring(
+    runs: "Sequence[Run]", words: Sequence[str], asked: "Evaluating"
+) -> "list[Call]":
+    """Calls that score each run on a split of its task, with the options changed."""
+    tasks = [_task(run, words) for run in runs]
+    return [partial(_evaluated, *each, asked.split) for each in zip(runs, tasks)]
 
 
 def _task(run: "Run", words: Sequence[str]) -> "Task":
@@ -63,23 +88,10 @@ def _task(run: "Run", words: Sequence[str]) -> "Task":
     return changed.task.resolved()
 
 
-def _rows(
-    runs: "Sequence[Run]", tasks: "Sequence[Task]", split: str
-) -> Iterator[dict[str, object]]:
-    """Evaluates each run; of several, one that cannot be is named, and left out.
-
-    Raises:
-        UserError: none can be.
-    """
-    calls = [partial(_evaluated, *each, split) for each in zip(runs, tasks)]
-    return successes(calls, UserError, "not evaluated")
-
-
 def _evaluated(run: "Run", task: "Task", split: str) -> dict[str, object]:
-    from attn.records.seeds import MORE_SEEDS
     from attn.train.evaluate import evaluate_run
 
-    folders = [run.directory, *sorted(run.directory.glob(MORE_SEEDS))]
+    folders = (run.directory, *run.others)
     parts = [evaluate_run(folder, task, split) for folder in folders]
     return {
         "run": run.name,
@@ -93,10 +105,9 @@ def _evaluated(run: "Run", task: "Task", split: str) -> dict[str, object]:
     }
 
 
-def _table(rows: Sequence[dict]):
-    """The scores as a table for the terminal."""
+def _table(rows: Sequence[dict]) -> "Table":
+    """The table of the scores of all runs."""
     from attn.plots.tables import Cell, Column, Row, Table
-    from attn.plots.terminal import to_rich
     from attn.plots.units import metric_label, metric_text
     from attn.records.estimates import estimate
 
@@ -111,4 +122,4 @@ def _table(rows: Sequence[dict]):
         score = metric_text(row["metric"], estimate(row["scores"]))
         cells = [Cell(str(row[name])) for name in names]
         made.append(Row((*cells, Cell(metric_label(row["metric"])), Cell(score))))
-    return to_rich([Table("", columns, tuple(made))])
+    return Table("", columns, tuple(made))

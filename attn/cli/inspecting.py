@@ -78,10 +78,10 @@ def _say(findings: "Findings") -> None:
             f"{word.word} ({kind}, mean of {word.weights[..., 0].size} heads): {keys}"
         )
         print(_short(look.title), _short(line), sep="\n    ")
-    for one in findings.dates:
-        if "head" not in one.what or one.what.startswith("mean"):
-            parts = ", ".join(f"{part} {x:.3f}" for part, x in one.shares.items())
-            print(f"{one.what}: {parts}")
+    for one in findings.known.rows if findings.known else ():
+        if "head" not in one.what or "mean of all" in one.what or "best" in one.what:
+            scores = ", ".join(f"{name} {x:.3f}" for name, x in one.scores.items())
+            print(f"{one.what}: {scores}")
 
 
 def _short(text: str) -> str:

@@ -114,6 +114,8 @@ class Evaluating:
 
     split: str = "test"
     """Split to evaluate: train, valid or test."""
+    written: bool = False
+    """Write the split's targets greedily and score them whole, as by chrF."""
     json: bool = False
     """Print JSON, one number a seed."""
 

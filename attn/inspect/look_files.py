@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from attn.inspect.alignment import aligned, aligned_table, alignment_table, mean_map
+from attn.inspect.alignment import aligned, alignment_table, known_table, mean_map
 from attn.inspect.heads import heads_table, word_heads_table, word_table
 from attn.inspect.looking import Asking, Findings
 from attn.inspect.reader import Look
@@ -92,8 +92,8 @@ def tables_of(findings: Findings) -> list[Table]:
     tables = [_of_word(asking, word_table(asking.found)) for asking in findings.words]
     if cross:
         tables.append(_of(first, alignment_table(cross)))
-    if findings.dates:
-        tables.append(aligned_table(findings.dates))
+    if findings.known:
+        tables.append(known_table(findings.known))
     tables += [
         _of_word(asking, word_heads_table(asking.found)) for asking in findings.words
     ]
@@ -139,8 +139,8 @@ def record_of(findings: Findings) -> dict[str, Any]:
             "positions": aligned(mean).tolist(),
             "weights": _rounded(mean.max(axis=-1).tolist()),
         }
-    if findings.dates:
-        record["dates"] = [_rounded(asdict(one)) for one in findings.dates]
+    if findings.known:
+        record["known"] = _rounded(asdict(findings.known))
     return record
 
 

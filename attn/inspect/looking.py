@@ -7,10 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from attn.errors import UserError, unknown
-from attn.inspect.alignment import Aligned, date_alignment
+from attn.inspect.alignment import Known
+from attn.inspect.date_alignment import date_alignment
 from attn.inspect.heads import Head, Word, measure_heads, shares, weights_from
 from attn.inspect.reader import Look, Reader, looks
+from attn.inspect.word_alignment import word_alignment
 from attn.plots.text_maps import Kind, LayerMap
+from attn.tasks.alignments import Alignments
 from attn.tasks.dates import Dates
 
 
@@ -44,8 +47,8 @@ class Findings:
     heads: Sequence[Sequence[Head]]
     """The heads of each look."""
     words: Sequence[Asking]
-    dates: Sequence[Aligned]
-    """The alignment of the test split, of a run that was trained on dates."""
+    known: Known | None
+    """The alignment of the test split, where the run's task knows the true one."""
     chosen: tuple[str, int]
     """The layer and the head that are drawn in large."""
 
@@ -61,7 +64,7 @@ def find(reader: Reader, asked: Asked) -> Findings:
         found,
         [measure_heads(look.layers) for look in found],
         _words(found, asked.word),
-        _dates(reader, found[0]),
+        _known(reader, found[0]),
         _chosen(found[0], asked),
     )
 
@@ -81,10 +84,14 @@ def _words(found: Sequence[Look], word: str | None) -> list[Asking]:
     return seen
 
 
-def _dates(reader: Reader, look: Look) -> list[Aligned]:
-    if isinstance(reader.task, Dates) and look.of("cross"):
+def _known(reader: Reader, look: Look) -> Known | None:
+    if not look.of("cross"):
+        return None
+    if isinstance(reader.task, Dates):
         return date_alignment(reader, reader.task)
-    return []
+    if isinstance(reader.task, Alignments):
+        return word_alignment(reader, reader.task)
+    return None
 
 
 def _chosen(look: Look, asked: Asked) -> tuple[str, int]:

@@ -12,6 +12,7 @@ _METRICS = {
     "exact_match": ("exact match, %", 100.0, 1),
     "bits_per_byte": ("bits per byte", 1.0, 3),
     "bits_per_token": ("bits per token", 1.0, 3),
+    "chrf": ("chrF", 1.0, 1),
 }
 
 

@@ -38,6 +38,8 @@ class Run:
     metrics: tuple[Line, ...] = ()
     sealed: bool = False
     """Whether the result carries checksums, and every file matches them."""
+    others: tuple[Path, ...] = ()
+    """The folders of further seeds that are part of this run."""
 
     @cached_property
     def experiment(self) -> Experiment:

@@ -36,16 +36,22 @@ def remaining(experiment: Experiment, folder: Path) -> tuple[Experiment, Path]:
     if before.seeds >= experiment.seeds or difference(known, identity(more)):
         return experiment, folder
     done = set(before.seed_numbers)
-    for inner in sorted(folder.glob(MORE_SEEDS)):
+    for inner in filter(_has_ended, folder.glob(MORE_SEEDS)):
         config = RunFolder(inner).config()
-        if config is not None and _has_ended(inner):
-            done |= set(experiment_of(config).seed_numbers)
+        if config is not None and _alike(own := experiment_of(config), before):
+            done |= set(own.seed_numbers)
     missing = [seed for seed in experiment.seed_numbers if seed not in done]
     if not missing:
         return before, folder
     first, last = missing[0], missing[-1]
     own = replace(experiment, first_seed=first, seeds=last + 1 - first)
     return own, folder / f"seeds-{first}-{last}"
+
+
+def _alike(one: Experiment, other: Experiment) -> bool:
+    """Whether experiments differ in nothing but their seeds."""
+    same = replace(one, seeds=other.seeds, first_seed=other.first_seed)
+    return difference(identity(same), identity(other)) is None
 
 
 def _has_ended(folder: Path) -> bool:
@@ -58,7 +64,8 @@ def merged(runs: Iterable[Run]) -> list[Run]:
     for run in runs:
         config = {k: v for k, v in run.config.items() if k not in SEEDS}
         numbers = _seeds_of(run)
-        key = json.dumps([config, run.result.status], sort_keys=True)
+        data = run.result.dataset and run.result.dataset.sha256
+        key = json.dumps([config, run.result.status, data], sort_keys=True)
         same = together.setdefault(key, [])
         if run.failed or any(numbers & _seeds_of(other) for other in same):
             together[f"{run.directory}"] = [run]  # the same seeds again
@@ -88,6 +95,7 @@ def join(runs: Sequence[Run]) -> Run:
     seeds = sum(run.config.get("seeds", 0) for run in runs)
     return replace(
         first,
+        others=tuple(run.directory for run in runs[1:]),
         config={**first.config, "seeds": seeds},
         result=replace(first.result, **scores),
         metrics=metrics,

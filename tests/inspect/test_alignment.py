@@ -4,18 +4,13 @@ import numpy as np
 import pytest
 
 from attn.errors import UserError
-from attn.inspect.alignment import (
-    PARTS,
-    aligned,
-    alignment_table,
-    diagonal,
-    marked,
-    mean_map,
-    share_on,
-)
+from attn.inspect.alignment import aligned, alignment_table, mean_map
+from attn.inspect.date_alignment import PARTS, diagonal, marked, share_on
+from attn.inspect.word_alignment import error_rates
 from attn.plots.tables import to_markdown
 from attn.plots.text_maps import LayerMap
 from attn.tasks import Dates
+from attn.tasks.alignments import Verse
 from attn.tasks.pairs import Pair
 
 SOURCES = {
@@ -76,3 +71,12 @@ def test_each_target_digit_is_marked_on_the_bytes_that_say_it():
     assert bytes(rows["source"][0][month[5]].tolist()).decode() == "Ιουνίου"
     year = marked(task, rows, "year")[0]
     assert np.flatnonzero(year[3]).tolist() == [24, 25, 26, 27]
+
+
+def test_words_are_linked_as_they_are_written_or_as_they_are_read():
+    verses = [Verse(("a", "b", "c"), ("x", "y", "z"), {(2, 0), (1, 1), (0, 2)})]
+    weights = np.zeros((1, 5, 4), np.float32)
+    weights[0, [0, 1, 2], [2, 1, 0]] = 1.0
+    weights[0, :, 3] = 2.0  # padding, which no word of the verse can be linked to
+    assert error_rates(weights, verses) == pytest.approx({"written": 0, "read": 2 / 3})
+    assert error_rates(np.roll(weights, 1, axis=1), verses)["read"] == 0

@@ -2,12 +2,16 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
+from tiny import experiment_of
 
 from attn.errors import UserError
 from attn.records import collect
 from attn.records.collect import load_all, pick
+from attn.records.identity import identity
+from attn.records.seeds import remaining
 
 
 def edit(folder, **fields):
@@ -74,3 +78,27 @@ def test_the_same_seeds_twice_stay_two_runs(tmp_path, make_run):
     make_run("softmax")
     edit(make_run("softmax", name="copy"), name="mqar_softmax")
     assert [run.score.n for run in load_all(tmp_path)] == [3, 3]
+
+
+def test_the_same_seeds_on_other_data_stay_two_runs(tmp_path, make_run):
+    make_run("softmax")
+    more = make_run("softmax", name="more")
+    edit(more, name="mqar_softmax", first_seed=3)
+    record = json.loads((more / "result.json").read_text())
+    record["dataset"]["sha256"] = "cd" * 32
+    (more / "result.json").write_text(json.dumps(record))
+    assert [run.score.n for run in load_all(tmp_path)] == [3, 3]
+
+
+def test_seeds_of_other_steps_are_not_done_yet(tmp_path):
+    ended = experiment_of(seeds=2)
+    more = replace(ended, first_seed=2, seeds=1)
+    for folder, own in ((tmp_path, ended), (tmp_path / "seeds-2-2", more)):
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(identity(own)))
+        (folder / "result.json").write_text('{"status": "done"}')
+    three = replace(ended, seeds=3)
+    assert remaining(three, tmp_path) == (ended, tmp_path)
+    longer = replace(more, train=replace(more.train, steps=more.train.steps + 1))
+    (tmp_path / "seeds-2-2/config.json").write_text(json.dumps(identity(longer)))
+    assert remaining(three, tmp_path) == (more, tmp_path / "seeds-2-2")
