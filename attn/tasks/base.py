@@ -49,6 +49,8 @@ class Task:
     version: ClassVar[str] = "1.0.0"
     """The version of the generator, which changes whenever the same config yields other
     rows."""
+    split_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that move rows of the same data from one split to another."""
 
     seq_len: int = 64
     """Tokens the model reads, T; of a target, where there is a source."""

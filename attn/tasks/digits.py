@@ -23,6 +23,7 @@ class Digits(Task):
 
     name = "digits"
     objective = Classify()
+    split_fields = ("data_seed",)
 
     seq_len: int = PIXELS
     data_seed: int = 0

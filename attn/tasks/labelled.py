@@ -29,6 +29,7 @@ class Labelled(OwnData, Streamed):
 
     objective = Classify()
     padded = True
+    split_fields = ("data_seed", "held_out")
     version = "1.1.0"
 
     text_column: str = "text"

@@ -31,6 +31,7 @@ class ListOps(Task):
     name = "listops"
     objective = Classify()
     padded = True
+    split_fields = ("num_train", "num_valid")
 
     seq_len: int = 128
     """Tokens of a row, T; shorter expressions are padded at the end."""

@@ -35,6 +35,7 @@ class Mails(ByteTokens, PackagedExamples):
     name = "mails"
     package = "spam-assassin"
     padded = True
+    split_fields = ("data_seed", "seq_len")
 
     seq_len: int = 1024
     """Bytes read of a body; shorter ones are padded at the end."""

@@ -19,6 +19,8 @@ LARGEST = 0.4
 class OwnData(Task):
     """The base of tasks on data of your own, known by content and not by name."""
 
+    split_fields = ("held_out",)
+
     seq_len: int = 256
     data: str = ""
     """Where the data are; on the command line after the colon, as in text:FILE."""

@@ -38,6 +38,7 @@ class PackagedExamples(Packaged, Streamed):
     """The base of tasks that tell the label of an example of a data package."""
 
     objective = Classify()
+    split_fields = ("data_seed",)
 
     data_seed: int = 0
     """Seed of the split."""

@@ -46,6 +46,7 @@ class Pairs(Streamed):
 
     objective = SequenceToSequence()
     padded = True
+    split_fields = ("data_seed",)
     held_out: ClassVar[float] = 0.1
     """The share of groups in valid, and in test."""
 

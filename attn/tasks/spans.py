@@ -31,6 +31,7 @@ class Spans(BytePairs):
 
     name = "spans"
     objective = SequenceToSequence(BITS_PER_TOKEN)
+    split_fields = ()
 
     seq_len: int = 32
     """Tokens of the longest target and its end, T."""

@@ -53,6 +53,7 @@ class Speeches(ByteTokens, Packaged):
     name = "speeches"
     package = "state-of-the-union"
     objective = Match()
+    split_fields = ("data_seed",)
 
     seq_len: int = 2_048
     """Bytes of a row, T: two passages of T / 2."""

@@ -90,10 +90,26 @@ def _on(experiment: Experiment, task: Task) -> Experiment:
             f"mean something else on this {task.name!r}; choose data of the same "
             "vocabulary and labels"
         )
+    _require_same_splits(experiment.name, before, task)
     vocab_size = experiment.resolved_model.vocab_size
     return replace(
         experiment, task=task, model=replace(experiment.model, vocab_size=vocab_size)
     )
+
+
+def _require_same_splits(name: str, before: Task, task: Task) -> None:
+    """Raises `UserError` where the same data are split otherwise than in training."""
+    data = [getattr(one, "sha256", None) for one in (before, task)]
+    if task.name != before.name or data[0] != data[1]:
+        return
+    for field in task.split_fields:
+        there, here = getattr(before, field), getattr(task, field)
+        if there != here:
+            raise UserError(
+                f"{name} was trained at {field} = {there}, and {here} moves rows of "
+                f"{task.name!r} from one split to another, so that rows of its training "
+                "would be scored; leave it as it was"
+            )
 
 
 def _tokens(task: Task) -> list[str]:

@@ -257,6 +257,17 @@ def test_tokens_that_mean_something_else_are_not_evaluated(here, capsys):
     assert "mean something else" in capsys.readouterr().err
 
 
+def test_a_split_that_holds_training_rows_is_not_evaluated(here, capsys):
+    do("evaluate reviews --task.held-out 0.2", code=2)
+    said = capsys.readouterr().err
+    assert "trained at held_out = 0.1, and 0.2 moves rows" in said
+    do("evaluate book --task text:other.txt --task.seq-len 32 --task.held-out 0.2")
+    do("evaluate book --written", code=2)
+    assert "no targets to write after a source" in capsys.readouterr().err
+    do("evaluate book --written --task.seq-len 16", code=2)
+    assert "on its own task; leave out --task.seq-len" in capsys.readouterr().err
+
+
 def test_a_task_is_audited_with_its_options(here, capsys):
     small = "--task.num-train 512 --task.num-valid 64 --task.num-test 64"
     do(f"audit induction {small}")

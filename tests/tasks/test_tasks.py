@@ -10,7 +10,7 @@ import pytest
 
 import attn
 from attn.errors import UserError
-from attn.tasks import TASKS, Task
+from attn.tasks import SPLITS, TASKS, Task
 from attn.tasks.pairs import Pairs
 
 HEAVY = "flax optax tensorflow_datasets grain sklearn matplotlib pydoc_data.topics"
@@ -62,6 +62,33 @@ def test_examples_are_the_rows_one_by_one(task):
     examples = list(task.examples("valid"))
     assert len(examples) == len(rows["tokens"])
     np.testing.assert_array_equal(examples[-1]["tokens"], rows["tokens"][-1])
+
+
+def read_in(rows):
+    """What is read of each row, as bytes."""
+    keys = [key for key in ("source", "tokens") if key in rows]
+    return [b"".join(x.tobytes() for x in row) for row in zip(*(rows[k] for k in keys))]
+
+
+ANEW = {"speeches", "dates", "text"}
+"""Tasks whose rows are drawn or cut anew, so that what moves is in no equal row."""
+
+
+@pytest.mark.parametrize("field", ["num_train", "num_valid", "data_seed", "held_out"])
+def test_a_field_that_moves_rows_between_splits_is_declared(task, field):
+    if field not in {own.name for own in dataclasses.fields(task)}:
+        assert field not in task.split_fields
+        return
+    changed = {"data_seed": 1, "held_out": 0.3, "num_train": 80, "num_valid": 10}
+    other = dataclasses.replace(task, **{field: changed[field]})
+    before = {row: split for split in SPLITS for row in read_in(task.rows(split))}
+    moved = any(
+        before.get(row, split) != split
+        for split in SPLITS
+        for row in read_in(other.rows(split))
+    )
+    declared = field in task.split_fields
+    assert moved == declared or (declared and task.name in ANEW)
 
 
 def test_an_unknown_split_is_named(task):
