@@ -28,7 +28,9 @@ from attn.train.checkpoint.restore import (
 from attn.train.state import ModelDef, State, init_state, model_def
 from attn.train.step import make_eval_step
 
-EVAL_BATCH = 256
+MOST_ROWS = 256
+MOST_TOKENS = 65_536
+"""Tokens of a batch, so that long rows need no more memory than short ones."""
 
 
 class Evaluator:
@@ -40,7 +42,7 @@ class Evaluator:
         self.objective = experiment.task.objective
         self.splits = data.splits
         self.step = make_eval_step(self.objective, model)
-        self.batch_size = math.lcm(EVAL_BATCH, batch_parts())
+        self.batch_size = rows_at_once(experiment.task)
         self.sharding = NamedSharding(mesh, spec("B"))
 
     def __call__(self, state: State, split: str) -> dict[str, Any]:
@@ -53,6 +55,12 @@ class Evaluator:
             }
         scores = self.objective.metrics(totals)
         return {name: values.tolist() for name, values in scores.items()}
+
+
+def rows_at_once(task: Task) -> int:
+    """The rows of a batch of each seed, which the mesh divides."""
+    fit = MOST_TOKENS // (task.seq_len + task.source_len)
+    return math.lcm(min(max(fit, 1), MOST_ROWS), batch_parts())
 
 
 def evaluate_run(folder: Path, task: Task, split: str) -> dict[str, list[float]]:

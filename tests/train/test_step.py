@@ -24,7 +24,9 @@ from attn.data.pipeline import BatchSource
 from attn.objectives import SequenceToSequence
 from attn.objectives.base import score
 from attn.parallel.mesh import make_mesh
+from attn.tasks import MQAR, Dates, PyDoc
 from attn.train.accumulate import in_parts
+from attn.train.evaluate import rows_at_once
 from attn.train.state import init_state, model_def
 from attn.train.step import make_eval_step, make_train_step
 
@@ -182,3 +184,9 @@ def test_a_score_is_the_cross_entropy_in_nats():
     loss, right = score(logits, jnp.array([[1, 2]]))
     np.testing.assert_allclose(loss, [[np.log(4), -np.log(0.7)]], rtol=1e-6)
     assert right.tolist() == [[0, 1]]
+
+
+def test_a_batch_of_evaluation_holds_fewer_long_rows_than_short_ones():
+    sizes = (PyDoc(seq_len=64), PyDoc(seq_len=4_096), MQAR(seq_len=2**20))
+    assert [*map(rows_at_once, sizes)] == [256, 16, 1]
+    assert rows_at_once(Dates(seq_len=16, source_len=1_008)) == 64
