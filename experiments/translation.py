@@ -3,7 +3,7 @@
     python launch.py fetch kjv reina-valera bible-alignments
     python launch.py run translation
     python launch.py evaluate runs/translation/verses --written
-    python launch.py inspect runs/translation/alignments --text "εν αρχη ειμι ο λογος"
+    python launch.py inspect runs/translation/alignments --text "ἐν ἀρχή εἰμί ὁ λόγος"
 
 An encoder-decoder (Vaswani et al. 2017) for each, small enough for two cores. What is
 written is to be nearer to the true verse than the translation of the training verse
@@ -15,13 +15,14 @@ from dataclasses import replace
 
 from attn.config import Experiment, ModelConfig, TrainConfig
 from attn.config.claims import Claim
+from attn.config.optimizers import Muon
 from attn.registry import Study, register
 from attn.tasks import Alignments, Verses
 from experiments.lineup import better
 
 verses = Experiment(
     name="verses",
-    claim="An encoder-decoder writes Spanish verses better than n-grams of Spanish do.",
+    claim="Reading English, an encoder-decoder foretells Spanish bytes better than n-grams.",
     task=Verses(),
     model=ModelConfig(
         d_model=192,
@@ -31,13 +32,13 @@ verses = Experiment(
         dropout=0.1,
     ),
     train=TrainConfig(
-        steps=4_000,
-        batch_size=48,
-        peak_lr=1.5e-3,
-        warmup_steps=200,
-        eval_every=400,
+        steps=1_400,
+        batch_size=32,
+        peak_lr=5e-3,
+        warmup_steps=50,
+        optimizer=Muon(),
     ),
-    seeds=1,
+    seeds=2,
 )
 alignments = replace(
     verses,
@@ -45,14 +46,14 @@ alignments = replace(
     claim="Reading Greek, an encoder-decoder foretells English words better than n-grams.",
     task=Alignments(),
     model=replace(verses.model, d_model=128, repeats=2),
-    train=replace(verses.train, steps=1_500, batch_size=64, eval_every=100),
+    train=replace(verses.train, steps=1_000),
 )
 register(
     Study(
         name="translation",
         claim=verses.claim,
         experiments=(verses, alignments),
-        minutes=60,
+        minutes=45,
         claims=tuple(
             Claim(one.claim, better(one.name, "ngram")) for one in (verses, alignments)
         ),
