@@ -42,7 +42,7 @@ def require_positive(owner: object, *fields: str) -> None:
     """Raises `UserError` unless every named field of a config is at least 1."""
     for field in fields:
         value = getattr(owner, field)
-        if value is not None and value < 1:
+        if value is not None and not value >= 1:  # NaN too
             raise UserError(
                 f"{type(owner).__name__}.{field} = {value}; it must be at least 1"
             )

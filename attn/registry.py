@@ -5,6 +5,7 @@ A user's file registers its own beside those of the laboratory:
     launch.py --experiments my_study.py run mine
 """
 
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -159,9 +160,11 @@ def _run(path: Path) -> None:
     spec = spec_from_file_location(f"experiments_of_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--experiments {path}: it is not Python; name a .py file")
+    module = sys.modules[spec.name] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module_from_spec(spec))
+        spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[spec.name]
         raise UserError(f"{path}{_line(path, error)}: {_said(error)}") from error
 
 

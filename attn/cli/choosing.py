@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,21 +120,16 @@ def _check_equal_sizes(
     """Raises `UserError` where overrides make a study's models unequal in size."""
     from attn.config.cost import count_params
 
-    for task in {experiment.task for experiment in before}:
-        spans = []
-        for group in (before, after):
-            sizes = [
-                count_params(new)
-                for old, new in zip(before, group, strict=True)
-                if old.task == task
-            ]
-            spans.append((min(sizes), max(sizes)))
-        (low, high), (least, most) = spans
-        if high <= EQUAL * low and most > EQUAL * least:
+    sizes = [[count_params(e) for e in group] for group in (before, after)]
+    for i, j in combinations(range(len(before)), 2):
+        here = [(of[i], of[j]) for of in sizes]
+        (was, now) = (max(pair) <= EQUAL * min(pair) for pair in here)
+        if before[i].task == before[j].task and was and not now:
+            least, most = sorted(here[1])
             raise UserError(
                 f"{study!r} compares models of equal size, and these words give them "
-                f"{least:,} to {most:,} parameters on {task.name}; override one of its "
-                "experiments, or sweep it with --match params"
+                f"{least:,} to {most:,} parameters on {before[i].task.name}; override one "
+                "of its experiments, or sweep it with --match params"
             )
 
 

@@ -39,6 +39,8 @@ def _write(folder: Path, asked: "Generating") -> int:
 
     if asked.steps < 1:
         raise UserError(f"--steps {asked.steps}; ask for at least 1 token")
+    if asked.rows < 1:
+        raise UserError(f"--rows {asked.rows}; ask for at least 1 example")
     sampler = Sampler(asked.temperature, asked.top_k, asked.top_p)
     writer = writer_of(folder, seed=asked.weights)
     prompts = asked.prompt or writer.examples(asked.rows)

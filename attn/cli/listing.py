@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attn.config import Experiment, cost, fingerprint, to_json
+from attn.config import Attention, Experiment, cost, fingerprint, to_json
 from attn.config.optimizers import OPTIMIZERS
 from attn.config.schedules import SCHEDULES
-from attn.kernels import KERNELS, Kernel
+from attn.kernels import KERNELS
 from attn.tasks import TASKS
 
 NAMED = {
@@ -77,7 +77,8 @@ def named_lines(what: str) -> list[str]:
 
 def _row(item: Any) -> dict[str, Any]:
     if isinstance(item, Experiment):
-        kernel = _mechanism(item)
+        layer = _first_attention(item)
+        kernel = layer and layer.mechanism
         return {
             "name": item.name,
             "kind": "experiment",
@@ -96,16 +97,16 @@ def _row(item: Any) -> dict[str, Any]:
     }
 
 
-def _mechanism(experiment: Experiment) -> Kernel | None:
-    """The kernel of the first attention layer."""
-    layers = experiment.resolved_model.attention_layers
-    return layers[0].mechanism if layers else None
+def _first_attention(experiment: Experiment) -> Attention | None:
+    """The first attention layer, if there is one."""
+    return next(iter(experiment.resolved_model.attention_layers), None)
 
 
 def details(experiment: Experiment) -> dict[str, Any]:
     """The config, its layers with every size resolved, and the costs that follow."""
     model, T = experiment.resolved_model, experiment.lengths[0]
-    kernel = _mechanism(experiment)
+    layer = _first_attention(experiment)
+    kernel = layer and layer.mechanism
     return to_json(experiment) | {
         "fingerprint": fingerprint(experiment),
         "vocab_size": model.vocab_size,
@@ -114,7 +115,8 @@ def details(experiment: Experiment) -> dict[str, Any]:
         "encoder": model.encoder
         and [to_json(layer) for layer in model.encoder.one_block],
         "family": kernel and kernel.family,
-        "mask": kernel and repr(kernel.pattern(experiment.mask, T, T)),
+        "mask": layer
+        and repr(layer.mechanism.pattern(layer.seen(experiment.mask), T, T)),
         "params": cost.count_params(experiment),
         "param_bytes": 4 * cost.count_params(experiment),
         "forward_flops_per_sequence": cost.forward_flops(experiment),

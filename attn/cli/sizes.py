@@ -69,7 +69,7 @@ def has_accelerator() -> bool:
 def needed_bytes(experiment: Experiment) -> dict[str, int]:
     """Lower bounds on the bytes that a run holds at once, of all seeds, by purpose."""
     model, task = experiment.model, experiment.task
-    rows = experiment.seeds * experiment.train.batch_size
+    rows = experiment.seeds * experiment.train.batch_size // experiment.train.accumulate
     params = _param_bytes(experiment)
     stream = 2 if model.dtype == "bfloat16" else 4
     layers = len(model.one_block) * model.repeats
@@ -91,7 +91,8 @@ def _check_memory(experiment: Experiment, memory: int) -> None:
         raise UserError(
             f"{experiment.name!r} needs at least {_gib(sum(need.values()))} ({parts}) "
             f"and there are {_gib(memory)}; lower what is largest: "
-            "model.d_model, train.batch_size, seeds, or the sizes of the task"
+            "model.d_model, train.batch_size, seeds, or the sizes of the task; "
+            "train.accumulate holds fewer activations at once"
         )
 
 

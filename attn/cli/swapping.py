@@ -51,8 +51,9 @@ def swap(words: Sequence[str], registry: Source) -> int:
     asked = parse(Swapping, words[1:], prog=USAGE)
     require_positive(asked, "tokens")
     require_above_zero(asked, "rate")
-    if asked.steps < 0:
-        raise UserError(f"--steps {asked.steps}; it must be 0 or more")
+    for name in ("steps", "seed"):
+        if (number := getattr(asked, name)) < 0:
+            raise UserError(f"--{name} {number}; it must be 0 or more")
     if asked.rate is not None and not asked.steps:
         raise UserError(
             f"--rate {asked.rate:g} trains nothing without --steps; give both"

@@ -8,7 +8,7 @@ from attn.config.layers import Bias, Layer
 from attn.errors import UserError, require_above_zero, require_positive, unknown
 from attn.kernels import Kernel, Softmax
 from attn.kernels.base import matmul_flops
-from attn.masks import FULL, Mask, Window
+from attn.masks import FULL, Causal, Mask, Window
 from attn.parallel.strategies import Division, choose_strategy
 from attn.positions import RopeScaling
 
@@ -217,7 +217,7 @@ class Attention(Layer):
         heads = K if shared else N
         if self.crosses:
             return heads * S * (self.key_width + H)
-        return heads * kernel.state_size(T, self.key_width, H)
+        return heads * kernel.state_size(T, self.key_width, H, self.seen(Causal()))
 
     @property
     def state_is_float32(self) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from attn.config.attention import Attention
 from attn.config.layers import Bias
 from attn.errors import UserError, require_positive
+from attn.masks import Causal
 
 if TYPE_CHECKING:
     from attn.config.model import ModelConfig
@@ -98,4 +99,4 @@ class LatentAttention(Attention):
             return super().state_size(D, T)
         # One key for all heads; its latent part is the value too.
         width = (self.kv_rank or 0) + self.rope_width
-        return self.mechanism.state_size(T, width, 0)
+        return self.mechanism.state_size(T, width, 0, self.seen(Causal()))

@@ -118,7 +118,7 @@ class MLP(Layer):
             d_ff=self.d_ff or model.d_ff or 4 * model.d_model,
             act=self.act or model.act,
             gated=model.gated if self.gated is None else self.gated,
-            bias=self.bias or model.bias,
+            bias=self.bias or ("all" if model.bias == "all" else "none"),
         )
 
     @property

@@ -12,22 +12,24 @@ from attn.kernels import Softmax
 if TYPE_CHECKING:
     from attn.config.model import ModelConfig
 
-READ_BY_LAYERS = {
-    "num_heads": 1,
-    "num_kv_heads": 1,
-    "head_dim": 1,
-    "kv_rank": 1,
-    "rope_base": 1,
-    "d_ff": 1,
-    "conv_width": 1,
-    "attention_dropout": 1,
-    "act": "relu",
-    "gated": False,
-    "bias": "none",
-    "qk_norm": False,
-    "gate": False,
+SIZES = (
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "kv_rank",
+    "rope_base",
+    "d_ff",
+    "conv_width",
+    "attention_dropout",
+)
+CHOICES = {
+    "act": ("relu", "silu"),
+    "bias": ("none", "all"),
+    "gated": (False, True),
+    "qk_norm": (False, True),
+    "gate": (False, True),
 }
-"""Fields that only layers read; another value, or what is added to a size for one."""
+"""Fields that only layers read, like `SIZES`, and two values of each."""
 
 
 def check_layers(model: "ModelConfig") -> None:
@@ -86,6 +88,12 @@ def check_used(model: "ModelConfig") -> None:
             f"ModelConfig.kv_rank = {model.kv_rank} makes keys and values for every "
             f"head; leave out num_kv_heads = {model.num_kv_heads}"
         )
+    if all_latent and (model.qk_norm or model.bias == "qkv"):
+        raise UserError(
+            f"ModelConfig.qk_norm = {model.qk_norm}, bias = {model.bias!r}: every "
+            "attention layer makes its keys from a latent with a norm of its own, and "
+            "reads neither; leave them out"
+        )
     for name in ("rope_dim", "rope_scaling"):
         if getattr(model, name) is not None and not rotated:
             raise UserError(
@@ -97,7 +105,8 @@ def check_used(model: "ModelConfig") -> None:
 def require_read(model: "ModelConfig", name: str) -> None:
     """Raises `UserError` for a field that was chosen and that no layer reads."""
     value = getattr(model, name)
-    if name not in READ_BY_LAYERS or value is None or _is_read(model, name):
+    known = name in SIZES or name in CHOICES
+    if not known or value is None or _is_read(model, name):
         return
     layers = [one.name for one in model.one_block]
     raise UserError(
@@ -107,9 +116,10 @@ def require_read(model: "ModelConfig", name: str) -> None:
 
 def _is_read(model: "ModelConfig", name: str) -> bool:
     """Whether another value of a field would make other layers."""
-    other, value, step = copy(model), getattr(model, name), READ_BY_LAYERS[name]
-    is_size = not isinstance(value, bool | str)
-    object.__setattr__(other, name, value + step if is_size else step)
+    other, value = copy(model), getattr(model, name)
+    choices = CHOICES.get(name) or (value + 1,)
+    unlike = next(choice for choice in choices if choice != value)
+    object.__setattr__(other, name, unlike)
     every = [model] if model.encoder is None else [model, model.encoder]
     try:
         return any(

@@ -5,6 +5,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -49,11 +50,23 @@ def sweep(
             experiment = set_field(experiment, path, value)
         for path in point:
             if path.startswith("model."):
-                require_read(experiment.model, path.removeprefix("model."))
+                require_read(experiment.model, path.split(".")[1])
         words = [f"{path.rpartition('.')[2]}={_word(v)}" for path, v in point.items()]
         name = "-".join([prefix or base.name, *words])
-        experiments.append(match(replace(experiment, name=name), base, by))
+        matched = match(replace(experiment, name=name), base, by)
+        for path, value in point.items():
+            if _field(matched, path) != _field(experiment, path):
+                raise UserError(
+                    f"{path} = {_word(value)} cannot be swept at equal {by}, which sets "
+                    "it itself; sweep another field, or leave out --match"
+                )
+        experiments.append(matched)
     return tuple(experiments)
+
+
+def _field(config: Any, path: str) -> Any:
+    """The value at a dotted path."""
+    return reduce(getattr, path.split("."), config)
 
 
 def set_field(config: Any, path: str, value: Any) -> Any:

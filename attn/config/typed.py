@@ -99,7 +99,7 @@ class _Decoder:
     def made(self, kind: Any, values: dict[str, Any], name: str) -> Any:
         if kind in self.named:
             called = values.pop("is", None)
-            if called not in self.named[kind]:
+            if not isinstance(called, str) or called not in self.named[kind]:
                 error = unknown(_join(name, "is"), str(called), self.named[kind])
                 raise Wrong(f"has an {error}")
             kind = self.named[kind][called]

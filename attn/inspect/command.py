@@ -57,6 +57,13 @@ def _check(experiment: Experiment) -> None:
                 f"{experiment.name!r} runs {kernel.name!r}, as {kernel}; inspect compares "
                 "with plain softmax: choose an experiment of it"
             )
+    for layer in model.attention_layers:
+        if layer.positions in ("alibi", "t5") or layer.window or layer.scale:
+            raise UserError(
+                f"{experiment.name!r} adds a bias, a window or a scale to its scores "
+                f"(positions {layer.positions!r}, window {layer.window}, scale "
+                f"{layer.scale}); inspect compares with plain softmax: choose another"
+            )
     if task.padded:
         raise UserError(
             f"{experiment.name!r} reads {task.name!r}, whose sequences are padded; inspect "

@@ -130,10 +130,10 @@ class Kernel:
         """The scoring in force: the call's, with the kernel's own knobs and weights."""
         return scoring
 
-    def state_size(self, S: int, H: int, Hv: int) -> int:
-        """Numbers of the cache of one key/value head that decodes S tokens."""
+    def state_size(self, S: int, H: int, Hv: int, mask: Mask) -> int:
+        """Numbers of the cache of one key/value head that decodes S tokens under a mask."""
         if self.keeps == "keys":
-            return num_slots(self.kept(Causal(), S), S) * (H + Hv)
+            return num_slots(self.kept(mask, S), S) * (H + Hv)
         raise NotImplementedError
 
     def kept(self, mask: Mask, L: int) -> Mask:

@@ -48,7 +48,7 @@ class Softmax(Kernel):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.softcap is not None and self.softcap <= 0:
+        if self.softcap is not None and not self.softcap > 0:  # NaN too
             raise bad_knob(self, "softcap", "it must be above 0, or None")
 
     @property

@@ -80,11 +80,30 @@ class Alignments(Packaged, Pairs):
         """The words with blanks between."""
         return " ".join(map(self.symbol, symbols))
 
-    def pairs(self) -> Sequence[Pair]:
-        """The verses that both have, in the order of the Bible."""
+    def encode(self, text: str) -> list[int]:
+        """The tokens of words, all Greek or all English; of what neither knows, `<rare>`.
+
+        Raises:
+            UserError: neither knows any of the words.
+        """
+        said = text.lower().split()
+        for own in self._tokens():
+            if any(word in own for word in said if word != RARE) or {*said} == {RARE}:
+                return [own.get(word, own[RARE]) for word in said]
+        raise UserError(
+            f"{text!r} has no word that task {self.name!r} knows; write Greek as lemmas "
+            "with their accents, as in 'ἐν ἀρχή εἰμί ὁ λόγος', or English"
+        )
+
+    def _tokens(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The token of every word of Greek, and of English."""
         words, first = self._words(), self.num_greek
         greek = {word: token for token, word in enumerate(words[:first])}
-        english = {word: first + token for token, word in enumerate(words[first:])}
+        return greek, {word: first + i for i, word in enumerate(words[first:])}
+
+    def pairs(self) -> Sequence[Pair]:
+        """The verses that both have, in the order of the Bible."""
+        greek, english = self._tokens()
         return [
             Pair(
                 [greek.get(word, greek[RARE]) for word in verse.greek],

@@ -103,7 +103,7 @@ def test_values_that_are_part_of_the_keys_are_kept_once():
 
     (out, expected), (cache, _) = run(q, k)
     np.testing.assert_array_equal(out, expected)
-    assert numbers(cache) == spec.state_size(T, H, 0)
+    assert numbers(cache) == spec.state_size(T, H, 0, Causal())
 
 
 def test_a_step_in_a_loop_copies_no_cache():

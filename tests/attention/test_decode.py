@@ -27,7 +27,8 @@ is drawn for a length."""
 def test_token_by_token_is_the_whole_sequence_from_a_cache_of_the_size_told(name):
     spec = naive.SPECS[name]
     cache = assert_decodes(spec)
-    assert numbers(cache) == spec.state_size(T, H, naive.value_width(spec, H, 3))
+    width = naive.value_width(spec, H, 3)
+    assert numbers(cache) == spec.state_size(T, H, width, Causal())
     shares = isinstance(cache, KeyCache) or spec.owns == "nothing"
     assert jax.tree.leaves(cache)[0].shape[1] == (K if shares else N)
 

@@ -52,7 +52,7 @@ def run(words, capsys):
 
 
 def test_a_file_registers_experiments_mechanisms_and_tasks(here, capsys):
-    (here / "my_study.py").write_text(STUDY)
+    (here / "my_study.py").write_text("from __future__ import annotations\n" + STUDY)
     code, out, _ = run("--experiments my_study.py show mine --json", capsys)
     (shown,) = json.loads(out)
     assert code == 0

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,8 @@ import pytest
 
 import launch
 from attn.cli import evaluating, folders, sizes
+from attn.cli.console import successes
+from attn.cli.options import Evaluating
 from attn.config import Experiment, ModelConfig
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
@@ -41,6 +44,7 @@ VALUES = {
     "show recall_softmax --workdir runs": "does not use --workdir",
     "inspect recall_softmax --mesh heads=2": "does not use --mesh",
     "run mechanisms --model.d-model 64": "compares models of equal size",
+    "run kv_heads --model.d-model 128": "compares models of equal size",
     "run recall_softmax --kernel linformer": "'linformer' cannot do 'causal'",
     "run recall_window --model.kernel.width 65": "window.width = 65",
     "run recall_linear --mesh heads=4": "can be 1, 2",
@@ -93,6 +97,11 @@ OTHERS = {
     "audit csv:file": "file is empty",
     "audit mqar --workdir file": "--workdir file: file is a file; choose another",
     "swap smollm2 --steps -1": "--steps -1; it must be 0 or more",
+    "swap smollm2 --seed -1": "--seed -1; it must be 0 or more",
+    "generate single --rows -1": "--rows -1; ask for at least 1 example",
+    "run text_softmax --model.rope-base nan": "rope_base = nan; it must be at least 1",
+    "run recall_softmax --model.kernel.softcap nan": "it must be above 0, or None",
+    "run text_softmax --model.kv-rank 8 --model.bias qkv": "reads neither; leave them out",
     "swap smollm2 --rate 1e-3": "--rate 0.001 trains nothing without --steps",
     "reproduce nothing": "unknown paper 'nothing'",
     "reproduce h3 --have nothing": "nothing is not a folder",
@@ -185,6 +194,9 @@ def test_memory_and_speed_of_an_accelerator_are_its_own(monkeypatch):
         model=ModelConfig(d_model=2**12, repeats=8),
     )
     need = sum(sizes.needed_bytes(large).values())
+    parts = replace(large, train=replace(large.train, accumulate=4))
+    needs = [sizes.needed_bytes(one)["activations"] for one in (large, parts)]
+    assert needs[0] == 4 * needs[1]
     monkeypatch.setattr(sizes.os, "sysconf", lambda name: 2**15)  # 1 GiB
     assert 2**30 < need < sizes.CHIP_BYTES
     monkeypatch.setattr(sizes, "has_accelerator", lambda: False)
@@ -230,12 +242,17 @@ def test_of_several_runs_one_that_cannot_be_evaluated_is_named_and_left(
         return {"run": run}
 
     monkeypatch.setattr(evaluating, "_evaluated", evaluated)
-    runs = ["rotary", "learned"]
-    rows = list(evaluating._rows(runs, ["longer", "longer"], "test"))
-    assert rows == [{"run": "rotary"}]
+    monkeypatch.setattr(evaluating, "_task", lambda run, words: words)
+    asked = Evaluating()
+
+    def rows(task):
+        calls = evaluating._scoring(["rotary", "learned"], task, asked)
+        return list(successes(calls, UserError, "not evaluated"))
+
+    assert rows("longer") == [{"run": "rotary"}]
     assert capsys.readouterr().err == "not evaluated: learned has a length of its own\n"
     with pytest.raises(UserError, match="learned has"):
-        list(evaluating._rows(runs, ["none", "none"], "test"))
+        rows("none")
 
 
 def test_help_for_a_folder_is_help_and_no_refusal(tmp_path, capsys):

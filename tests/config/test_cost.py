@@ -19,11 +19,12 @@ from tiny import (
     some,
 )
 
-from attn.config import Experiment, ModelConfig
+from attn.cli.listing import details
+from attn.config import MLP, Attention, Experiment, ModelConfig
 from attn.config.cost import count_params, decode_state, forward_flops, train_flops
 from attn.config.match import match
 from attn.errors import UserError
-from attn.kernels import KERNELS, Linear, Performer, WindowAttention
+from attn.kernels import KERNELS, Linear, Performer, Softmax, WindowAttention
 from attn.kernels.sparse.base import SparseSoftmax
 from attn.parallel.mesh import make_mesh
 from attn.tasks import MQAR, Digits, PyDoc
@@ -213,3 +214,11 @@ def test_matching_reaches_the_smallest_size():
 
 def test_matching_nothing_changes_nothing():
     assert match(experiment_of(), experiment_of(d_ff=99), "none") == experiment_of()
+
+
+def test_a_layer_with_a_window_keeps_and_says_what_the_mechanism_of_that_width_does():
+    own = experiment_of(kernel=WindowAttention(width=5))
+    layers = (Attention(window=5), MLP())
+    layer = replace(own, model=replace(own.model, kernel=Softmax(), block=layers))
+    assert decode_state(layer) == decode_state(own) < decode_state(experiment_of())
+    assert details(layer)["mask"] == "Causal() & Window(4, 4)"

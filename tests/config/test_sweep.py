@@ -1,11 +1,13 @@
 """A sweep is a grid of experiments that differ where they were asked to."""
 
+from dataclasses import replace
+
 import pytest
 
 from attn.config import Experiment, ModelConfig, cost
 from attn.config.sweep import parse_axis, set_field, sweep
 from attn.errors import UserError
-from attn.kernels import Linear
+from attn.kernels import Linear, WindowAttention
 from attn.tasks import MQAR, PyDoc
 
 BASE = Experiment(name="base", claim="It varies.", task=PyDoc(seq_len=32))
@@ -32,6 +34,27 @@ def test_a_matched_sweep_costs_what_its_base_does(by, measure):
     assert len({p.model.sizes["d_ff"] for p in points}) == 3
     for point in points:
         assert measure(point) == pytest.approx(measure(BASE), rel=0.01)
+
+
+@pytest.mark.parametrize("by", ["params", "flops"])
+def test_a_field_that_the_match_sets_itself_is_not_swept(by):
+    with pytest.raises(UserError, match="d_ff = 64 cannot be swept at equal"):
+        sweep(BASE, {"model.d_ff": (64, 128)}, by=by)
+
+
+@pytest.mark.parametrize(
+    "path, values",
+    [
+        ("model.act", ("relu", "silu", "gelu_tanh")),
+        ("model.gated", (False, True)),
+        ("model.bias", ("none", "qkv", "all")),
+        ("model.kernel.width", (8, 16)),
+    ],
+)
+def test_every_value_of_a_field_that_is_read_is_swept(path, values):
+    window = replace(BASE.model, kernel=WindowAttention())
+    points = sweep(replace(BASE, model=window), {path: values})
+    assert len({point.model for point in points}) == len(values)
 
 
 def test_a_kernel_is_swept_by_name():

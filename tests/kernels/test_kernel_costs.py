@@ -53,4 +53,4 @@ def test_masked_flops_follow_the_density():
 @pytest.mark.parametrize("name", KERNELS)
 def test_state_is_what_its_paper_keeps(name, S):
     oracle = naive.ORACLES[name]
-    assert oracle.spec.state_size(S, 8, 4) == oracle.state(S, 8, 4)
+    assert oracle.spec.state_size(S, 8, 4, Causal()) == oracle.state(S, 8, 4)

@@ -109,4 +109,4 @@ def test_decoding_keeps_the_keys_that_a_later_query_sees_and_no_others(spec):
     T = 80
     seen = spec.pattern(Causal(), T, T).dense(T)
     kept = [seen[t:, : t + 1].any(axis=0).sum() for t in range(T)]
-    assert 2 * max(kept) == spec.state_size(T, 1, 1)
+    assert 2 * max(kept) == spec.state_size(T, 1, 1, Causal())

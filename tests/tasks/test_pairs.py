@@ -9,7 +9,7 @@ from tiny_pairs import ENGLISH, SPANISH, numerals
 
 from attn.errors import UserError
 from attn.tasks import SPLITS, Alignments, Dataset, Pronounce, Verses
-from attn.tasks.alignments import read
+from attn.tasks.alignments import RARE, read
 from attn.tasks.nearest import nearest
 from attn.tasks.packages import PACKAGES, archive, place
 from attn.tasks.pronounce import LETTERS, PHONES, words
@@ -192,6 +192,20 @@ def test_words_beyond_the_vocabulary_are_rare(tiny_pairs):
         "the",
     }
     assert task.vocab_size == 14
+
+
+def test_words_are_encoded_in_the_language_that_they_are_of(tiny_pairs):
+    task = Alignments(num_greek=3, num_english=9)
+    rows = task.rows("train")
+    for row, length in zip(rows["source"], rows["source_lengths"]):
+        assert task.encode(task.decode(row[:length].tolist())) == row[:length].tolist()
+    assert task.encode("The bread seven") == [
+        *task.encode("the"),
+        *task.encode(f"the {RARE}")[1:],
+        *task.encode("seven"),
+    ]
+    with pytest.raises(UserError, match="'bread' has no word that task 'alignments'"):
+        task.encode("bread")
 
 
 def test_the_error_rate_is_that_of_its_definition():

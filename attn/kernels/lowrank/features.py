@@ -59,7 +59,7 @@ class FeatureAttention(Resumable):
         C = min(CHUNK, T)
         return 2 * matmul_flops(T, R, Hv + 1) + matmul_flops(T, C, R + Hv + 1)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return self.rank(H) * (Hv + 1)
 
     def begin(self, H, Hv):

@@ -56,7 +56,7 @@ class Linformer(Kernel):
     def flops(self, T, S, H, Hv, mask):
         return matmul_flops(self.rank, H + Hv, S + T)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return self.rank * (H + Hv)
 
     def __call__(

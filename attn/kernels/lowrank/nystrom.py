@@ -58,7 +58,7 @@ class Nystrom(Kernel):
         products = matmul_flops(T + S, L, H + Hv) + matmul_flops(L, L, H + L + Hv)
         return means + products + self.iterations * matmul_flops(4, L, L, L)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return S * (H + Hv)
 
     def __call__(

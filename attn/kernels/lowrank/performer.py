@@ -57,7 +57,7 @@ class Performer(FeatureAttention):
     def flops(self, T, S, H, Hv, mask):
         return super().flops(T, S, H, Hv, mask) + matmul_flops(T + S, H, self.rank(H))
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return self.rank(H) * (Hv + 2)
 
     def begin(self, H, Hv):

@@ -78,7 +78,7 @@ class Synthesizer(Composed):
         made = matmul_flops(T, H, self.rank) if self.kind == "dense" else 0
         return made + matmul_flops(T, S, self.rank + Hv) * mask.density(T, S)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return S * Hv
 
     def compose(

@@ -78,7 +78,7 @@ class FadingState(Resumable):
         """
         raise NotImplementedError
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return H * Hv
 
     def begin(self, H, Hv):

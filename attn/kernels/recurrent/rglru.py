@@ -75,7 +75,7 @@ class RGLRU(Resumable):
         """Elementwise FLOPs, since there is no matmul."""
         return float((GATES + 2) * T * H)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return H
 
     def begin(self, H, Hv):

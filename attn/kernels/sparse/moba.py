@@ -65,7 +65,7 @@ class MoBA(Kernel):
         M, J = self.sizes(S)
         return matmul_flops(T, M, H) + routed_flops(T, S, J, self.block, H, Hv)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         """Numbers kept: keys and values, and the mean key of each block."""
         return S * (H + Hv) + self.sizes(S)[0] * H
 

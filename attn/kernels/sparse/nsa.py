@@ -116,7 +116,7 @@ class NativeSparseAttention(Kernel):
         chosen = routed_flops(T, S, J, self.block, H, Hv)
         return made + matmul_flops(T, few, H + Hv) + chosen + near + matmul_flops(T, 3, H)  # fmt: skip
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         """Numbers kept: keys and values, plain and compressed."""
         return (S + max(self.sizes(S)[0], 0)) * (H + Hv)
 

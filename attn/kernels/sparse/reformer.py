@@ -89,7 +89,7 @@ class Reformer(Kernel):
         hashed = matmul_flops(T + S, H, -(-self.num_buckets // 2))
         return self.num_rounds * (hashed + matmul_flops(L, C, W, H + Hv + 1))
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return S * (H + Hv)
 
     def __call__(

@@ -86,7 +86,7 @@ class SinkhornAttention(Kernel):
         network = matmul_flops(M, H, H + M)
         return network + matmul_flops(M * C, M + 2 * C, H + Hv)
 
-    def state_size(self, S, H, Hv):
+    def state_size(self, S, H, Hv, mask):
         return S * (H + Hv)
 
     def __call__(
