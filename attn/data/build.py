@@ -6,6 +6,7 @@ A dataset is built beside its final path and renamed to it, whole and with check
 a folder that is there is complete; it is compared with its sums at every load.
 """
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -112,5 +113,7 @@ def _sums(folder: Path) -> bytes:
 def _sweep(parent: Path) -> None:
     """Removes files that interrupted builds left behind."""
     for path in parent.glob("incomplete.*"):
-        if time.time() - path.stat().st_mtime > STALE_AFTER_S:
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its own process is at work
+            newest = max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+            if time.time() - newest > STALE_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)

@@ -51,5 +51,5 @@ def _mechanism(experiment: Experiment) -> Mechanism | None:
     if layer is None:
         return None
     kernel, T = layer.mechanism, experiment.lengths[0]
-    density = kernel.pattern(experiment.mask, T, T).density(T)
+    density = kernel.pattern(layer.seen(experiment.mask), T, T).density(T)
     return Mechanism(kernel.name, kernel.family, density, "exact" in kernel.can)

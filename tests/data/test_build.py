@@ -165,11 +165,14 @@ def test_the_first_of_two_builders_wins_and_the_other_reads_its_rows(
 
 def test_what_killed_builds_left_is_swept_when_it_is_old(tmp_path):
     parent = folder_of(TINY, tmp_path).parent
-    for name in ("incomplete.old", "incomplete.new"):
+    for name in ("incomplete.old", "incomplete.new", "incomplete.writing"):
         (parent / name).mkdir(parents=True)
-    os.utime(parent / "incomplete.old", (0, 0))
+    (parent / "incomplete.writing/rows").touch()
+    for name in ("incomplete.old", "incomplete.writing"):
+        os.utime(parent / name, (0, 0))
     prepare(TINY, tmp_path)
-    assert sorted(path.name for path in parent.iterdir()) == ["1.0.0", "incomplete.new"]
+    left = sorted(path.name for path in parent.iterdir())
+    assert left == ["1.0.0", "incomplete.new", "incomplete.writing"]
 
 
 def test_the_data_dir_is_the_variable_else_the_cache(monkeypatch, tmp_path):
