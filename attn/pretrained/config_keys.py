@@ -3,7 +3,7 @@
 from typing import Any
 
 from attn.errors import UserError
-from attn.pretrained.families.base import REQUIRED, Family, Values
+from attn.pretrained.families.base import REQUIRED, Family, Nullable, Values
 from attn.pretrained.families.values import require
 
 UNREAD = frozenset(
@@ -50,7 +50,12 @@ def read_config(family: Family, config: dict[str, Any]) -> Values:
                 "out if it does not"
             )
         require(key, value, only[key])
-    values = {key: config.get(key, default) for key, default in keys.read.items()}
+    values = {
+        key: config.get(
+            key, default.default if isinstance(default, Nullable) else default
+        )
+        for key, default in keys.read.items()
+    }
     for key, value in values.items():
         if value is REQUIRED:
             raise UserError(f"config.json has no {key}; the model needs it")
@@ -60,11 +65,13 @@ def read_config(family: Family, config: dict[str, Any]) -> Values:
 
 
 def _fits(value: Any, default: Any) -> bool:
-    """Whether a value is of the type that a key's default tells."""
-    if default is REQUIRED:
-        return type(value) is int and value > 0
-    if value is None or default is None:
-        return True
-    if isinstance(default, bool | str):
-        return type(value) is type(default)
-    return type(value) is int or (isinstance(default, float) and type(value) is float)
+    """Whether a value is of the type that a key's default tells, and a number above 0."""
+    if isinstance(default, Nullable):
+        return value is None or _is_a(default.kind, value)
+    return _is_a(int if default is REQUIRED else type(default), value)
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if kind in (int, float):
+        return type(value) in {int, kind} and value > 0
+    return type(value) is kind

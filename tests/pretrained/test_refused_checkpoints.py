@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tiny_checkpoints import case, weights, write, write_case
+from tiny_checkpoints import CASES, case, weights, write, write_case
 
 from attn.errors import UserError
 from attn.pretrained import load
 from attn.pretrained.call import token_info
+from attn.pretrained.config_keys import read_config
+from attn.pretrained.families import FAMILIES
 
 WHOLE = "model.safetensors"
 DOWN = "model.layers.0.mlp.down_proj.weight"
@@ -67,6 +69,25 @@ def test_a_config_that_cannot_be_followed_is_refused_by_name(change, words, tmp_
     write(tmp_path, {k: v for k, v in config.items() if v is not None or v == ""}, {})
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert words in refusal(lambda: load(tmp_path))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_value_of_any_key_is_followed_or_refused_by_name(name):
+    config = case(name)["config"]
+    family = FAMILIES[config["model_type"]]
+    for key in family.keys.read:
+        for wrong in (
+            "x",
+            [1],
+            {"a": 1},
+            {"rope_type": "linear", "factor": "x"},
+            -1,
+            0,
+        ):
+            try:
+                family.model(read_config(family, config | {key: wrong}))
+            except UserError as error:
+                assert key in str(error) or "ModelConfig." in str(error), error
 
 
 def test_a_tensor_that_is_missing_extra_or_misshapen_is_named(tmp_path):

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from attn.config import ModelConfig
 
 REQUIRED = object()
 """The default of a config key that has none."""
+
+
+class Nullable(NamedTuple):
+    """A config key that may be null: the type of its other values, and its default."""
+
+    kind: type
+    default: Any = None
+
+
 Values = dict[str, Any]
 """What a config says, with defaults filled in."""
 

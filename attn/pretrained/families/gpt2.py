@@ -4,6 +4,7 @@ from attn.config import Embedding, ModelConfig, Norm
 from attn.pretrained.families.base import (
     Family,
     Keys,
+    Nullable,
     Stack,
     Tensor,
     Values,
@@ -54,7 +55,7 @@ GPT2 = Family(
             "n_embd": 768,
             "n_layer": 12,
             "n_head": 12,
-            "n_inner": None,
+            "n_inner": Nullable(int),
             "activation_function": "gelu_new",
             "layer_norm_epsilon": 1e-5,
         },

@@ -14,6 +14,7 @@ from attn.pretrained.families.base import (
     REQUIRED,
     Family,
     Keys,
+    Nullable,
     Stack,
     Tensor,
     Values,
@@ -31,8 +32,8 @@ READ: Values = {
     "intermediate_size": REQUIRED,
     "num_hidden_layers": REQUIRED,
     "num_attention_heads": REQUIRED,
-    "num_key_value_heads": None,
-    "head_dim": None,
+    "num_key_value_heads": Nullable(int),
+    "head_dim": Nullable(int),
     "hidden_act": "silu",
     "max_position_embeddings": REQUIRED,
     "rms_norm_eps": 1e-6,
@@ -115,13 +116,13 @@ def gemma_2(values: Values) -> ModelConfig:
 
     Its norms multiply by 1 + a weight; here 1 is in the weight.
     """
-    values = values | {"hidden_act": values["hidden_activation"]}
     count, D = values["num_hidden_layers"], values["hidden_size"]
     model = decoder(values, [FULL if i % 2 else SLIDING for i in range(count)])
     scale = values["query_pre_attn_scalar"] ** -0.5
     cap = values["final_logit_softcapping"]
     return replace(
         model,
+        act=activation("hidden_activation", values["hidden_activation"]),
         block=tuple(
             replace(layer, scale=scale) if isinstance(layer, Attention) else layer
             for layer in model.block
@@ -208,37 +209,42 @@ def family(
 
 QWEN = {
     "use_sliding_window": False,
-    "sliding_window": 4096,
+    "sliding_window": Nullable(int, 4096),
     "max_window_layers": 28,
-    "layer_types": None,
+    "layer_types": Nullable(list),
 }
 LLAMA = family(decoder, PRODUCTS + NORMS)
 MISTRAL = family(
     mistral,
     PRODUCTS + NORMS,
-    READ | {"num_key_value_heads": 8, "sliding_window": 4096},
+    READ
+    | {"num_key_value_heads": Nullable(int, 8), "sliding_window": Nullable(int, 4096)},
 )
 QWEN_2 = family(
-    qwen_2, PRODUCTS + BIASES + NORMS, READ | QWEN | {"num_key_value_heads": 32}
+    qwen_2,
+    PRODUCTS + BIASES + NORMS,
+    READ | QWEN | {"num_key_value_heads": Nullable(int, 32)},
 )
 QWEN_3 = family(
     qwen_3,
     PRODUCTS + QK_NORMS + NORMS,
-    READ | QWEN | {"num_key_value_heads": 32, "head_dim": 128},
+    READ
+    | QWEN
+    | {"num_key_value_heads": Nullable(int, 32), "head_dim": Nullable(int, 128)},
 )
 GEMMA_2 = family(
     gemma_2,
     PRODUCTS + GEMMA_NORMS,
     READ
     | {
-        "num_key_value_heads": 4,
-        "head_dim": 256,
+        "num_key_value_heads": Nullable(int, 4),
+        "head_dim": Nullable(int, 256),
         "hidden_activation": "gelu_pytorch_tanh",
         "query_pre_attn_scalar": 256,
-        "sliding_window": 4096,
-        "layer_types": None,
-        "attn_logit_softcapping": 50.0,
-        "final_logit_softcapping": 30.0,
+        "sliding_window": Nullable(int, 4096),
+        "layer_types": Nullable(list),
+        "attn_logit_softcapping": Nullable(float, 50.0),
+        "final_logit_softcapping": Nullable(float, 30.0),
         "tie_word_embeddings": True,
     },
     ONLY | {"use_bidirectional_attention": (False, None)},

@@ -4,11 +4,16 @@ from typing import Any
 
 from attn.errors import UserError
 from attn.positions import LinearScaling, Llama3Scaling, RopeScaling
+from attn.pretrained.families.base import Nullable
 from attn.pretrained.families.values import require
 
 BASE = 10_000.0
 """The base of the frequencies where a config names none."""
-ROPE_KEYS = {"rope_theta": None, "rope_scaling": None, "rope_parameters": None}
+ROPE_KEYS = {
+    "rope_theta": Nullable(float),
+    "rope_scaling": Nullable(dict),
+    "rope_parameters": Nullable(dict),
+}
 """Config keys of rotary positions; the last has the other two in it."""
 LLAMA_3 = {
     "factor": "factor",
@@ -45,6 +50,10 @@ def rope(values: dict[str, Any]) -> tuple[float, RopeScaling | None]:
     for name in numbers:
         if name not in given:
             raise UserError(f"config.json: {key} has no {name}; {kind!r} needs it")
+        if type(given[name]) not in (int, float) or not given[name] > 0:
+            raise UserError(
+                f"config.json: {key}.{name} = {given[name]!r} is no number above 0"
+            )
     known = {numbers[name]: value for name, value in given.items()}
     makes = {"linear": LinearScaling, "llama3": Llama3Scaling}
     return float(base), makes[kind](**known) if kind in makes else None

@@ -9,6 +9,7 @@ from attn.errors import unknown
 from attn.pretrained.families.base import (
     Family,
     Keys,
+    Nullable,
     Stack,
     Tensor,
     Values,
@@ -98,12 +99,12 @@ T5 = Family(
             "d_kv": 64,
             "d_ff": 2048,
             "num_layers": 6,
-            "num_decoder_layers": None,
+            "num_decoder_layers": Nullable(int),
             "num_heads": 8,
             "feed_forward_proj": "relu",
             "layer_norm_epsilon": 1e-6,
             "tie_word_embeddings": True,
-            "scale_decoder_outputs": None,
+            "scale_decoder_outputs": Nullable(bool),
         },
         only={
             "relative_attention_num_buckets": (32,),
