@@ -71,6 +71,14 @@ def test_a_config_that_cannot_be_followed_is_refused_by_name(change, words, tmp_
     assert words in refusal(lambda: load(tmp_path))
 
 
+def refusal_or_none(family, config) -> str | None:
+    try:
+        family.model(read_config(family, config))
+    except UserError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_value_of_any_key_is_followed_or_refused_by_name(name):
     config = case(name)["config"]
@@ -84,10 +92,8 @@ def test_a_value_of_any_key_is_followed_or_refused_by_name(name):
             -1,
             0,
         ):
-            try:
-                family.model(read_config(family, config | {key: wrong}))
-            except UserError as error:
-                assert key in str(error) or "ModelConfig." in str(error), error
+            said = refusal_or_none(family, config | {key: wrong})
+            assert said is None or key in said or "ModelConfig." in said, said
 
 
 def test_a_tensor_that_is_missing_extra_or_misshapen_is_named(tmp_path):
