@@ -33,6 +33,7 @@ def score_written(
         UserError: the run writes no targets after sources.
     """
     task, data = pairs_of(folder)
+    task.score_texts(["."], ["."])  # a package that is missing is told first
     model, rows = off_mesh(restore(folder, seed=seed)), data.splits[split]
     said = write_rows(model, task, rows, say)
     return task.score_texts(*([*map(task.text, of)] for of in (said, rows["targets"])))
