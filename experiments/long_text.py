@@ -1,4 +1,4 @@
-"""A study of real text at 1,024 bytes: do models of two cores get below xz?
+"""A study of real text at 1,024 bytes, on which models of two cores may get below xz.
 
     python launch.py fetch state-of-the-union
     python launch.py run long_text

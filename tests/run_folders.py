@@ -168,6 +168,12 @@ def write_run(
     return folder
 
 
+def edit(folder, file, /, **fields):
+    """Changes fields of one of a folder's JSON files, as in `edit(folder, "env", cpu="x")`."""
+    path = folder / f"{file}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
 def hash_of(text):
     """Stable in every process, unlike `hash`."""
     return int.from_bytes(text.encode()[:6], "big")

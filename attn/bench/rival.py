@@ -28,7 +28,7 @@ class Built:
     outputs: list[np.ndarray]
     """The output, and dq, dk, dv of a backward case, [B, T or S, N or K, H]."""
     compile_seconds: float
-    """Time to compile; for torch, which compiles when it is called, of the first call."""
+    """Time to compile; of torch and of whole models that of the first call, too."""
     temp_bytes: int | None = None
     """Scratch memory, where the library reports it."""
     note: str = ""

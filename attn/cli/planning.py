@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.cli.choosing import Source, choose
+from attn.cli.choosing import Source, choose, refuse_unused
 from attn.cli.console import console, print_paths, successes
 from attn.errors import UserError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from attn.plan.topologies import Topology
 
 SETTINGS = {
-    "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
@@ -32,6 +31,7 @@ SETTINGS = {
 
 def plan(words: Sequence[str], registry: Source) -> int:
     """Prints whether a step fits the devices of --on, and the least time that it takes."""
+    os.environ["JAX_PLATFORMS"] = "cpu"  # also where a user's own names what is here
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     from attn.cli.folders import folder
@@ -44,12 +44,11 @@ def plan(words: Sequence[str], registry: Source) -> int:
     print_help_of(Planning, rest[1:], prog="launch.py plan NAME")
     asked = parse(Planning, own, prog="launch.py plan NAME")
     if asked.support:
-        return _print_support(rest, json_too=asked.json)
+        return _print_support([*own, *rest], json_too=asked.json)
     experiments, where, study = choose(rest, "plan", registry)
     if study is not None:
         raise UserError(f"{study!r} is a study; plan one of its experiments")
-    if where.log:
-        raise UserError("plan does not use --log; leave it out")
+    refuse_unused(where, "plan", "nprocs", "log")
     if asked.on is None:
         raise UserError("plan needs --on, as in --on v5p:8x8x8 or --on h200:8")
     devices = topology(asked.on)
@@ -71,15 +70,16 @@ def plan(words: Sequence[str], registry: Source) -> int:
     return 0
 
 
-def _print_support(rest: Sequence[str], *, json_too: bool) -> int:
+def _print_support(words: Sequence[str], *, json_too: bool) -> int:
     """Prints what serves each mechanism where a mesh divides the sequence."""
     from attn.parallel.support import table
     from attn.plan.supported import supported
     from attn.plots.terminal import to_rich
 
-    if rest:
+    others = [word for word in words if word not in ("--support", "--json")]
+    if others:
         raise UserError(
-            f"plan --support takes nothing else; leave out {' '.join(rest)}"
+            f"plan --support takes nothing else; leave out {' '.join(others)}"
         )
     rows = table()
     if json_too:

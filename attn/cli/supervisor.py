@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from attn.cli.door import take_all
 from attn.cli.process import SUPERVISED
 from attn.errors import EXIT_STOPPED, Failed, UserError
 from attn.train.signals import NUMBERS
@@ -35,7 +36,7 @@ def asked(words: Sequence[str]) -> int:
     """The number of processes to start for a command line; 1 where none is asked for.
 
     Raises:
-        UserError: the number is not one, or does not divide the mesh.
+        UserError: the number is not one, does not divide the mesh, or is for jobs.
     """
     if not words or words[0] not in COMMANDS or SUPERVISED in os.environ:
         return 1
@@ -44,6 +45,11 @@ def asked(words: Sequence[str]) -> int:
         return 1
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"--nprocs {text}: give a number of processes, at least 1")
+    if (executor := _value(words, "--executor") or "local") != "local":
+        raise UserError(
+            f"--nprocs {text} starts processes here, and --executor {executor} makes each "
+            "run a job elsewhere; leave one of them out"
+        )
     count, mesh = int(text), _value(words, "--mesh") or ""
     devices = math.prod(map(int, re.findall(r"=(\d+)", mesh)))
     if devices % count:
@@ -52,7 +58,8 @@ def asked(words: Sequence[str]) -> int:
             f"--mesh {mesh or 'data=1'}; make the mesh a multiple, as in "
             f"--mesh data={count}"
         )
-    if [*sys.orig_argv[len(sys.orig_argv) - len(words) :]] != [*words]:
+    typed, _ = take_all(sys.orig_argv, "--experiments")  # which may stand anywhere
+    if typed[-len(words) :] != [*words]:
         raise UserError("--nprocs starts this command line again; give it in a shell")
     return count
 
@@ -128,7 +135,7 @@ class _Signals:
 
     def stopped(self, index: int, code: int) -> int:
         """The exit code; where a signal ended the processes, also says so."""
-        if not self.came or (index == 0 and code in (0, EXIT_STOPPED)):
+        if not self.came or (index == 0 and code >= 0):
             return code  # the first process has said what there is to say
         said = f"stopped by {self.came}; the same command goes on from here"
         print(said, file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from attn.plots.text_maps import LayerMap
 
 @dataclass(frozen=True)
 class Aligned:
-    """What the alignment of a head, of a mean of heads or of a baseline scores."""
+    """The scores of the alignment of a head, of a mean of heads or of a baseline."""
 
     what: str
     scores: Mapping[str, float]

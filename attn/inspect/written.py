@@ -73,7 +73,7 @@ def write_rows(
 
 
 def _prompt(model: Transformer, task: Pairs, batch: Mapping[str, Array]) -> Prompt:
-    """What is read before the first token is written: each source, and the start."""
+    """The prompt of each row: its source, and the start token."""
     source = batch["source"].astype(jnp.int32)
     start = jnp.full((len(source), 1), task.start, jnp.int32)
     lengths = batch["source_lengths"]

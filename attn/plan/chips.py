@@ -6,11 +6,14 @@ of bfloat16 at jax's default precision, and NVIDIA GPUs as TF32.
 
 Every figure was read in a page of its chip's `source`, in November 2026, unless that says
 otherwise. NVIDIA's own pages of its GPUs could not be read; OpenXLA's descriptions of them
-give the rates of tensor cores as multiplications and additions a clock.
+give the rates of tensor cores as multiplications and additions a clock, and their memory as
+it is read off such a device.
 """
 
 from dataclasses import dataclass
 from typing import Literal
+
+from attn.plan.gpus import GPUS
 
 Platform = Literal["tpu", "cuda", "cpu"]
 TERA, GIGA, GIBI = 1e12, 1e9, 2.0**30
@@ -77,16 +80,15 @@ def _gpu(
     name: str,
     peak: Number,
     tf32: Number,
-    memory: Number,
     bandwidth: Number,
     link: Number,
     source: str,
 ) -> Chip:
-    """A GPU of TFLOP/s, GB, TB/s and two-way GB/s, with 400 Gb/s to other hosts."""
+    """A GPU of TFLOP/s, TB/s and two-way GB/s, with 400 Gb/s to other hosts."""
     return Chip(
         name,
         "cuda",
-        int(memory * GIGA),
+        GPUS[name].device_memory_size,
         peak * TERA,
         tf32 * TERA,
         bandwidth * TERA,
@@ -107,7 +109,6 @@ CHIPS = {
             "h100",
             989.4,
             494.7,
-            80,
             3.35,
             900,
             f"{OPENXLA}h100_sxm.txtpb and {KLOCKWOOD}h100 (links); to other hosts unread, "
@@ -117,7 +118,6 @@ CHIPS = {
             "h200",
             989.4,
             494.7,
-            141,
             4.8,
             900,
             f"{OPENXLA}h200.txtpb and {MLCOMMONS} (links, network)",
@@ -126,10 +126,9 @@ CHIPS = {
             "b200",
             2250,
             1100,
-            180,
             8,
             1800,
-            f"{KLOCKWOOD}B200 and {DGX_B200} (memory, network)",
+            f"{KLOCKWOOD}B200, {OPENXLA}b200.txtpb (memory) and {DGX_B200} (network)",
         ),
         Chip("cpu", "cpu", None, None, None, None, None, None, "this machine"),
     )

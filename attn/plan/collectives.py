@@ -12,7 +12,7 @@ some in other forms, which are known here:
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,8 @@ KINDS = (
     "collective-permute collective-broadcast"
 ).split()
 GATHER = "all-gather as all-reduce"
+APART = "all-to-all", "ragged-all-to-all"
+"""Kinds that send each device something else."""
 OPERATION = re.compile(rf" = (.+?) ({'|'.join(KINDS)})(-start)?\(")
 NAMES = re.compile(r"%([\w.\-]+)")
 
@@ -39,8 +41,8 @@ class Collective:
     """The mesh axes that a group lies along, as in `data` or `data+heads`."""
     devices: int
     """The devices of a group."""
-    hosts: bool
-    """Whether a group has devices of several hosts."""
+    on_a_host: int
+    """The devices of a group that one host has: all, where it crosses none."""
     count: float | int = 1
     """Operations in one run of the program."""
     bytes: float | int = 0
@@ -49,12 +51,43 @@ class Collective:
     """Whether a loop of unknown length holds them, of which one turn is counted."""
 
     @property
+    def hosts(self) -> bool:
+        """Whether a group has devices of several hosts."""
+        return self.on_a_host < self.devices
+
+    @property
     def sent(self) -> float | int:
         """The bytes that a device must send, by an algorithm that sends the least."""
-        share = (self.devices - 1) / self.devices
+        return self.inside + self.away
+
+    @property
+    def away(self) -> float | int:
+        """The part of `sent` that goes to other hosts, which the devices of a host share.
+
+        A host gathers what the others have once, a part by each of its devices, and they
+        exchange these parts inside; in `all-to-all` no two devices get the same.
+        """
+        n, p = self.devices, self.on_a_host
         if self.kind == "collective-permute":
-            share = 1.0
-        return self.bytes * share * (2 if self.kind in ("all-reduce", GATHER) else 1)
+            return self.bytes if self.hosts else 0
+        if self.kind in APART:
+            return self.bytes * (n - p) / n
+        return self._passes * self.bytes * (n - p) / (n * p)
+
+    @property
+    def inside(self) -> float | int:
+        """The part of `sent` that stays inside a host."""
+        p = self.on_a_host
+        if self.kind == "collective-permute":
+            return 0 if self.hosts else self.bytes
+        if self.kind in APART:
+            return self.bytes * (p - 1) / self.devices
+        return self._passes * self.bytes * (p - 1) / p
+
+    @property
+    def _passes(self) -> int:
+        """The passes over the arrays: a sum scatters, and then gathers."""
+        return 2 if self.kind in ("all-reduce", GATHER) else 1
 
 
 def collectives(
@@ -90,10 +123,15 @@ def _read(line: str, mesh: Mapping[str, int], on_a_host: int) -> Collective | No
     result, kind, start = match[1], match[2], bool(match[3])
     groups = groups_of(line, int(np.prod(list(mesh.values()))))
     axis, devices = along(groups, mesh)
-    hosts = bool((groups // on_a_host != groups[:, :1] // on_a_host).any())
+    most = _most(groups // on_a_host)
     return Collective(
-        kind, axis, devices, hosts, 1, _whole(result, kind, start, devices)
+        kind, axis, devices, most, 1, _whole(result, kind, start, devices)
     )
+
+
+def _most(hosts: Int[np.ndarray, "M R"]) -> int:
+    """The most devices of a group that are on one host, in the group with the fewest."""
+    return min(int(np.unique(row, return_counts=True)[1].max()) for row in hosts)
 
 
 def _meant(one: Collective, computation: str, line: str, program: Program) -> str:
@@ -118,14 +156,15 @@ def along(groups: Int[np.ndarray, "M R"], mesh: Mapping[str, int]) -> tuple[str,
 def _whole(result: str, kind: str, start: bool, devices: int) -> float | int:
     """The bytes of the whole arrays, from the type of what the operation gives."""
     sizes = sizes_of(result)
-    if start and kind == "collective-permute":
-        return sizes[0]
     total = sum(sizes)
-    if start and kind in ("all-gather", "reduce-scatter"):  # it gives its operand, too
-        return total * devices / (devices + 1)
+    if start:  # most give their operands, too
+        match kind:
+            case "collective-permute":
+                return sizes[0]
+            case "ragged-all-to-all":  # from, into, four lists of places, result
+                return sizes[1]
+            case "all-to-all" | "collective-broadcast":
+                return total / 2
+            case "all-gather" | "reduce-scatter":
+                return total * devices / (devices + 1)
     return total * devices if kind == "reduce-scatter" else total
-
-
-def sent(rows: Sequence[Collective], *, hosts: bool) -> float | int:
-    """The bytes that a device sends inside its host, or to others."""
-    return sum(row.sent for row in rows if row.hosts == hosts)

@@ -133,6 +133,7 @@ def extended(
         tuple(_extended(few.collectives, more.collectives, times)),
         {name: round(count or 0) for name, count in layers.items()},
         few.seconds + more.seconds,
+        few.repeats or more.repeats,
     )
 
 

@@ -136,7 +136,9 @@ def _arrays(experiment: Experiment) -> tuple[Any, Any]:
 
 
 def _sequences(experiment: Experiment) -> int:
-    return experiment.train.batch_size * experiment.task.objective.num_documents
+    """The sequences that one `attend` is given: of a part of a batch that is accumulated."""
+    rows = experiment.train.batch_size // experiment.train.accumulate
+    return rows * experiment.task.objective.num_documents
 
 
 def _heads(experiment: Experiment, layer: Attention) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from attn.errors import Failed, UserError
 from attn.parallel.mesh import AXES, MeshShape
 from attn.plan.collectives import Collective, collectives
 from attn.plan.parts import Lowered, check_decoding, lower_attention, lower_decoding
+from attn.plan.text import Program
 from attn.plan.topologies import Topology
 from attn.train.memory import lower, memory_of
 
@@ -53,12 +54,14 @@ class Numbers:
     flops: float | None
     """FLOPs that the compiler counts, without those inside kernels of libraries."""
     traffic: float | None
-    """Bytes that operations read and write, as the compiler counts."""
+    """Bytes that operations read and write, as the compiler counts, likewise."""
     collectives: tuple[Collective, ...]
     layers: Mapping[str, int]
     """How many layers got each mechanism and implementation, as in `softmax: splash`."""
     seconds: float
     """The time to trace, lower and compile."""
+    repeats: bool = False
+    """Whether a loop turns more than once, of which the compiler counts one turn."""
 
     @property
     def total(self) -> float | int:
@@ -160,14 +163,15 @@ def _numbers(
     held["padding"] = memory.argument_size_in_bytes - sum(held.values())
     held["outputs"] = float(outputs)
     held["scratch"] = float(memory.temp_size_in_bytes)
-    sizes = {name: getattr(shape, name) for name in AXES}
+    sizes, text = {name: getattr(shape, name) for name in AXES}, _text(compiled)
     return Numbers(
         held,
         _known(cost.get("flops")),
         _known(cost.get("bytes accessed")),
-        collectives(_text(compiled), sizes, topology.on_a_host),
+        collectives(text, sizes, topology.on_a_host),
         layers,
         seconds,
+        Program.of(text).repeats,
     )
 
 

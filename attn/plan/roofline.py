@@ -1,13 +1,13 @@
 """The roofline of a program: the least time that its products, memory and network take.
 
 A step takes at least as long as the longest of the three (Williams et al. 2009), each at
-the published peak of its device; a real one takes longer.
+the published peak of its device; a real one takes longer. Of several hosts there are two
+networks, inside them and between, and the slower one counts.
 """
 
 from dataclasses import dataclass
 
 from attn.plan.chips import Chip
-from attn.plan.collectives import sent
 from attn.plan.programs import Numbers
 
 
@@ -43,18 +43,32 @@ def roofline(numbers: Numbers, chip: Chip, flops: float | int, dtype: str) -> Ro
         dtype: the dtype of the products.
     """
     peak = chip.flops(dtype)
-    network = None
-    if chip.link is not None:
-        away = sent(numbers.collectives, hosts=True)
-        network = sent(numbers.collectives, hosts=False) / chip.link
-        network += away / (chip.network or chip.link)
+    times = [size / rate for size, rate in sent(numbers, chip).values() if rate]
     return Roofline(
         None if peak is None else flops / peak,
         None if chip.bandwidth is None else least_traffic(numbers) / chip.bandwidth,
-        network,
+        max(times, default=None),
     )
 
 
+def sent(numbers: Numbers, chip: Chip) -> dict[str, tuple[float | int, float | None]]:
+    """The bytes that a device sends over either network, and its rate.
+
+    Both may be busy at once, so that neither waits for the other.
+    """
+    rows = numbers.collectives
+    return {
+        "inside hosts": (sum(row.inside for row in rows), chip.link),
+        "between hosts": (sum(row.away for row in rows), chip.network or chip.link),
+    }
+
+
 def least_traffic(numbers: Numbers) -> float | int:
-    """Bytes from and to memory: as the compiler counts, or what is held, once."""
-    return numbers.total if numbers.traffic is None else numbers.traffic
+    """Bytes from and to memory: as the compiler counts, or what is given, where more.
+
+    It counts a loop's body once and kernels of libraries not at all, but a program reads its
+    arguments and writes its outputs. Without a count: all that is held, once.
+    """
+    if numbers.traffic is None:
+        return numbers.total
+    return max(numbers.traffic, numbers.total - numbers.held.get("scratch", 0))

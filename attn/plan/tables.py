@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from attn.plan.advice import Change, changes
-from attn.plan.collectives import sent
+from attn.plan.collectives import Collective
 from attn.plan.estimate import Plan
-from attn.plan.roofline import least_traffic
+from attn.plan.roofline import least_traffic, sent
 from attn.plots.tables import Cell, Column, Row, Table
 from attn.plots.units import NONE, memory, quantity
 
@@ -71,13 +71,7 @@ def _sent(plan: Plan) -> Table:
 
 
 def _times(plan: Plan) -> Table:
-    roof, numbers, chip = plan.roofline, plan.numbers, plan.topology.chip
-    network = sum(sent(numbers.collectives, hosts=hosts) for hosts in (False, True))
-    work = {
-        "compute": (quantity(plan.flops, "FLOP"), chip.flops(plan.experiment.model.dtype), "FLOP/s"),
-        "memory": (quantity(least_traffic(numbers), "B"), chip.bandwidth, "B/s"),
-        "network": (quantity(network, "B"), chip.link, "B/s"),
-    }  # fmt: skip
+    roof = plan.roofline
     columns = (
         Column("roof", text=True),
         Column("a device"),
@@ -85,14 +79,31 @@ def _times(plan: Plan) -> Table:
         Column("ms", raw="seconds"),
     )
     rows = []
-    for name, (amount, rate, unit) in work.items():
-        seconds = getattr(roof, name)
+    for name, (amount, rate, unit) in _work(plan).items():
+        seconds = None if rate is None else amount / rate
         shown = NONE if seconds is None else f"{1e3 * seconds:.3g}"
-        at_most = NONE if rate is None else quantity(rate, unit)
-        cells = (Cell(name), Cell(amount), Cell(at_most, rate), Cell(shown, seconds))
-        rows.append(Row((*cells[:3], Cell(shown, seconds, strong=name == roof.bound))))
+        at_most = NONE if rate is None else quantity(rate, f"{unit}/s")
+        bound = name.partition(",")[0] == roof.bound and seconds == roof.seconds
+        cells = Cell(name), Cell(quantity(amount, unit)), Cell(at_most, rate)
+        rows.append(Row((*cells, Cell(shown, seconds, strong=bound))))
     title = f"the least time of {RUNS[plan.what]}"
-    return Table(title, columns, tuple(rows), f"rates: {chip.source}")
+    return Table(title, columns, tuple(rows), f"rates: {plan.topology.chip.source}")
+
+
+def _work(plan: Plan) -> dict[str, tuple[float | int, float | None, str]]:
+    """The amount, the peak rate and the unit of each roof; of the network, by its parts."""
+    numbers, chip = plan.numbers, plan.topology.chip
+    peak = chip.flops(plan.experiment.model.dtype)
+    parts = sent(numbers, chip)
+    if plan.topology.hosts == 1:
+        links = {"network": parts["inside hosts"]}
+    else:
+        links = {f"network, {name}": part for name, part in parts.items()}
+    return {
+        "compute": (plan.flops, peak, "FLOP"),
+        "memory": (least_traffic(numbers), chip.bandwidth, "B"),
+        **{name: (size, rate, "B") for name, (size, rate) in links.items()},
+    }
 
 
 def verdict(plan: Plan) -> str:
@@ -137,6 +148,11 @@ def notes(plan: Plan) -> list[str]:
         ("The" if own is None else f"Model {quantity(own, 'FLOP')} on all devices; the")
         + f" compiler counts {known} a device, outside kernels of libraries."
     )
+    if numbers.repeats:
+        said.append(
+            "Of a loop that turns several times it counts one turn, in FLOPs and in bytes of "
+            "memory: there are more."
+        )
     counted = plan.what == "train"
     layers = [
         f"{n} x {name}" if counted else name for name, n in numbers.layers.items()
@@ -177,8 +193,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "estimates": [vars(change) for change in changes(plan)],
         "model_flops": plan.model_flops,
         "compiler_flops": numbers.flops,
-        "traffic_bytes": numbers.traffic,
-        "collectives": [vars(one) | {"sent": one.sent} for one in numbers.collectives],
+        "traffic_bytes": least_traffic(numbers),
+        "counts_one_turn": numbers.repeats,
+        "collectives": [_collective(one) for one in numbers.collectives],
         "seconds": {**vars(roof), "step": roof.seconds},
         "bound": roof.bound,
         "layers": dict(numbers.layers),
@@ -186,6 +203,12 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "compile_seconds": numbers.seconds,
         "source": plan.topology.chip.source,
     }
+
+
+def _collective(one: Collective) -> dict[str, Any]:
+    """The fields of a collective, and the bytes that a device sends, inside and away."""
+    names = "hosts", "inside", "away", "sent"
+    return vars(one) | {name: getattr(one, name) for name in names}
 
 
 def ranking(plans: Sequence[Plan]) -> Table:

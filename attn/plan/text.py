@@ -45,6 +45,11 @@ class Program:
                     roots[computation] = line
         return cls(lines, dict(_runs(lines)), made, roots)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a loop turns more than once, as far as the text says."""
+        return any(_turns(line) != (1.0, False) for _, line in self.lines)
+
     def step(self, computation: str, line: str) -> str | None:
         """The channel of an operation that several fusions run a part of each.
 

@@ -22,7 +22,12 @@ def draw_speed(group: Group, theme: Theme) -> Figure | None:
 
 
 def draw_memory(group: Group, theme: Theme) -> Figure | None:
-    """Plots the test metric against the scratch memory of a training step."""
+    """Plots the test metric against the scratch memory of a training step.
+
+    Nothing is drawn where it is of different numbers of seeds.
+    """
+    if not group.compares_memory:
+        return None
     what = "scratch memory of a training step (log scale)"
     return _draw_cost(group, theme, "temp_bytes", what, memory)
 
@@ -55,7 +60,8 @@ def _draw_cost(
         axes.plot(x, y, marker, color=hue, ms=7, mec=theme.paper, mew=0.8, zorder=3)
         points.append((x, y, group.label(run), hue))
         ends = sorted((score.low * sign, score.high * sign))
-        fronts.append((spread or (x, x), ends))
+        if score.half is not None:
+            fronts.append((spread or (x, x), ends))
     _pareto_front(axes, theme, fronts, scale * sign)
     axes.set_ylim(*limits(group))
     _log_ticks(axes, costs, text)
@@ -73,7 +79,8 @@ def _pareto_front(
     """Draws steps through runs that are better than all that cost less, beyond noise.
 
     Args:
-        runs: of each the ends of its cost, and of its score where more is better.
+        runs: of each with an interval the ends of its cost, and of its score where more
+            is better.
         scale: from such a score to the axis.
     """
     front: list[tuple] = []

@@ -39,9 +39,18 @@ def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:
 
 
 def file_name(group: Group, run: Run) -> str:
-    """The file name: `maps_`, and what distinguishes the run in its group."""
-    text = group.label(run).lower()
-    return f"maps_{re.sub(r'[^a-z0-9]+', '-', text).strip('-')}"
+    """The file name: `maps_`, and what distinguishes the run in its group.
+
+    Labels that differ in signs alone are numbered.
+    """
+    at = [other.directory for other in group.runs].index(run.directory)
+    *before, own = (_slug(group.label(other)) for other in group.runs[: at + 1])
+    number = f"-{before.count(own) + 1}" if own in before else ""
+    return f"maps_{own}{number}"
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def draw_maps(maps: Maps, label: str, title: str, family: str, theme: Theme) -> Figure:

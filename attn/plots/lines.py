@@ -1,7 +1,6 @@
 """Line plots over steps and over heads: learning curves, and head-count sweeps."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +20,14 @@ from attn.plots.style import (
     new_figure,
 )
 from attn.plots.units import metric_label, metric_scale
-from attn.records.comparison import Group
+from attn.records.comparison import MATCHED, Group, knob_text
 from attn.records.estimates import Estimate
-from attn.records.knobs import heads_of
+from attn.records.knobs import KNOBS, heads_of
 from attn.records.run import FAMILIES, Run
 
 Curve = list[tuple[int, Estimate]]
+HEADS = ("heads", "kv heads", "head dim", MATCHED)
+"""The knobs that change along a line of the plot over heads."""
 
 
 def draw_curves(group: Group, theme: Theme) -> Figure | None:
@@ -157,12 +158,7 @@ def _families(group: Group) -> list[tuple[str, list[Run]]]:
 def draw_heads(group: Group, theme: Theme) -> Figure | None:
     """Plots the test metric against the number of heads; a line a mechanism."""
     scale = metric_scale(group.metric)
-    lines: dict[str, list[tuple[Run, Estimate]]] = {}
-    for run, score in scored(group):
-        if heads_of(run):
-            label = re.sub(r" · \d+ heads?\b", "", group.label(run)).split(" [")[0]
-            lines.setdefault(label, []).append((run, score))
-    lines = {k: v for k, v in lines.items() if len({heads_of(run) for run, _ in v}) > 1}
+    lines = _lines_over_heads(group)
     if not lines:
         return None
     figure = new_figure(theme, 4.2)
@@ -195,3 +191,22 @@ def draw_heads(group: Group, theme: Theme) -> Figure | None:
     draw_baselines(axes, group, theme)
     end_labels(axes, ends, theme)
     return figure
+
+
+def _lines_over_heads(group: Group) -> dict[str, list[tuple[Run, Estimate]]]:
+    """The runs of each line by its label: a mechanism, and all else in which runs differ."""
+    apart = [name for name in group.varying if name not in HEADS]
+    found: dict[tuple[str, ...], list[tuple[Run, Estimate]]] = {}
+    for run, score in scored(group):
+        if heads_of(run):
+            words = (knob_text(name, KNOBS[name](run)) for name in apart)
+            found.setdefault((group.mechanism(run), *words), []).append((run, score))
+    found = {k: v for k, v in found.items() if len({heads_of(run) for run, _ in v}) > 1}
+    return {_line_label(words, [*found]): line for words, line in found.items()}
+
+
+def _line_label(words: tuple[str, ...], every: Sequence[tuple[str, ...]]) -> str:
+    """The mechanism, and those words in which lines of it differ."""
+    peers = [other for other in every if other[0] == words[0]]
+    telling = (len(set(column)) > 1 for column in zip(*peers))
+    return " · ".join([words[0], *(w for w, tells in zip(words, telling) if tells)])

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from attn.plots.style import Theme, dress, new_figure
 from attn.plots.units import memory as bytes_text
-from attn.plots.units import quantity
+from attn.plots.units import milliseconds
 
 GIBI = 2**30
 
@@ -36,7 +36,7 @@ def draw_plan(
     if memory is not None:
         left.axvline(memory / GIBI, color=theme.ink, lw=1)
         left.set_xlabel(f"GiB a device; the line is its memory, {bytes_text(memory)}")
-    texts = [quantity(1e3 * seconds) for seconds in roofs.values()]
+    texts = [milliseconds(1e3 * seconds) for seconds in roofs.values()]
     _bars(right, theme, {k: 1e3 * v for k, v in roofs.items()}, texts, "sparse")
     right.set_xlabel("ms of a step at least" if roofs else "no published rates")
     return figure

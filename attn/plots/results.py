@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,11 @@ def _pace(run: Run) -> Cell:
     return Cell(f"{text} ± {half:.{digits}f}", time, half)
 
 
+SCRATCH = Column("scratch memory", raw="scratch bytes", spare=4)
 COSTS: Mapping[Column, Callable[[Run], Cell]] = {
     Column("parameters", spare=2): _number("params", count),
     Column("train FLOPs a step", spare=3): _number("train_flops_per_step", quantity),
-    Column("scratch memory", raw="scratch bytes", spare=4): _number(
-        "temp_bytes", memory
-    ),
+    SCRATCH: _number("temp_bytes", memory),
     Column("decoding state", raw="decoding state bytes", spare=5): _number(
         "state_bytes", memory
     ),
@@ -75,6 +75,7 @@ COSTS: Mapping[Column, Callable[[Run], Cell]] = {
 
 LEARNING_RATE = Column(RATE)
 GAIN = Column("gain by tuning", spare=1)
+SOME = "bold: among those with intervals"
 TUNED = (
     "gain by tuning: over the rate in brackets, on the valid split and the grid's seeds"
 )
@@ -100,7 +101,8 @@ def make_table(group: Group) -> Table:
         *_run_rows(group, costs, tuned=tuned),
         *_baseline_rows(group, len(group.varying), 2 * tuned + len(costs)),
     )
-    note = " · ".join([_made_by(group.runs), *([TUNED] if tuned else [])])
+    notes = [_made_by(group.runs), TUNED if tuned else "", _of_some(group)]
+    note = " · ".join(filter(None, notes))
     return Table(group.title, columns, rows, note=note)
 
 
@@ -134,9 +136,18 @@ def _run_rows(group: Group, costs: Sequence[Column], *, tuned: bool) -> list[Row
         cells += [_knob_cell(value) for value in group.knobs(run)]
         cells += [_score_cell(run, strong=run.directory in best)]
         cells += [_rate(run), _gain(run)] if tuned else []
-        cells += [COSTS[column](run) for column in costs]
+        cells += [_cost_cell(group, column, run) for column in costs]
         rows.append(Row(tuple(cells), "failed" if run.failed else "run"))
     return rows
+
+
+def _cost_cell(group: Group, column: Column, run: Run) -> Cell:
+    """A cost; scratch memory with its number of seeds, where it is not of all alike."""
+    cell = COSTS[column](run)
+    alike = group.compares_memory and run.program_seeds is None
+    if column != SCRATCH or cell.value is None or alike:
+        return cell
+    return replace(cell, text=f"{cell.text} (n={run.memory_seeds})", n=run.memory_seeds)
 
 
 def _baseline_rows(group: Group, knobs: int, costs: int) -> list[Row]:
@@ -159,7 +170,7 @@ def _score_cell(run: Run, *, strong: bool) -> Cell:
     score = run.score
     if score is None:
         why = (run.result.error or "no reason given").strip().splitlines()[0]
-        return Cell(f"failed: {why if len(why) <= 70 else why[:69] + '…'}")
+        return Cell(f"failed: {why if len(why) <= 80 else why[:79] + '…'}")
     value = score.mean if math.isfinite(score.mean) else None
     return Cell(metric_text(run.metric, score), value, score.half, score.n, strong)
 
@@ -175,13 +186,20 @@ def _best(group: Group) -> set[Path]:
     return {at for at, s in finite.items() if s.low <= best.high and best.low <= s.high}
 
 
+def _of_some(group: Group) -> str:
+    """A note where some score has no interval, so that the best may not be bold."""
+    lone = [run for run in group.done if run.score and run.score.half is None]
+    return SOME if lone and _best(group) else ""
+
+
 def _made_by(runs: Sequence[Run]) -> str:
     """The provenance in one line: seeds, machine, versions, commit and data."""
-    hashes = [run.result.dataset and run.result.dataset.sha256 for run in runs]
+    hashes = [run.data_sha256 for run in runs]
     data = [f"data {every(h and h[:12] for h in hashes)}"] if any(hashes) else []
     count = every(run.config.get("seeds") for run in runs)
     seeds = f"{count} seed{'' if count == '1' else 's'}"
-    return provenance([run.environment for run in runs], before=[seeds], after=data)
+    environments = [env for run in runs for env in run.environments]
+    return provenance(environments, before=[seeds], after=data)
 
 
 def update_readme(readme: Path, tables: str) -> None:

@@ -1,14 +1,18 @@
 """Runs collected from folders, and those of them that are asked for."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from attn.errors import UserError, unknown
+from attn.records.describe import describe
+from attn.records.files import read_json
 from attn.records.result import Result
-from attn.records.run import Run, read_config, read_run
+from attn.records.run import Run, read_config, read_metrics, read_run
 from attn.records.seeds import MORE_SEEDS, merged
 
 MOST_FOLDERS = 10_000
@@ -20,7 +24,8 @@ def load_all(*directories: Path | str) -> list[Run]:
 
     Links are followed, hidden folders are not entered, and a run is loaded once. A
     folder that cannot be read is a failed run whose error is the reason, under the task
-    that its config names where that can still be read.
+    that its config names where that can still be read. So is a run that was killed, or
+    is still running.
 
     Raises `UserError` when there is none.
     """
@@ -41,7 +46,9 @@ def load_all(*directories: Path | str) -> list[Run]:
 
 
 def run_folders_in(directory: Path) -> Iterator[Path]:
-    """Yields the folders with a result below a directory, links followed.
+    """Yields the folders of runs below a directory, links followed.
+
+    Those are runs that have ended, or recorded a step.
 
     Raises `UserError` for a directory of more than `MOST_FOLDERS` folders.
     """
@@ -58,14 +65,19 @@ def run_folders_in(directory: Path) -> Iterator[Path]:
                 "of your runs"
             )
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if "result.json" in files:
+        if _is_run(files):
             inner[:] = [name for name in inner if fnmatchcase(name, MORE_SEEDS)]
             yield Path(path)
 
 
+def _is_run(files: Collection[str]) -> bool:
+    return "result.json" in files or {"config.json", "metrics.jsonl"} <= set(files)
+
+
 def _read_or_say_why(folder: Path) -> Run:
     try:
-        return read_run(folder)
+        ended = (folder / "result.json").exists()
+        return read_run(folder) if ended else _read_unfinished(folder)
     except UserError as error:
         result = Result(status="failed", error=str(error))
     try:
@@ -74,6 +86,24 @@ def _read_or_say_why(folder: Path) -> Run:
         names = {"task": {"is": "folders that cannot be read"}, "model": {}}
         config = {"name": folder.name, **names}
     return Run(folder, config, {}, result)
+
+
+def _read_unfinished(folder: Path) -> Run:
+    """Reads a run without a result, as one that failed since it was killed, or goes on.
+
+    What follows from its config is known as of any other, where that can be decoded.
+    """
+    config, env = read_config(folder), read_json(folder / "env.json") or {}
+    metrics = read_metrics(folder, torn=True)
+    done = metrics[-1].step if metrics else 0
+    steps = (config.get("train") or {}).get("steps", "?")
+    said = f"unfinished: {done} of {steps} steps are recorded; the same command goes on"
+    result = Result(status="failed", error=said)
+    run = Run(folder, config, env, result, metrics, unfinished=True)
+    with suppress(UserError):
+        known = describe(run.experiment, study=None)
+        run = replace(run, result=replace(known, error=said))
+    return run
 
 
 def pick(

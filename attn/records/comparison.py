@@ -1,7 +1,7 @@
 """Comparisons: the runs that belong in one table, and what distinguishes them.
 
-Runs are compared on the same task config, whoever started them; on data of a user's own,
-on the same content. Whatever differs between them (heads, widths, steps) becomes a
+Runs are compared on the same task config and the same data, whoever started them; on data
+of a user's own, on the same content. Whatever differs between them (heads, widths, steps) becomes a
 column; what does not, does not.
 """
 
@@ -72,19 +72,41 @@ class Group:
         """Whether a grid of rates was tried for any of these runs."""
         return any(run.result.tuning for run in self.runs)
 
+    @property
+    def compares_memory(self) -> bool:
+        """Whether scratch memory is of a training step of as many seeds in every run."""
+        return len({r.memory_seeds for r in self.runs if r.result.temp_bytes}) < 2
+
     def knobs(self, run: Run) -> tuple[Any, ...]:
         """The values of `varying` for one run."""
         return tuple(KNOBS[name](run) for name in self.varying)
 
+    def mechanism(self, run: Run) -> str:
+        """The mechanism, with those of its knobs in which runs of it differ."""
+        return _mechanism_label(run, self.runs)
+
     @cached_property
     def labels(self) -> Mapping[Path, str]:
-        """The label of each run: its mechanism, and what else distinguishes it."""
-        named = {run.directory: _mechanism_label(run, self.runs) for run in self.runs}
-        rows = Counter((named[run.directory], self.knobs(run)) for run in self.runs)
-        for run in self.runs:
-            if rows[named[run.directory], self.knobs(run)] > 1:
-                named[run.directory] += f" [{run.name}]"
+        """The label of each run: its mechanism, and what else distinguishes it.
+
+        Rows that would be equal have their names, and where these are, their folders.
+        """
+        named = {run.directory: self.mechanism(run) for run in self.runs}
+        for tell in (lambda run: run.name, self._place):
+            rows = Counter((named[run.directory], self.knobs(run)) for run in self.runs)
+            for run in self.runs:
+                if rows[named[run.directory], self.knobs(run)] > 1:
+                    named[run.directory] += f" [{tell(run)}]"
         return named
+
+    def _place(self, run: Run) -> str:
+        """The folder's name, with those of as many above it as tell it apart."""
+        parts = run.directory.parts
+        ends = [other.directory.parts for other in self.runs]
+        for n in range(1, len(parts)):
+            if sum(end[-n:] == parts[-n:] for end in ends) == 1:
+                return "/".join(parts[-n:])
+        return str(run.directory)
 
     @cached_property
     def _full_labels(self) -> Mapping[Path, str]:
@@ -101,22 +123,25 @@ class Group:
             for run in self.runs:
                 label = full[run.directory]
                 if name == "heads" or len(values[label]) > 1:
-                    full[run.directory] = f"{label} · {_knob_text(name, read(run))}"
+                    full[run.directory] = f"{label} · {knob_text(name, read(run))}"
         return full
 
     def label(self, run: Run) -> str:
         """A label in one line, that no other run of the group has."""
         text = self._full_labels[run.directory]
-        return f"{text} (failed)" if run.failed else text
+        if not run.failed:
+            return text
+        return f"{text} ({'unfinished' if run.unfinished else 'failed'})"
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Groups runs by task config, in order of task name and length."""
+    """Groups runs by task config and data, in order of task name and length."""
     parts: dict[Hashable, list[Run]] = {}
     for run in sorted(runs, key=Run.order):
         parts.setdefault(_key(_content(run.task)), []).append(run)
-    lists = sorted(parts.values(), key=lambda part: _task_order(part[0]))
-    titles = [_title(part[0], [other[0] for other in lists]) for part in lists]
+    ordered = sorted(parts.values(), key=lambda part: _task_order(part[0]))
+    lists = [part for runs in ordered for part in _by_data(runs)]
+    titles = _titles(lists)
     slugs: list[str] = []
     for title in titles:
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "task"
@@ -128,6 +153,29 @@ FOUND = ("sha256", "characters", "num_pieces", "labels")
 """Fields that data of a user's own fill in by themselves."""
 
 
+def _by_data(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of one task, apart where their data differ.
+
+    A run that failed before it knew its data is among the others where these have the same.
+    """
+    hashes = dict.fromkeys(run.data_sha256 for run in runs if run.data_sha256)
+    if len(hashes) < 2:
+        return [list(runs)]
+    parts = [[r for r in runs if r.data_sha256 == data] for data in (*hashes, None)]
+    return [part for part in parts if part]
+
+
+def _titles(lists: Sequence[Sequence[Run]]) -> list[str]:
+    """The titles of groups, with the hash of their data where they would repeat."""
+    firsts = [runs[0] for runs in lists]
+    titles = [_title(run, firsts) for run in firsts]
+    hashes = [next(filter(None, (r.data_sha256 for r in part)), "?") for part in lists]
+    return [
+        title if titles.count(title) == 1 else f"{title}, data {data[:12]}"
+        for title, data in zip(titles, hashes)
+    ]
+
+
 def _content(task: Mapping[str, Any]) -> Mapping[str, Any]:
     """A task without the path of its data, where their content is known."""
     if not task.get("sha256"):
@@ -135,7 +183,8 @@ def _content(task: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in task.items() if name != "data"}
 
 
-def _knob_text(name: str, value: Any) -> str:
+def knob_text(name: str, value: Any) -> str:
+    """A knob with its value, as in `8 heads` or `steps 500`."""
     if name == "heads":
         return f"{value} head{'' if value == 1 else 's'}"
     return f"{name} {value}"

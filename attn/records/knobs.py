@@ -124,6 +124,8 @@ KNOBS: Mapping[str, Callable[[Run], Any]] = {
     "causal": _modelled("causal", False),
     "attends padding": _modelled("attend_padding", False),
     "dtype": _modelled("dtype"),
+    "attention impl": _modelled("attention_impl", "auto"),
+    "remat": _modelled("remat", False),
     "dropout": _modelled("dropout", 0.0),
     "attention dropout": _modelled("attention_dropout", 0.0),
     "steps": _trained("steps"),

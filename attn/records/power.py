@@ -39,8 +39,11 @@ def detectable(one: float, other: float, n: int) -> float:
 
 
 def seeds_needed(one: float, other: float, difference: float) -> int | None:
-    """The smallest number of seeds of each that shows a difference; None above `MOST`."""
-    if not math.isfinite(one + other + difference):
+    """The smallest number of seeds of each that shows a difference; None above `MOST`.
+
+    None shows a difference of 0.
+    """
+    if difference == 0 or not math.isfinite(one + other + difference):
         return None
     low, high = 2, MOST
     if detectable(one, other, high) > abs(difference):

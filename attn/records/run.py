@@ -1,6 +1,6 @@
 """Run folders read back: an experiment, its seeds and its result, as typed data.
 
-A run folder is a folder with a `result.json`. Everything a table, a picture or the
+A run that has ended is a folder with a `result.json`. Everything a table, a picture or the
 page says comes from here, so that no two of them can disagree about a number.
 """
 
@@ -40,6 +40,12 @@ class Run:
     """Whether the result carries checksums, and every file matches them."""
     others: tuple[Path, ...] = ()
     """The folders of further seeds that are part of this run."""
+    other_environments: tuple[Mapping[str, Any], ...] = ()
+    """The environments of those folders."""
+    program_seeds: int | None = None
+    """The seeds of the first folder's program, where there are others."""
+    unfinished: bool = False
+    """Whether its end is not recorded: it was killed, or still runs."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -98,6 +104,21 @@ class Run:
     def baselines(self) -> Mapping[str, float]:
         """The metric of each trivial baseline, by name."""
         return self.result.baselines
+
+    @property
+    def environments(self) -> tuple[Mapping[str, Any], ...]:
+        """The environments of all its folders."""
+        return self.environment, *self.other_environments
+
+    @property
+    def memory_seeds(self) -> int | None:
+        """The number of seeds whose training step `temp_bytes` is of."""
+        return self.program_seeds or self.config.get("seeds")
+
+    @property
+    def data_sha256(self) -> str | None:
+        """The hash of the rows that it is of; None where it is not known."""
+        return (self.result.dataset and self.result.dataset.sha256) or None
 
     def curve(self) -> list[tuple[int, Estimate]]:
         """The metric on the validation split: (step, estimate) at each evaluation."""
@@ -197,13 +218,20 @@ def read_maps(run: Run) -> Maps | None:
         ) from error
 
 
-def read_metrics(folder: Path) -> tuple[Line, ...]:
-    """Reads `metrics.jsonl`; empty where a run failed before its first line."""
+def read_metrics(folder: Path, *, torn: bool = False) -> tuple[Line, ...]:
+    """Reads `metrics.jsonl`; empty where a run failed before its first line.
+
+    Args:
+      torn: whether a last line without an end is left out: its writing was cut short.
+    """
     path = folder / "metrics.jsonl"
     if not path.exists():
         return ()
+    content = path.read_bytes()
+    if torn:
+        content = content[: content.rfind(b"\n") + 1]
     lines = []
-    for number, text in enumerate(path.read_bytes().splitlines(), 1):
+    for number, text in enumerate(content.splitlines(), 1):
         try:
             values = json.loads(text)
         except ValueError as error:

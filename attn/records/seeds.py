@@ -5,12 +5,13 @@ run; runs of other seeds elsewhere are put together alike.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from attn.config import Experiment
+from attn.errors import UserError
 from attn.records.files import read_json_or_none
 from attn.records.folder import RunFolder
 from attn.records.identity import difference, experiment_of, identity
@@ -60,18 +61,30 @@ def _has_ended(folder: Path) -> bool:
 
 def merged(runs: Iterable[Run]) -> list[Run]:
     """The runs, those of other seeds of one experiment as one, in order."""
-    together: dict[Any, list[Run]] = {}
+    runs = list(runs)
+    together: dict[str, list[Run]] = {}
+    names = Counter(run.name for run in runs if not run.failed)
     for run in runs:
-        config = {k: v for k, v in run.config.items() if k not in SEEDS}
-        numbers = _seeds_of(run)
-        data = run.result.dataset and run.result.dataset.sha256
-        key = json.dumps([config, run.result.status, data], sort_keys=True)
-        same = together.setdefault(key, [])
-        if run.failed or any(numbers & _seeds_of(other) for other in same):
-            together[f"{run.directory}"] = [run]  # the same seeds again
-        else:
-            same.append(run)
-    return sorted((join(same) for same in together.values() if same), key=Run.order)
+        numbers, key = _seeds_of(run), f"{run.directory}"
+        if not run.failed and names[run.name] > 1:  # a config takes time to decode
+            same = together.get(common := _common(run), [])
+            again = any(numbers & _seeds_of(other) for other in same)
+            key = key if again else common
+        together.setdefault(key, []).append(run)
+    return sorted((join(same) for same in together.values()), key=Run.order)
+
+
+def _common(run: Run) -> str:
+    """The part of a run that those of other seeds share with it.
+
+    A field that an older config does not have yet counts with its default.
+    """
+    try:
+        config = identity(run.experiment.unnamed) | {"name": run.name}
+    except UserError:  # of another version, or of a mechanism that is not here
+        config = run.config
+    config = {k: v for k, v in config.items() if k not in SEEDS}
+    return json.dumps([config, run.data_sha256], sort_keys=True)
 
 
 def _seeds_of(run: Run) -> set[int]:
@@ -80,7 +93,7 @@ def _seeds_of(run: Run) -> set[int]:
 
 
 def join(runs: Sequence[Run]) -> Run:
-    """One run of the seeds of several; its times and maps are those of the first."""
+    """One run of the seeds of several; its costs and maps are those of the first."""
     runs = sorted(runs, key=lambda run: run.config.get("first_seed", 0))
     first = runs[0]
     if len(runs) == 1:
@@ -96,6 +109,8 @@ def join(runs: Sequence[Run]) -> Run:
     return replace(
         first,
         others=tuple(run.directory for run in runs[1:]),
+        other_environments=tuple(run.environment for run in runs[1:]),
+        program_seeds=first.config.get("seeds"),
         config={**first.config, "seeds": seeds},
         result=replace(first.result, **scores),
         metrics=metrics,

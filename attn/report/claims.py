@@ -6,6 +6,7 @@ any of its predictions, and supported with all of them.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,15 +59,31 @@ def verdict(judged: Sequence[Judged]) -> str:
 
 
 def claim_tables(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Table]:
-    """A table for each claim of which a prediction can be judged."""
-    known = {run.name: run for run in runs}
+    """A table for each claim of which a prediction can be judged.
+
+    Of several runs of one name that of the most seeds is judged, and a note says so.
+    """
+    known = {run.name: run for run in sorted(runs, key=lambda run: len(_values(run)))}
     found = []
     for claim in claims:
         judged = [judge(prediction, known) for prediction in claim.predictions]
         if any(one.difference for one in judged):
             title = f"{verdict(judged).capitalize()}: {claim.sentence}"
-            found.append(Table(title, COLUMNS, tuple(map(_row, judged))))
+            rows, note = tuple(map(_row, judged)), _chosen(claim, runs, known)
+            found.append(Table(title, COLUMNS, rows, note))
     return found
+
+
+def _chosen(claim: Claim, runs: Sequence[Run], known: Mapping[str, Run]) -> str:
+    """The runs of a claim that were taken among finished ones of their name, in words."""
+    named = {name for one in claim.predictions for name in (one.run, one.than)}
+    counts = Counter(run.name for run in runs if run.name in named and not run.failed)
+    return "; ".join(
+        f"{count} runs are called {name}: judged is {known[name].directory.name}, "
+        f"n={len(_values(known[name]))}"
+        for name, count in counts.items()
+        if count > 1
+    )
 
 
 def _difference(

@@ -1,5 +1,6 @@
 """The findings of a table in sentences, with no order where intervals overlap."""
 
+import math
 from collections.abc import Sequence
 
 from attn.plots.units import metric_label, metric_text
@@ -11,18 +12,15 @@ from attn.report.noise import floor
 
 def findings(group: Group) -> list[str]:
     """The finding of a group: the best, what is not told apart from it, and baselines."""
-    scored = [(run, run.score) for run in group.done]
-    known = [(run, score) for run, score in scored if score]
-    said = [_failures(group)] if len(group.done) < len(group.runs) else []
-    if not known:
-        return said
-    if len(known) > 1 and all(score.half is not None for _, score in known):
-        said += [*_order(group, known), *filter(None, [floor(group)])]
-    elif len(known) > 1:
-        said.append("One seed has no interval, so these numbers order nothing.")
-    else:
-        said.append(f"{_named(group, known)}.")
-    return [*said, *_beside_baselines(group, known)]
+    known = [(run, score) for run in group.done if (score := run.score)]
+    sure = [pair for pair in known if pair[1].half is not None]
+    said = _without_score(group)
+    if len(sure) > 1:
+        said += [*_order(group, sure), *filter(None, [floor(group)])]
+    elif sure:
+        said.append(f"{_named(group, sure)}.")
+    who = "All" if len(sure) == len(known) else "All with an interval"
+    return [*said, *_beside_baselines(group, sure, who), *_unsure(group, known)]
 
 
 def _order(group: Group, known: Sequence[tuple[Run, Estimate]]) -> list[str]:
@@ -40,9 +38,27 @@ def _order(group: Group, known: Sequence[tuple[Run, Estimate]]) -> list[str]:
     return said
 
 
-def _beside_baselines(group: Group, known: Sequence[tuple[Run, Estimate]]) -> list[str]:
-    """The runs that are not better than the best predictor without a model."""
-    if not group.baselines:
+def _unsure(group: Group, known: Sequence[tuple[Run, Estimate]]) -> list[str]:
+    """The runs that no order holds: of one seed, or with one that diverged."""
+    lone = [pair for pair in known if pair[1].half is None]
+    finite = [pair for pair in lone if math.isfinite(pair[1].mean)]
+    said = []
+    if finite:
+        named = _named(group, finite)
+        said.append(f"One seed, no interval, so these numbers order nothing: {named}.")
+    names = [group.label(r) for r, score in lone if not math.isfinite(score.mean)]
+    return [*said, *([f"Not finite: {', '.join(names)}."] if names else [])]
+
+
+def _beside_baselines(
+    group: Group, known: Sequence[tuple[Run, Estimate]], who: str
+) -> list[str]:
+    """The runs that are not better than the best predictor without a model.
+
+    Args:
+        who: the runs that are known, as the subject of a sentence.
+    """
+    if not group.baselines or not known:
         return []
     name, value = group.baselines[0]
     higher = group.higher_is_better
@@ -54,15 +70,21 @@ def _beside_baselines(group: Group, known: Sequence[tuple[Run, Estimate]]) -> li
     text = metric_text(group.metric, Estimate(value, None, 1), with_n=False)
     what = f"{name.replace('_', ' ')}, the best predictor without a model ({text})"
     if not below:
-        return [f"All are better than {what}."]
+        return [f"{who} are better than {what}."]
     if len(below) == len(known):
-        return [f"None is better than {what}, by more than its interval."]
+        none = who.replace("All", "None")
+        return [f"{none} is better than {what}, by more than its interval."]
     return [f"Not better than {what}: {_named(group, below)}."]
 
 
-def _failures(group: Group) -> str:
-    names = ", ".join(group.labels[r.directory] for r in group.runs if r.failed)
-    return f"Failed: {names}."
+def _without_score(group: Group) -> list[str]:
+    """The runs that failed, and those that were killed or are still running."""
+    said = []
+    for word, unfinished in (("Failed", False), ("Unfinished", True)):
+        runs = [r for r in group.runs if r.failed and r.unfinished == unfinished]
+        names = ", ".join(group.labels[run.directory] for run in runs)
+        said += [f"{word}: {names}."] if names else []
+    return said
 
 
 def _named(group: Group, pairs: Sequence[tuple[Run, Estimate]]) -> str:

@@ -118,7 +118,8 @@ def _opening(groups: Sequence[Group]) -> str:
 def _verdicts(claims: Sequence[Table]) -> str:
     """Formats what each claim predicts, folded below its verdict."""
     parts = [
-        f"<details><summary>{escape(table.title)}</summary>\n{to_html(table)}</details>\n"
+        f"<details><summary>{escape(table.title)}</summary>\n{to_html(table)}"
+        f"{note(table.note) if table.note else ''}</details>\n"
         for table in claims
     ]
     return f"<h2>Claims</h2>\n{''.join(parts)}{note(CLAIMS)}" if parts else ""
@@ -187,10 +188,13 @@ def figure(name: str, said: str, pngs: Mapping[str, bytes]) -> str:
 
 def _provenance(runs: Sequence[Run]) -> str:
     """Formats each environment once, with the runs made in it."""
-    made: dict[str, list[Run]] = {}
+    made: dict[str, list[tuple[Mapping[str, Any], Run]]] = {}
     for run in runs:
-        made.setdefault(json.dumps(run.environment, sort_keys=True), []).append(run)
-    return "".join(_environment(same[0].environment, same) for same in made.values())
+        for env in run.environments:
+            made.setdefault(json.dumps(env, sort_keys=True), []).append((env, run))
+    return "".join(
+        _environment(same[0][0], [run for _, run in same]) for same in made.values()
+    )
 
 
 def _environment(env: Mapping[str, Any], runs: Sequence[Run]) -> str:

@@ -1,5 +1,6 @@
 """The noise floor of a table: what its seeds can show, and the seeds that it takes."""
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
@@ -23,7 +24,7 @@ def noise_table(group: Group) -> Table:
     scored = _scored(group)
     columns = (
         Column("mechanism", text=True),
-        Column(metric_label(group.metric)),
+        Column(metric_label(group.metric), raw=group.metric),
         Column("spread"),
         Column("from the best"),
         Column("detectable"),
@@ -35,13 +36,12 @@ def noise_table(group: Group) -> Table:
 
 def floor(group: Group) -> str | None:
     """The noise floor in a sentence; None where no run has two seeds."""
-    scored = _scored(group)
-    spreads = [spread(_values(run)) for run, _ in scored]
-    spreads = [sd for sd in spreads if sd == sd]
-    if not spreads:
+    scored = [pair for pair in _scored(group) if pair[1].half is not None]
+    if not scored:
         return None
-    n, middle = min(score.n for _, score in scored), median(spreads)
-    least = Estimate(detectable(middle, middle, max(n, 2)), None, n)
+    middle = median(spread(_values(run)) for run, _ in scored)
+    n = min(score.n for _, score in scored)
+    least = Estimate(detectable(middle, middle, n), None, n)
     text = metric_text(group.metric, least, with_n=False)
     return (
         f"Noise floor: two runs of {n} seeds with the median spread must differ by {text} "
@@ -50,10 +50,15 @@ def floor(group: Group) -> str | None:
 
 
 def _scored(group: Group) -> list[tuple[Run, Estimate]]:
-    """The runs with a score, the best first."""
+    """The runs with a score, the best first; then those of one seed, or that diverged."""
     sign = -1 if group.higher_is_better else 1
     known = [(run, score) for run in group.done if (score := run.score)]
-    return sorted(known, key=lambda pair: sign * pair[1].mean)
+
+    def place(pair: tuple[Run, Estimate]) -> tuple[bool, float]:
+        mean, half = pair[1].mean, pair[1].half
+        return half is None, sign * mean if math.isfinite(mean) else math.inf
+
+    return sorted(known, key=place)
 
 
 def _values(run: Run) -> Sequence[float]:
@@ -66,15 +71,17 @@ def _cells(
     best, top = scored[0]
     own, others = spread(_values(run)), spread(_values(best))
     gap, n = abs(score.mean - top.mean), min(score.n, top.n)
+    mean = score.mean if math.isfinite(score.mean) else None
     first = (
         Cell(group.label(run), family=run.family),
-        Cell(metric_text(group.metric, score), score.mean, score.half, score.n),
+        Cell(metric_text(group.metric, score), mean, score.half, score.n),
         _number(group, own),
     )
     if run is best:
         return (*first, *(Cell(NONE),) * 3)
     seeds = seeds_needed(own, others, gap)
-    said = f"over {MOST}" if seeds is None and own == own else f"{seeds or NONE}"
+    many = seeds is None and gap > 0 and math.isfinite(own + others)
+    said = f"over {MOST}" if many else f"{seeds or NONE}"
     return (
         *first,
         _number(group, gap),

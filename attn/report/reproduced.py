@@ -1,5 +1,6 @@
 """The comparison of a paper's numbers with ours as tables, and as one HTML page."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -27,6 +28,7 @@ COMPARABLE = {
     "within the interval": "yes",
     "outside the interval": "yes",
     "one seed": "not without an interval",
+    "not finite": "not where a seed diverged",
     "order only": "only the order of rows",
 }
 """What of a number can be compared, by its verdict."""
@@ -77,7 +79,8 @@ def _numbers(one: Compared) -> tuple[Cell, ...]:
     """Row, column, the published number, ours and the verdict."""
     cell, digits = one.cell, one.digits
     ours = NONE if one.ours is None else _text(one.ours, digits)
-    mean, half = (None, None) if one.ours is None else (one.ours.mean, one.ours.half)
+    known = one.ours if one.ours and math.isfinite(one.ours.mean) else None
+    mean, half = (known.mean, known.half) if known else (None, None)
     return (
         Cell(cell.row),
         Cell(cell.column),
@@ -89,6 +92,8 @@ def _numbers(one: Compared) -> tuple[Cell, ...]:
 
 def _text(ours: Estimate, digits: int) -> str:
     """A number with one more digit than the published one."""
+    if not math.isfinite(ours.mean):
+        return f"not finite (n={ours.n})"
     mean = f"{ours.mean:,.{digits + 1}f}"
     if ours.half is None:
         return mean

@@ -6,6 +6,7 @@ where that is too much only orders are compared, of pairs whose intervals are ap
 So are the bytes that a compiler plans, since another one plans others.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -138,6 +139,8 @@ def _verdict(
     """The verdict on one published number, by rule."""
     if ours is None:
         return NOT_RUN
+    if not math.isfinite(ours.mean):
+        return "not finite"
     if callable(by.rows[row]):
         return "exact" if round(ours.mean, digits) == published else "differs"
     if by.order_only or isinstance(by.rows[row], CompiledStep):

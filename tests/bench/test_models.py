@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,6 +135,39 @@ def test_a_call_trains_on_the_first_rows_and_targets_are_the_next_tokens():
     assert TRAINED.tokens == 2 * 3 * 8
     text = PyDoc(seq_len=8).rows("train")["tokens"]
     assert (found["tokens"][1, 0] == text[3]).all()
+
+
+def test_our_first_call_counts_as_that_of_pytorch_does(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+
+    def spend(seconds, value):
+        clock.now += seconds
+        return value
+
+    loss = {"loss": np.zeros((2, 1))}
+    compiled = Compiled(lambda state, given: spend(3.0, (state, loss)))
+    lowered = SimpleNamespace(compile=lambda: spend(20.0, compiled))
+    step = SimpleNamespace(lower=lambda state, given: lowered)
+    monkeypatch.setattr(training, "make_train_step", lambda *_: step)
+    monkeypatch.setattr(training, "model_def", lambda _: None)
+    monkeypatch.setattr(training, "first_state", lambda _: None)
+    ticking = SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setattr(training, "time", ticking)
+    (ours, _) = training.runners(TRAINED)
+    assert ours.build().compile_seconds == 23.0
+
+
+class Compiled:
+    """A compiled program that is a function, and tells nothing of its memory."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        return self.function(*args)
+
+    def memory_analysis(self):
+        return None
 
 
 def test_the_model_that_is_trained_has_the_parameters_of_nano_gpt():

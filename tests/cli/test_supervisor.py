@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from attn.cli import supervisor
+from attn.cli import supervisor, training
+from attn.cli.options import Where
 from attn.errors import UserError
+from attn.parallel.mesh import MeshShape
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
@@ -185,6 +187,52 @@ def test_a_first_process_that_cannot_stop_is_ended_and_the_stop_is_said(
 def test_a_number_of_processes_that_cannot_be_is_refused_before_any_starts(words, why):
     with pytest.raises(UserError, match=why):
         supervisor.asked(["run", "recall_linear", *words.split()])
+
+
+@pytest.mark.parametrize("executor", ["--executor slurm", "--executor=ray"])
+def test_one_launcher_starts_jobs(executor):
+    words = ["run", "recall_linear", "--nprocs", "1", *executor.split()]
+    with pytest.raises(UserError, match="--nprocs 1 starts processes here, and --exec"):
+        supervisor.asked(words)
+
+
+@pytest.mark.parametrize("own", ["--experiments own.py", "--experiments=own.py"])
+@pytest.mark.parametrize("at", [0, 2, 6])
+def test_a_users_experiments_may_stand_anywhere(monkeypatch, own, at):
+    words = "run mine --mesh data=4 --nprocs 2".split()
+    typed = [*words[:at], *own.split(), *words[at:]]
+    monkeypatch.setattr(sys, "orig_argv", ["python", "launch.py", *typed])
+    assert supervisor.asked(words) == 2
+
+
+@pytest.mark.parametrize(
+    ("index", "code", "ends"),
+    [(0, 0, 0), (0, 1, 1), (0, 75, 75), (0, -9, 75), (1, 75, 75), (1, -9, 75)],
+)
+def test_a_first_process_that_fails_after_a_signal_has_failed(
+    monkeypatch, capsys, index, code, ends
+):
+    monkeypatch.setattr(supervisor, "NUMBERS", ())
+    signals = supervisor._Signals()
+    signals.came = "SIGTERM"
+    assert signals.stopped(index, code) == ends
+    assert ("stopped by SIGTERM" in capsys.readouterr().err) == (index > 0 or code < 0)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_that_diverged_is_the_first_process_to_report(
+    monkeypatch, tmp_path, first
+):
+    for name, done in (("is_first", first), ("leave", None)):
+        monkeypatch.setattr(f"attn.parallel.processes.{name}", lambda done=done: done)
+    monkeypatch.setattr(training, "connect", lambda *_: None)
+    monkeypatch.setattr(training, "_report", lambda root, failures: len(failures))
+    monkeypatch.setattr(
+        "attn.train.study.run_all",
+        lambda runs, *, watcher, mesh_shape, study, tunings: ["one failed: diverged"],
+    )
+    code = training.train([], tmp_path / "swept", MeshShape(), Where(), "swept")
+    assert code == int(first)  # the end of another cuts the first one's report short
 
 
 def test_commands_that_do_not_train_start_no_processes():

@@ -83,12 +83,27 @@ OPERATIONS = {
         20,
         15,
     ),
+    # In steps of its own, each gives its operands in front of its result.
+    "%a = ((c64[4]{0}), c64[4]{0}) all-to-all-start(%x), replica_groups=[2,4]<=[8]": (
+        "heads",
+        4,
+        32,
+        24,
+    ),
+    "%b = ((f32[4]{0}), f32[4]{0}) collective-broadcast-start(%x), replica_groups=[2,4]<=[8]": (
+        "heads",
+        4,
+        16,
+        12,
+    ),
+    "%a = ((f32[4]{0}, f32[8]{0}, s64[4]{0}, s64[4]{0}, s64[4]{0}, s64[4]{0}), f32[8]{0}) "
+    "ragged-all-to-all-start(%x), replica_groups=[2,4]<=[8]": ("heads", 4, 32, 24),
     "%p = (f32[4]{0}, f32[4]{0}, u32[], u32[]) collective-permute-start(%x), "
     "source_target_pairs={{0,4},{4,0},{1,5},{5,1}}": ("data", 2, 16, 16),
 }
 
 
-@pytest.mark.parametrize("line", OPERATIONS, ids=lambda line: line.split(" ")[3][:30])
+@pytest.mark.parametrize("line", OPERATIONS, ids=lambda line: line[:60])
 def test_an_operation_has_its_axis_its_bytes_and_what_a_device_sends(line):
     axis, devices, size, sent = OPERATIONS[line]
     (one,) = collectives(entry(line), MESH, on_a_host=8)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import pytest
 from tiny import TRAIN, TREES, experiment_of
 
@@ -10,7 +11,8 @@ from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
 from attn.plan.advice import changes
 from attn.plan.estimate import plan
-from attn.plan.parts import attention_flops, check_decoding
+from attn.plan.parts import attention_flops, check_decoding, lower_attention
+from attn.plan.programs import mesh_on
 from attn.plan.tables import as_json, heading, notes, tables
 from attn.plan.topologies import topology
 
@@ -70,6 +72,15 @@ def test_attention_costs_three_passes_of_its_mechanism(attention):
     least = 3 * EXPERIMENT.train.batch_size * N * 2 * 2 * pairs * H
     assert least <= attention_flops(EXPERIMENT) <= 2 * least
     assert attention.flops >= attention_flops(EXPERIMENT) / 4
+
+
+def test_attention_of_a_batch_in_parts_is_that_of_one_part():
+    parts = replace(EXPERIMENT, train=replace(EXPERIMENT.train, accumulate=2))
+    assert attention_flops(parts) == attention_flops(EXPERIMENT) / 2
+    with jax.set_mesh(mesh_on(DEVICES, MeshShape())):
+        kinds = lower_attention(parts).kinds
+    assert kinds["gradient of the output"].shape == (2, T, N, H)
+    assert {x.shape[:2] for x in kinds["queries, keys and values"] if x} == {(2, T)}
 
 
 def test_a_part_says_what_it_is_and_offers_no_change_of_training(attention, decoding):

@@ -74,7 +74,7 @@ def test_the_batch_is_summed_over_data_and_layers_over_heads(experiment, numbers
 
 
 def row(axis, count, size):
-    return Collective("all-reduce", axis, 2, False, count, size)
+    return Collective("all-reduce", axis, 2, 2, count, size)
 
 
 ONE = Numbers(
@@ -134,7 +134,7 @@ def test_a_step_is_bound_by_the_longest_of_three_roofs():
 
 
 def test_what_crosses_hosts_takes_the_slower_network():
-    away = replace(LARGE, collectives=(replace(row("data", 1, 1e9), hosts=True),))
+    away = replace(LARGE, collectives=(replace(row("data", 1, 1e9), on_a_host=1),))
     assert roofline(away, CHIPS["h100"], 0, "bfloat16").network == 1e9 / 50e9
 
 

@@ -63,6 +63,11 @@ def test_every_figure_has_a_source_and_the_order_that_its_makers_publish(name):
     assert name in SLICES or f'"{GPUS[name].description}"' in target_config(name)
 
 
+@pytest.mark.parametrize("name", GPUS)
+def test_a_gpu_has_the_memory_that_its_compiler_is_told_of(name):
+    assert f"device_memory_size: {CHIPS[name].memory}\n" in target_config(name)
+
+
 def test_the_meshes_of_a_topology_divide_the_batch_and_the_heads():
     found = {str(shape) for shape in shapes(EXPERIMENT, topology("cpu:8"))}
     assert found == {

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from run_folders import edit
 
+from attn.plots.plans import draw_plan
 from attn.plots.plots import draw, save_all, to_png, to_svg
 from attn.plots.style import DARK, LIGHT, spread
 from attn.records.collect import load_all
@@ -42,6 +44,26 @@ def test_heads_are_drawn_when_they_vary(tmp_path, make_run):
     means = next(line for line in axes.lines if line.get_marker() == "o")
     np.testing.assert_allclose(means.get_xdata(), [1, 2, 8])
     np.testing.assert_allclose(means.get_ydata(), [55, 60, 90])
+
+
+def test_heads_of_other_steps_are_not_on_the_line_and_take_none_from_it(
+    tmp_path, make_run
+):
+    for heads in (1, 2, 8):
+        make_run("softmax", heads=heads, score=0.5 + heads / 20)
+    longer = make_run("softmax", name="longer", heads=8, score=0.99)
+    edit(longer, "config", train={"steps": 1000, "batch_size": 64, "peak_lr": 3e-3})
+    (group,) = group_runs(load_all(tmp_path))
+    figure = draw("heads", group, LIGHT)
+    means = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in means] == [[1, 2, 8]]
+    np.testing.assert_allclose(means[0].get_ydata(), [55, 60, 90])
+    assert "softmax" in names_on(figure)
+    edit(make_run("softmax", name="also", heads=2, score=0.6), "config",
+         train={"steps": 1000, "batch_size": 64, "peak_lr": 3e-3})  # fmt: skip
+    (group,) = group_runs(load_all(tmp_path))
+    names = names_on(draw("heads", group, LIGHT))
+    assert {"softmax · steps 500", "softmax · steps 1000"} <= {*names}
 
 
 def test_heads_are_not_drawn_when_they_do_not_vary(runs):
@@ -112,6 +134,33 @@ def test_no_front_is_drawn_through_noise(tmp_path, make_run):
     (axes,) = draw("speed", group, LIGHT).axes
     (front,) = [a for a in axes.lines if a.get_drawstyle() == "steps-post"]
     np.testing.assert_allclose(front.get_xdata(), [3, 9])
+
+
+def test_no_front_is_drawn_through_one_seed(tmp_path, make_run):
+    make_run("softmax", step_ms=12.0, score=0.90)
+    make_run("window", step_ms=9.0, score=0.50)
+    make_run("topk", step_ms=10.0, score=0.95, seeds=1)
+    make_run("linear", step_ms=8.0, score=0.8, seeds=1)
+    (group,) = group_runs(load_all(tmp_path))
+    (axes,) = draw("speed", group, LIGHT).axes
+    (front,) = [a for a in axes.lines if a.get_drawstyle() == "steps-post"]
+    np.testing.assert_allclose(front.get_xdata(), [9, 12])
+
+
+def test_memory_of_other_numbers_of_seeds_is_not_compared(tmp_path, make_run):
+    make_run("softmax", temp=2_000_000)
+    make_run("window", temp=1_200_000)
+    (group,) = group_runs(load_all(tmp_path))
+    assert draw("memory", group, LIGHT) is not None
+    make_run("linear", temp=900_000, seeds=1)
+    (group,) = group_runs(load_all(tmp_path))
+    assert draw("memory", group, LIGHT) is None
+
+
+def test_short_times_of_a_plan_have_three_digits():
+    roofs = {"compute": 4.123e-7, "memory": 1.5}
+    _, right = draw_plan("a plan", {"parameters": 1.0}, None, roofs, LIGHT).axes
+    assert [text.get_text() for text in right.texts] == ["0.000412", "1500"]
 
 
 def test_equal_figures_are_equal_svg(runs):

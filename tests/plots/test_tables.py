@@ -7,6 +7,7 @@ import re
 
 import pytest
 from rich.console import Console
+from run_folders import edit
 
 from attn.errors import UserError
 from attn.plots.results import BEGIN, CAPTION, END, make_tables, update_readme
@@ -43,6 +44,36 @@ def test_a_score_shows_mean_interval_and_seeds(tmp_path, make_run):
     (table,) = make_tables(load_all(tmp_path))
     half = 4.303 * 2 / 3**0.5
     assert cells(table, "accuracy, %")[:2] == [f"90.0 ± {half:.1f} (n=3)", "50.0 (n=1)"]
+
+
+def test_bold_is_among_those_with_intervals_and_the_note_says_so(tmp_path, make_run):
+    make_run("softmax", score=0.9)
+    make_run("window", score=0.5)
+    (table,) = make_tables(load_all(tmp_path))
+    assert "bold" not in table.note
+    make_run("linear", score=0.95, seeds=1)
+    (table,) = make_tables(load_all(tmp_path))
+    at = table.names.index("accuracy, %")
+    strong = [row.cells[0].text for row in table.rows if row.cells[at].strong]
+    assert strong == ["softmax"]
+    assert table.note.endswith("bold: among those with intervals")
+
+
+def test_scratch_memory_says_its_seeds_where_they_differ(tmp_path, make_run):
+    make_run("softmax")
+    make_run("window")
+    (table,) = make_tables(load_all(tmp_path))
+    assert cells(table, "scratch memory")[:2] == ["1.43 MiB"] * 2
+    more = make_run("window", name="more", seeds=2)
+    edit(more, "config", name="mqar_window", first_seed=3)
+    (table,) = make_tables(load_all(tmp_path))
+    assert cells(table, "accuracy, %")[1].endswith("(n=5)")
+    assert cells(table, "scratch memory")[:2] == ["1.43 MiB", "1.43 MiB (n=3)"]
+    make_run("linear", seeds=1)
+    (table,) = make_tables(load_all(tmp_path))
+    assert cells(table, "scratch memory")[:3] == [
+        f"1.43 MiB (n={n})" for n in (3, 3, 1)
+    ]
 
 
 def test_every_table_has_its_own_baselines(tmp_path, make_run):

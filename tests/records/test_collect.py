@@ -5,9 +5,11 @@ import os
 from dataclasses import replace
 
 import pytest
+from run_folders import edit as edit_json
 from tiny import experiment_of
 
 from attn.errors import UserError
+from attn.kernels import WindowAttention
 from attn.records import collect
 from attn.records.collect import load_all, pick
 from attn.records.identity import identity
@@ -15,8 +17,14 @@ from attn.records.seeds import remaining
 
 
 def edit(folder, **fields):
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    edit_json(folder, "config", **fields)
+
+
+def kill(folder, steps=2):
+    """Leaves a run as a kill does, in the middle of a line."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:steps]) + lines[steps][:9])
+    (folder / "result.json").unlink()
 
 
 def test_several_folders_and_links_are_followed_and_a_run_counts_once(
@@ -102,3 +110,76 @@ def test_seeds_of_other_steps_are_not_done_yet(tmp_path):
     longer = replace(more, train=replace(more.train, steps=more.train.steps + 1))
     (tmp_path / "seeds-2-2/config.json").write_text(json.dumps(identity(longer)))
     assert remaining(three, tmp_path) == (more, tmp_path / "seeds-2-2")
+
+
+def test_seeds_join_those_of_a_config_that_lacks_later_fields(tmp_path, make_run):
+    one = experiment_of(seeds=3)
+    older = identity(one)
+    del older["model"]["remat"], older["first_seed"]
+    more = replace(one, first_seed=3, seeds=2, train=replace(one.train, save_every=9))
+    for config, seeds in ((older, 3), (identity(more), 2)):
+        edit(make_run("softmax", name=f"{seeds} seeds", seeds=seeds), **config)
+    assert [run.score.n for run in load_all(tmp_path)] == [5]
+    other = replace(more, model=replace(more.model, repeats=2))
+    edit(next(tmp_path.rglob("2 seeds*")), **identity(other))
+    assert sorted(run.score.n for run in load_all(tmp_path)) == [2, 3]
+
+
+def test_joined_seeds_keep_every_machine_and_the_seeds_of_their_program(
+    tmp_path, make_run
+):
+    make_run("softmax", seeds=3)
+    more = make_run("softmax", name="more", seeds=2)
+    edit(more, name="mqar_softmax", first_seed=3)
+    edit_json(more, "env", cpu="Another CPU")
+    (run,) = load_all(tmp_path)
+    machines = [env["cpu"] for env in run.environments]
+    assert machines == ["Example CPU 3 GHz", "Another CPU"]
+    assert (run.config["seeds"], run.memory_seeds) == (5, 3)
+
+
+def test_a_killed_run_is_one_that_says_how_far_it_came(tmp_path, make_run):
+    make_run("softmax")
+    killed, begun = make_run("window"), make_run("linear")
+    kill(killed)
+    (begun / "result.json").unlink()
+    (begun / "metrics.jsonl").unlink()
+    _, run = load_all(tmp_path)
+    assert (run.directory, run.mechanism, run.score) == (killed, "window", None)
+    assert run.failed
+    assert run.unfinished
+    said = "unfinished: 125 of 500 steps are recorded; the same command goes on"
+    assert run.result.error == said
+    assert [line.step for line in run.metrics] == [62, 125]
+
+
+def test_what_a_killed_run_is_of_is_known_from_its_config(tmp_path, make_run):
+    folder = make_run("softmax")
+    kill(folder)
+    edit(folder, **identity(experiment_of(kernel=WindowAttention())))
+    (run,) = load_all(tmp_path)
+    assert (run.mechanism, run.family, run.result.d_ff) == ("window", "sparse", 32)
+    assert run.result.params > 0
+    (folder / "config.json").write_text("{")
+    (run,) = load_all(tmp_path)
+    assert "config.json is damaged" in run.result.error
+
+
+def test_a_folder_in_which_nothing_was_recorded_holds_no_run(tmp_path, make_run):
+    folder = make_run("softmax")
+    for name in ("result.json", "metrics.jsonl"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match="no run in"):
+        load_all(tmp_path)
+
+
+def test_further_seeds_that_were_killed_stand_beside_their_run(tmp_path, make_run):
+    first, more = make_run("softmax"), make_run("softmax", name="more")
+    edit(more, name="mqar_softmax", first_seed=3)
+    kill(more)
+    os.rename(more, first / "seeds-3-5")
+    done, rest = sorted(load_all(tmp_path), key=lambda run: run.failed)
+    assert (done.score.n, rest.directory) == (3, first / "seeds-3-5")
+    kill(first)
+    assert all(run.unfinished for run in load_all(tmp_path))
+    assert len(load_all(tmp_path)) == 2

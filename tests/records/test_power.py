@@ -40,6 +40,7 @@ def test_what_cannot_be_known_is_not_said():
     assert math.isnan(detectable(1.0, 1.0, 1))
     assert detectable(0.0, 0.0, 3) == 0.0
     assert seeds_needed(1.0, 1.0, 0.0) is None
+    assert seeds_needed(0.0, 0.0, 0.0) is None
     assert seeds_needed(1.0, 1.0, 1e-9) is None
     assert seeds_needed(math.nan, 1.0, 1.0) is None
     assert seeds_needed(0.0, 0.0, 0.1) == 2

@@ -123,3 +123,21 @@ def test_committed_runs_judge_the_claims_of_their_study(tmp_path):
     ]
     assert longer[0].experiment.train.steps == 9_000
     assert judged_claims(longer) == []  # they are not what the study registered
+
+
+def test_of_several_runs_of_a_name_that_of_the_most_seeds_is_judged(tmp_path, make_run):
+    make_run("softmax", name="a", score=0.9, spread=0.01, seeds=5)
+    make_run("softmax", name="a", score=0.9, heads=2, status="failed", error="NaN")
+    make_run("window", name="b", score=0.8, spread=0.01)
+    claim = Claim("A beats B.", (Prediction("a", "b"),))
+    (table,) = claim_tables([claim], load_all(tmp_path))
+    assert (table.title, table.note) == ("Supported: A beats B.", "")
+    for heads in (8, 16):
+        make_run("softmax", name="a", score=0.1, spread=0.01, heads=heads)
+    runs = load_all(tmp_path)
+    for order in (runs, runs[::-1]):
+        (table,) = claim_tables([claim], order)
+        assert table.title == "Supported: A beats B."
+        assert table.note == "3 runs are called a: judged is a_h4_64, n=5"
+    page = write_page([], tmp_path / "report.html", claims=[table]).read_text()
+    assert "judged is a_h4_64" in page

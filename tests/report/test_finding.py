@@ -35,8 +35,36 @@ def test_one_seed_orders_nothing(tmp_path, make_run):
     make_run("softmax", score=0.9, seeds=1)
     make_run("window", score=0.2, seeds=1)
     text = said(tmp_path)
-    assert "order nothing" in text
-    assert "Best" not in text
+    assert "order nothing: softmax 90.0, window 20.0 (accuracy, %)" in text
+    assert "est" not in text
+
+
+def test_one_seed_is_better_than_nothing(tmp_path, make_run):
+    make_run("softmax", score=0.9, seeds=1)
+    assert said(tmp_path) == (
+        "One seed, no interval, so these numbers order nothing: "
+        "softmax 90.0 (accuracy, %)."
+    )
+
+
+def test_those_with_intervals_are_ordered_and_the_rest_is_named(tmp_path, make_run):
+    make_run("softmax", score=0.90, spread=0.01)
+    make_run("window", score=0.50, spread=0.01)
+    make_run("topk", score=0.95, seeds=1)
+    make_run("linear", score=float("nan"))
+    text = said(tmp_path)
+    assert "Best by its mean: softmax 90.0" in text
+    assert "by more than the intervals: window 50.0" in text
+    assert "two runs of 3 seeds with the median spread" in text
+    assert "All with an interval are better than copy last" in text
+    assert "One seed, no interval, so these numbers order nothing: topk 95.0" in text
+    assert text.endswith("Not finite: linear.")
+
+
+def test_a_run_that_was_killed_has_not_failed(tmp_path, make_run):
+    make_run("softmax")
+    (make_run("window") / "result.json").unlink()
+    assert said(tmp_path).startswith("Unfinished: window. softmax 90.0")
 
 
 def test_failures_are_named(tmp_path, make_run):

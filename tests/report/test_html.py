@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_folders import softmax_maps, write_run
+from run_folders import edit, softmax_maps, write_run
 
 from attn.config.claims import Claim, Prediction
-from attn.plots.results import CAPTION
+from attn.plots.results import CAPTION, make_table
 from attn.plots.tables import to_markdown
 from attn.records.collect import load_all
 from attn.records.comparison import group_runs
@@ -184,6 +184,20 @@ def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
     assert [p.name for p in report.pictures if "maps" in p.name] == [
         "mqar-64-tokens_maps_softmax.png"
     ]
+
+
+def test_the_page_and_the_table_name_every_machine_of_joined_seeds(tmp_path, make_run):
+    make_run("softmax")
+    more = make_run("softmax", name="more")
+    edit(more, "config", name="mqar_softmax", first_seed=3)
+    edit(more, "env", cpu="Another CPU", git_commit="fedcba9876543210")
+    groups = group_runs(load_all(tmp_path))
+    text = write_page(groups, tmp_path / "report.html").read_text()
+    assert text.count("<summary>1 run folder</summary>") == 2
+    assert "<td>Another CPU</td>" in text
+    note = make_table(groups[0]).note
+    assert "Example CPU 3 GHz, 2 cores) / cpu (Another CPU" in note
+    assert "0123456789 (dirty) / fedcba9876 (dirty)" in note
 
 
 def browse(page, tmp_path, hash_=""):

@@ -38,6 +38,27 @@ def test_one_seed_has_no_floor(tmp_path, make_run):
     assert {cell.text for cell in table.rows[1].cells[4:]} == {"-"}
 
 
+def test_no_number_of_seeds_is_said_where_none_can_be_known(tmp_path, make_run):
+    make_run("softmax", score=0.9, seeds=1)
+    make_run("window", score=0.8)
+    make_run("linear", score=float("nan"))
+    make_run("topk", score=0.95, seeds=1)
+    table, _ = table_of(tmp_path)
+    assert [row.cells[0].text for row in table.rows] == [
+        *("window", "topk", "softmax", "linear")
+    ]
+    assert {row.cells[5].text for row in table.rows} == {"-"}
+    assert table.rows[-1].cells[1].value is None
+
+
+def test_equal_means_need_no_seeds_that_anyone_could_say(tmp_path, make_run):
+    for kernel in ("softmax", "window"):
+        make_run(kernel, score=0.5)
+    make_run("linear", score=0.5 - 1e-6)
+    table, _ = table_of(tmp_path)
+    assert [row.cells[5].text for row in table.rows] == ["-", "-", "over 1000"]
+
+
 def test_a_folder_of_runs_is_read_and_no_option_is_taken(tmp_path, make_run, capsys):
     make_run("softmax")
     make_run("window", score=0.5)
@@ -45,5 +66,7 @@ def test_a_folder_of_runs_is_read_and_no_option_is_taken(tmp_path, make_run, cap
     assert "seeds needed" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "noise.csv").read_text().splitlines()))
     assert [row["mechanism"] for row in rows] == ["softmax", "window"]
+    assert abs(float(rows[0]["accuracy"]) - 0.9) < 1e-9
+    assert "accuracy, %" not in rows[0]
     assert launch.main(shlex.split(f"power {tmp_path} --seeds 3")) == 2
     assert "leave options out" in capsys.readouterr().err

@@ -57,6 +57,7 @@ def test_what_is_computed_must_be_equal_to_the_last_digit():
         ((0.55, 0.551, 0.552), "within the interval"),  # its rounding reaches 0.55
         ((0.6, 0.601, 0.602), "outside the interval"),
         ((0.5,), "one seed"),
+        ((0.5, float("nan"), 0.5), "not finite"),
         ((), "not run"),
     ],
 )
@@ -64,6 +65,19 @@ def test_what_is_measured_is_held_against_its_interval(scores, said):
     runs = {"a": run_of(*scores)} if scores else {}
     found, _ = verdicts({"a": EXPERIMENTS["a"]}, runs)
     assert found["a", "score"] == said
+
+
+def test_a_seed_that_diverged_is_said_and_has_no_place_in_an_order():
+    rows = {"a": EXPERIMENTS["a"], "b": EXPERIMENTS["b"]}
+    runs = {"a": run_of(0.5, float("nan")), "b": run_of(0.6, 0.61)}
+    found, compared = verdicts(rows, runs, order_only=True)
+    assert (found["a", "score"], found["b", "score"]) == ("not finite", "order only")
+    assert orders(compared) == []
+    (table,) = tables(PAPER, compared)
+    assert (table.rows[0].cells[3].text, table.rows[0].cells[3].value) == (
+        "not finite (n=2)",
+        None,
+    )
 
 
 def test_a_failed_run_is_not_run_and_other_settings_are_not_compared():

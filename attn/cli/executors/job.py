@@ -15,6 +15,11 @@ from threading import current_thread, main_thread
 from attn.errors import EXIT_STOPPED
 
 TIED = Path(__file__).with_name("tied.py")
+PLACE = (
+    *("ATTN_SUPERVISED", "JAX_COORDINATOR_ADDRESS"),
+    *("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+)
+"""Variables that tell a process its place among several; a job is alone."""
 POLL_S = 0.2
 """Seconds between looks at a process; a signal is handled in between."""
 
@@ -48,13 +53,14 @@ class Process:
 
     def __init__(self, job: Job):
         tied = [sys.executable, str(TIED), str(os.getpid()), *job.command]
+        given = os.environ | dict(job.env)
         with open(job.log, "ab") as log:
             log.write(f"--- on {socket.gethostname()}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
                 tied,
                 cwd=job.folder,
-                env=os.environ | dict(job.env),
+                env={name: given[name] for name in given if name not in PLACE},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

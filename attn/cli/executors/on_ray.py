@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attn.cli.executors.job import Job
@@ -36,24 +36,17 @@ class RayTasks:
                 include_dashboard=None if options.address else False,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            where = f"--ray.address {options.address}"
             raise UserError(
-                f"--ray.address {options.address}: {reason}; name a running cluster"
+                f"{where if options.address else '--executor ray'}: {reason}; name a "
+                "running cluster by --ray.address"
             ) from error
-        self._check()
-
-    def _check(self) -> None:
-        """Raises `UserError` where a job asks for more than all nodes have together."""
-        import ray  # pyright: ignore[reportMissingImports]
-
-        there = ray.cluster_resources()
-        for name, asked in (("CPU", self._options.cpus), ("GPU", self._options.gpus)):
-            if asked > there.get(name, 0):
-                self.close()
-                raise UserError(
-                    f"--ray.{name.lower()}s {asked:g}: this Ray has "
-                    f"{there.get(name, 0):g} {name}s; ask for fewer"
-                )
+        try:
+            require_room(ray.nodes(), options)
+        except UserError:
+            self.close()
+            raise
 
     def submit(self, jobs: Sequence[Job]) -> "list[Task]":
         """Submits jobs; each runs where its cores and GPUs are free."""
@@ -70,6 +63,24 @@ class RayTasks:
         import ray  # pyright: ignore[reportMissingImports]
 
         ray.shutdown()
+
+
+def require_room(nodes: Sequence[Mapping[str, Any]], options: Ray) -> None:
+    """Raises `UserError` unless one node that is alive has all that a job asks for.
+
+    Ray would wait for such a node without an end.
+    """
+    asked = {"CPU": options.cpus, "GPU": options.gpus}
+    there = [node["Resources"] for node in nodes if node["Alive"]]
+    if any(all(own.get(n, 0) >= asked[n] for n in asked) for own in there):
+        return
+    have = [
+        " and ".join(f"{own.get(name, 0):g} {name}s" for name in asked) for own in there
+    ]
+    raise UserError(
+        f"--ray.cpus {options.cpus} --ray.gpus {options.gpus:g}: no node of this Ray has "
+        f"both ({', '.join(dict.fromkeys(have)) or 'none is alive'}); ask for fewer"
+    )
 
 
 def run(job: Job) -> int:

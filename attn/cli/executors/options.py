@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from attn.errors import require_above_zero, require_positive
+from attn.errors import UserError, require_above_zero, require_positive
 
 Name = Literal["local", "slurm", "ray"]
 
@@ -50,6 +50,11 @@ class Ray:
         require_positive(self, "cpus")
         if self.gpus:
             require_above_zero(self, "gpus")
+        if self.gpus > 1 and self.gpus % 1:
+            raise UserError(
+                f"Ray.gpus = {self.gpus}; Ray shares one GPU, and above 1 gives whole ones: "
+                f"ask for {self.gpus // 1:g} or {self.gpus // 1 + 1:g}"
+            )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import pytest
 
 from attn.cli.executors.job import Job, Process
 from attn.cli.executors.options import Slurm
+from attn.cli.process import SUPERVISED
 from attn.errors import EXIT_STOPPED
+from attn.parallel.processes import VARIABLES
 
 ROOT = Path(__file__).parents[3]
 SAVES = """
@@ -52,6 +54,16 @@ def test_a_job_runs_in_its_folder_and_returns_its_exit_code(job, tmp_path):
     first, second = Path(one.log).read_text().splitlines()
     assert first.startswith("--- on ")
     assert second == f"{tmp_path} seven"
+
+
+def test_a_job_has_no_place_among_the_processes_of_its_launcher(job, monkeypatch):
+    place = (SUPERVISED, *VARIABLES)
+    for name in place:
+        monkeypatch.setenv(name, "1")
+    said = f"import os; print([n for n in {place} if n in os.environ])"
+    one = job(said, env=tuple((name, "1") for name in place))
+    assert one.run() == 0
+    assert Path(one.log).read_text().splitlines()[-1] == "[]"
 
 
 def test_a_job_ends_by_its_own_signal_and_not_by_those_of_the_parent(job):

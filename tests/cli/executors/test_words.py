@@ -23,6 +23,8 @@ WRONG = {
     "compare --executor slurm --ray.cpus 2": "--ray.cpus is for --executor ray",
     "run recall_linear --executor slurm --slurm.time 0": "Slurm.time = 0; it must be",
     "run recall_linear --executor ray --ray.gpus=-1": "Ray.gpus = -1.0; it must be above",
+    "run recall_linear --executor ray --ray.gpus 1.5": "Ray.gpus = 1.5; Ray shares one GPU, "
+    "and above 1 gives whole ones: ask for 1 or 2",
     "run recall_linear --executor slurm --slurm.partitoin gpu": "did you mean --slurm.part",
     "run heads --study x": "--study x is for one run, and 'heads' has several",
     "sweep recall_linear --over model.num_heads=1 --study x": "--study x is for one run",
