@@ -106,7 +106,7 @@ def judged_claims(runs: "Sequence[Run]") -> "Sequence[Table]":
 
 
 def print_finished(root: Path) -> None:
-    """Prints the table of the runs that a study has finished, if any."""
+    """Prints the table of the runs that a study has begun, if any."""
     from attn.plots.results import make_tables
     from attn.plots.terminal import to_rich
     from attn.records.collect import load_all, run_folders_in

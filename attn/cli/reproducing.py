@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,8 +204,8 @@ def _as_json(one: "Compared") -> dict[str, object]:
         "column": cell.column,
         "unit": cell.unit,
         "published": cell.value,
-        "ours": ours and ours.mean,
-        "half": ours and ours.half,
+        "ours": ours.mean if ours and isfinite(ours.mean) else None,
+        "half": ours.half if ours and isfinite(ours.mean) else None,
         "n": ours and ours.n,
         "verdict": one.verdict,
         "differs": one.by.differs if one.by else None,

@@ -8,7 +8,7 @@ from attn.plan.collectives import Collective
 from attn.plan.estimate import Plan
 from attn.plan.roofline import least_traffic, sent
 from attn.plots.tables import Cell, Column, Row, Table
-from attn.plots.units import NONE, memory, quantity
+from attn.plots.units import NONE, memory, milliseconds, quantity
 
 
 def tables(plan: Plan) -> list[Table]:
@@ -81,7 +81,7 @@ def _times(plan: Plan) -> Table:
     rows = []
     for name, (amount, rate, unit) in _work(plan).items():
         seconds = None if rate is None else amount / rate
-        shown = NONE if seconds is None else f"{1e3 * seconds:.3g}"
+        shown = milliseconds(None if seconds is None else 1e3 * seconds)
         at_most = NONE if rate is None else quantity(rate, f"{unit}/s")
         bound = name.partition(",")[0] == roof.bound and seconds == roof.seconds
         cells = Cell(name), Cell(quantity(amount, unit)), Cell(at_most, rate)
@@ -139,7 +139,7 @@ def notes(plan: Plan) -> list[str]:
         share = (roof.compute or 0) / roof.seconds
         run = RUNS[plan.what][:1].upper() + RUNS[plan.what][1:]
         said.append(
-            f"{run} takes at least {1e3 * roof.seconds:.3g} ms, bound by {roof.bound}; at "
+            f"{run} takes at least {milliseconds(1e3 * roof.seconds)} ms, bound by {roof.bound}; at "
             f"that time {share:.0%} of the peak."
         )
     known = "no FLOPs" if numbers.flops is None else quantity(numbers.flops, "FLOP")
@@ -218,7 +218,7 @@ def ranking(plans: Sequence[Plan]) -> Table:
     rows = []
     for one in ranked(plans):
         seconds = one.roofline.seconds
-        shown = NONE if seconds is None else f"{1e3 * seconds:.3g}"
+        shown = milliseconds(None if seconds is None else 1e3 * seconds)
         fits = {True: "yes", False: "no", None: NONE}[one.fits]
         total = one.numbers.total
         cells = Cell(str(one.mesh)), Cell(memory(total), total), Cell(fits)
