@@ -22,7 +22,7 @@ from experiments.lineup import better
 
 verses = Experiment(
     name="verses",
-    claim="Reading English, an encoder-decoder foretells Spanish bytes better than n-grams.",
+    claim="Reading English, an encoder-decoder predicts Spanish bytes better than n-grams.",
     task=Verses(),
     model=ModelConfig(
         d_model=192,
@@ -43,7 +43,7 @@ verses = Experiment(
 alignments = replace(
     verses,
     name="alignments",
-    claim="Reading Greek, an encoder-decoder foretells English words better than n-grams.",
+    claim="Reading Greek, an encoder-decoder predicts English words better than n-grams.",
     task=Alignments(),
     model=replace(verses.model, d_model=128, repeats=2),
     train=replace(verses.train, steps=1_000),
