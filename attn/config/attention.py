@@ -242,6 +242,11 @@ class Attention(Layer):
         kernel, own, mask = self.mechanism, mask, self.seen(mask)
         if self.crosses:
             required = (*required, "cross")
+            if kernel.pattern(FULL, T, S) != FULL:
+                raise UserError(
+                    f"kernel {kernel.name!r} sees keys by their positions, and a source's "
+                    "have none beside a target's; choose another for cross_attention"
+                )
             if kernel.mixes_queries and own != FULL:
                 raise UserError(
                     f"kernel {kernel.name!r} mixes queries, and a decoder's later tokens are "

@@ -8,7 +8,7 @@ of a sequence, S that of the encoder's, L the longest one that the model is made
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from attn.errors import require_positive, unknown
+from attn.errors import UserError, require_positive, unknown
 from attn.kernels.base import matmul_flops
 from attn.masks import Mask
 from attn.parallel.mesh import MeshShape
@@ -86,6 +86,13 @@ class ShortConv(Layer):
 
     def state_size(self, D, T, S=0):
         return ((self.width or 1) - 1) * D
+
+    def check(self, mask, T, required=(), S=0):
+        if "positions" in required:
+            raise UserError(
+                "a short_conv mixes neighbours, and padding lies between a source and what "
+                "a decoder alone writes after it; leave it out, or give encoder_pattern"
+            )
 
 
 @dataclass(frozen=True)

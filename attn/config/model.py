@@ -106,7 +106,8 @@ class ModelConfig:
     attention_dropout: float = 0.0
     """Share of the keys that each query of an `attention` layer is not shown in a
     training step; what it sees still has weights that sum to 1 (DropKey, Li et al.
-    2023). The mechanism must take a bias."""
+    2023), and a query that is shown none gives 0. The mechanism must take a bias, here
+    one of B N T S numbers a layer."""
 
     def __post_init__(self):
         sizes = "vocab_size max_len d_model repeats num_heads num_kv_heads head_dim"

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Int
 
 from attn.errors import UserError
-from attn.kernels import TokenInfo
 from attn.model import Transformer
 from attn.model.beams import beam_search
 from attn.model.generate import NO_TOKEN, Prompt, off_mesh, stream
@@ -33,8 +32,6 @@ class Writer:
     """The token before what is written, where a source is read before."""
     end: tuple[int, ...] = ()
     """Tokens of which each ends what is written."""
-    source_len: int = 0
-    """Tokens up to which a decoder's source is padded, as it was in training."""
     examples: Callable[[int], list[str]] = lambda rows: _no_examples()
     """Prompts from the data that the model was tested on."""
 
@@ -54,12 +51,9 @@ class Writer:
             raise UserError("the prompt is empty; give --prompt some text")
         if self.start is None:
             return Prompt(_row(tokens))
-        if self.model.encoder is not None:
-            return Prompt(_row([self.start]), source=_row(tokens))
-        pad = [0] * (self.source_len - len(tokens))
-        read = _row([*tokens, *pad, self.start])
-        real = (jnp.arange(read.shape[1]) < len(tokens)).at[-1].set(True)
-        return Prompt(read, TokenInfo(mask=real[None]))
+        if self.model.encoder is None:
+            return Prompt(_row([*tokens, self.start]))
+        return Prompt(_row([self.start]), source=_row(tokens))
 
     def stream(
         self, text: str, steps: int, sampler: Sampler, seed: int
@@ -134,7 +128,6 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
         task.decode,
         getattr(task, "start", None) if source else None,
         (task.end,) if isinstance(task, Pairs) else (),
-        task.source_len,
         lambda rows: examples(task, rows),
     )
 

@@ -49,6 +49,16 @@ def start(
     """
     B, T = tokens.shape
     check_lengths(model, T, length)
+    if info.segment_ids is not None or info.positions is not None:
+        raise UserError(
+            "decoding takes one sequence a row, whose real tokens are counted from 0; "
+            "leave out segment_ids and positions"
+        )
+    if model.model.attend_padding:
+        raise UserError(
+            "ModelConfig.attend_padding = True; decoding reads no padding, so it would be "
+            "of another function than was trained"
+        )
     info = of_batch(info, tokens)
     real = jnp.ones((B, T), bool) if info.mask is None else info.mask
     positions = jnp.maximum(jnp.cumsum(real, axis=1) - 1, 0)

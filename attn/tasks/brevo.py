@@ -7,7 +7,7 @@ facebookresearch/PhysicsLM4:
     tokens    2 0 3 1 2 1 0 1 ? 1 2 0 3     edges 2>0, 3>1, 2>1, 0>1; what has 1 before it?
     targets                       2 0 3 1   scored where the token before each is read
 
-Nodes come one after the other: a quarter of them at most, at least one, have no parents,
+Nodes come one after the other: the first 1 .. (n - 1) // 4 + 1 have no parents,
 each other has 1 .. 4 of the nodes before it, none of which has more than 4 children. The
 last node is asked. All its ancestors and itself are said, each after its parents. Train
 rows have 3 .. N nodes, n with a probability proportional to 1 / (n + sqrt(N)); valid and

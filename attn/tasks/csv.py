@@ -23,6 +23,7 @@ class Csv(Labelled):
     """Tell the label of a text, both columns of your own CSV file."""
 
     name = "csv"
+    split_fields = (*Labelled.split_fields, "split_column")
 
     split_column: str = ""
     """The column that says train, valid or test; rows are split by hash without it."""
@@ -68,4 +69,8 @@ class Csv(Labelled):
         text = row[self.text_column].encode()
         if not text:
             raise UserError(f"{where} has no {self.text_column}; fill it, or remove it")
+        if not row[self.label_column]:
+            raise UserError(
+                f"{where} has no {self.label_column}; fill it, or remove it"
+            )
         return where, split, text, row[self.label_column]

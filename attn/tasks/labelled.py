@@ -29,8 +29,8 @@ class Labelled(OwnData, Streamed):
 
     objective = Classify()
     padded = True
-    split_fields = ("data_seed", "held_out")
-    version = "1.1.0"
+    split_fields = ("data_seed", "held_out", "seq_len")
+    version = "1.2.0"
 
     text_column: str = "text"
     """The column, or feature, of texts."""
@@ -39,7 +39,7 @@ class Labelled(OwnData, Streamed):
     labels: tuple[str, ...] = ()
     """The labels in order, found by themselves."""
     data_seed: int = 0
-    """Seed of the split, where the data have none: equal texts go into one split."""
+    """Seed of the split, where the data have none: equal rows go into one split."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -114,8 +114,11 @@ class Labelled(OwnData, Streamed):
         return baselines(data, self.num_classes, self.vocab_size)
 
     def split_of(self, text: bytes) -> str:
-        """The split that a text goes into by its hash, which repeats go into too."""
-        return split_by_hash(text, self.data_seed, self.held_out)
+        """The split that a text goes into, with all whose first T bytes are the same.
+
+        T tokens are T bytes at least, so no two splits share a row.
+        """
+        return split_by_hash(text[: self.seq_len], self.data_seed, self.held_out)
 
 
 def _order(label: str) -> tuple[bool, float, str]:

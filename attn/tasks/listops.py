@@ -4,7 +4,8 @@ Rules of Long Range Arena (Tay et al. 2021; `lra_benchmarks/data/listops.py`), a
 Nangia and Bowman 2018: an argument is an operator with probability 0.25, an operator
 has 2 .. `max_args` arguments, trees are kept where `min_len` < tokens <= `seq_len`, and
 no expression comes twice. The default is a short variant; LRA's own is
-`ListOps(seq_len=2000, min_len=500, num_train=96_000, num_valid=2_000, num_test=2_000)`.
+`ListOps(seq_len=2000, min_len=500, num_train=96_000, num_valid=2_000, num_test=2_000)`,
+whose code keeps trees of fewer than 2,000 tokens.
 Token ids are the fixed order of `TOKENS`; LRA took the order of a Python set, so that
 they changed from process to process.
 """

@@ -7,7 +7,7 @@ each training window is masked `repeats` times. Departures: bytes, for pieces of
 window's bytes are chosen one by one, exactly as many in each; no second sentence.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,16 @@ class MaskedText(Streamed):
     def label(self, token: int) -> str:
         """The character of a byte, or <mask>."""
         return "<mask>" if token == MASK else Vocabulary().label(token)
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of a text, and the token of each `<mask>`."""
+        parts = [[*part.encode()] for part in text.split("<mask>")]
+        return [*parts[0], *(x for part in parts[1:] for x in (MASK, *part))]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of some tokens, as `encode` takes it."""
+        parts = (b"<mask>" if token == MASK else bytes([token]) for token in tokens)
+        return b"".join(parts).decode(errors="replace")
 
     @property
     def vocab_size(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from attn.tasks.base import Dataset, Rows
+from attn.tasks.targets import real
 from attn.tasks.trivial import fixed_place, nth_new
 
 MOST = 2**22
@@ -73,6 +74,8 @@ def questions(rows: Rows, documents: int) -> Questions:
     if at is None and P == T:
         at = np.broadcast_to(np.arange(T), (n, T))
     weights = np.asarray(part.get("weights", 1.0), float)
+    if "source" in part:  # targets beyond their end are padding
+        weights = weights * real(part)
     return Questions(
         tokens,
         targets,

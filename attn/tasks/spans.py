@@ -9,6 +9,7 @@ spans, each behind its sentinel. Departures: bytes, for pieces of words; the tar
 with <end>, for a last sentinel. Texts are those of `masked`, in the same splits.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,6 +76,16 @@ class Spans(BytePairs):
     def symbol(self, token: int) -> str:
         """The character of a byte, or a sentinel."""
         return super().symbol(token) if token < 256 else f"<{token - 256}>"
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of a text, and sentinels for `<0>`, `<1>`, ..."""
+        parts = re.split(r"<(\d+)>", text)
+        found = list(parts[0].encode())
+        for number, after in zip(parts[1::2], parts[2::2]):
+            sentinel = [256 + int(number)] if int(number) < self.num_spans else None
+            found += sentinel or f"<{number}>".encode()
+            found += after.encode()
+        return found
 
     def spelled(self, symbols: Sequence[int]) -> str:
         """The text of some bytes, and sentinels between them."""

@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -44,9 +44,13 @@ class Tfds(Labelled):
             for i, example in enumerate(source):
                 text = self._text(example[self.text_column])
                 own = self._split(split, ours, text)
-                label = int(example[self.label_column])
                 where = f"{self.data} {split} example {i}"
-                yield where, own, text, names[label] if names else str(label)
+                yield (
+                    where,
+                    own,
+                    text,
+                    label_name(example[self.label_column], names, where),
+                )
 
     def _split(self, split: str, ours: Mapping[str, Any], text: bytes) -> str:
         """The split of an example; valid, and test, come from train where missing."""
@@ -64,6 +68,17 @@ class Tfds(Labelled):
             f"{self.data}: {self.text_column} holds {value.dtype} {value.shape}; it must "
             "be text, or bytes read with --task.vocabulary bytes; choose --task.text-column"
         )
+
+
+def label_name(value: Any, names: Sequence[str], where: str) -> str:
+    """The name of a label, or its number; an example without one is refused."""
+    number = np.asarray(value)
+    if number.dtype.kind not in "iub" or number.ndim or number < 0:
+        raise UserError(
+            f"{where} has no label: {value!r} is no number from 0 on; choose another "
+            "dataset, or another --task.label-column"
+        )
+    return names[int(number)] if names else str(int(number))
 
 
 @lru_cache(maxsize=1)

@@ -122,6 +122,9 @@ def load_tokenizer(path: str) -> Any:
     from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
 
     try:
-        return Tokenizer.from_file(path)
+        found = Tokenizer.from_file(path)
     except Exception as error:
         raise UserError(f"vocabulary {path} is no tokenizer.json: {error}") from None
+    found.no_truncation()  # rows are cut, and padded, here
+    found.no_padding()
+    return found

@@ -107,8 +107,11 @@ def _on(experiment: Experiment, task: Task) -> Experiment:
 
 def _require_same_splits(name: str, before: Task, task: Task) -> None:
     """Raises `UserError` where the same data are split otherwise than in training."""
-    data = [getattr(one, "sha256", None) for one in (before, task)]
-    if task.name != before.name or data[0] != data[1]:
+    data = [
+        {getattr(one, name, None) for name in ("sha256", "data")}
+        for one in (before, task)
+    ]
+    if task.name != before.name or data[0].isdisjoint(data[1]):
         return
     for field in task.split_fields:
         there, here = getattr(before, field), getattr(task, field)

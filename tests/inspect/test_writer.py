@@ -56,10 +56,6 @@ def test_what_follows_a_source_stands_alone(model):
     decoder = numbers(model, start=0)
     after = written(model, [1, 2, 0], 3)
     assert "".join(decoder.stream("1 2", 3, GREEDY, 0)) == " ".join(map(str, after))
-    padded = numbers(model, start=0, source_len=6).prompt("1 2")
-    assert padded.tokens.tolist() == [[1, 2, 0, 0, 0, 0, 0]]
-    assert padded.info.mask.tolist() == [[True] * 2 + [False] * 4 + [True]]
-    assert np.asarray(generate(model, padded, 3))[0].tolist() == after.tolist()
 
 
 def test_any_of_several_tokens_ends_a_text(model):

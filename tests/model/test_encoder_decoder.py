@@ -1,5 +1,6 @@
 """Encoder-decoders, and decoders that read a source as a prompt."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -20,6 +21,7 @@ from attn.config import (
 from attn.errors import UserError
 from attn.kernels import Linear, Nystrom, Softmax, TokenInfo, WindowAttention
 from attn.model import Transformer
+from attn.model.decode import start
 from attn.objectives import SequenceToSequence, TokenHead
 from attn.tasks import Dates
 
@@ -235,3 +237,23 @@ def test_a_mechanism_that_mixes_queries_cannot_read_the_encoder_for_a_decoder():
     model = ModelConfig(block=block, encoder_pattern=("attention", "mlp"))
     with pytest.raises(UserError, match="'nystrom' mixes queries"):
         Experiment("one", "It leaks.", Dates(), model)
+
+
+def test_what_goes_by_positions_reads_no_source():
+    window = Attention(source="memory", kernel=WindowAttention(width=4))
+    model = ModelConfig(block=(Attention(), window), encoder_pattern=("attention",))
+    with pytest.raises(UserError, match="'window' sees keys by their positions"):
+        Experiment("one", "It reads.", Dates(), model)
+    alone = ModelConfig(pattern=("short_conv", "attention"))
+    with pytest.raises(UserError, match="short_conv mixes neighbours"):
+        Experiment("alone", "It reads.", Dates(), alone)
+
+
+def test_decoding_refuses_what_it_would_not_follow():
+    tokens = BATCH["tokens"]
+    decoder = Transformer(DECODER, rngs=nnx.Rngs(0))
+    with pytest.raises(UserError, match="leave out segment_ids and positions"):
+        start(decoder, tokens, 9, TokenInfo(segment_ids=jnp.zeros_like(tokens)))
+    padded = Transformer(replace(DECODER, attend_padding=True), rngs=nnx.Rngs(0))
+    with pytest.raises(UserError, match="attend_padding = True; decoding reads no"):
+        start(padded, tokens, 9)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from attn.errors import UserError
-from attn.tasks import MQAR, Dates, ListOps, Mails, PyDoc, Speeches
+from attn.tasks import (
+    MQAR,
+    Dates,
+    ListOps,
+    Mails,
+    MaskedText,
+    PyDoc,
+    Spans,
+    Speeches,
+)
 from attn.tasks.vocabulary import Vocabulary
 
 
@@ -34,3 +43,14 @@ def test_characters_that_the_data_has_not_are_refused_by_name():
 def test_a_pair_task_leaves_its_marks_out_of_the_text():
     task = Dates()
     assert task.decode([task.start, *b"2001-02-03", task.end]) == "2001-02-03"
+
+
+def test_marks_in_a_text_are_the_tokens_that_they_show():
+    spans = Spans()
+    text = "each <0> ma<1>pping <99> <x>"
+    assert spans.encode("a<1>b") == [97, 257, 98]
+    assert spans.encode("<99>") == list(b"<99>")
+    assert spans.decode(spans.encode(text)) == text
+    masked = MaskedText()
+    assert masked.encode("é <mask>f") == [*"é ".encode(), 256, 102]
+    assert masked.decode(masked.encode("The <mask>ile")) == "The <mask>ile"

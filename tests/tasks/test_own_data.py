@@ -13,6 +13,7 @@ from attn.errors import UserError
 from attn.tasks import SPLITS, Csv, Text, Tfds
 from attn.tasks.bags import CHUNK_ROWS
 from attn.tasks.text import split_end
+from attn.tasks.tfds import label_name
 from attn.tasks.windows import MOST, rejoined
 
 
@@ -49,13 +50,15 @@ def test_a_tokenizer_makes_pieces(tmp_path):
     made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
     made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.train([str(path)], tokenizers.trainers.BpeTrainer(vocab_size=60))
+    made.enable_truncation(8)
+    made.enable_padding(length=8)
     made.save(str(tmp_path / "tokenizer.json"))
     words = str(tmp_path / "tokenizer.json")
     task = Text(data=str(path), vocabulary=words, seq_len=16).resolved()
     rows = prepare(task, tmp_path / "cache").splits["train"]
     assert task.vocab_size == made.get_vocab_size()
     assert rows["tokens"].max() < task.vocab_size
-    assert len(rejoined(rows, every=2)) < 0.6 * path.stat().st_size
+    assert 100 < len(rejoined(rows, every=2)) < 0.6 * path.stat().st_size
     assert task.metric.name == "bits_per_token"
     made.train([str(path)], tokenizers.trainers.BpeTrainer(vocab_size=50))
     made.save(words)
@@ -154,6 +157,12 @@ def test_equal_texts_go_into_one_split(tmp_path):
     assert all(texts.values())
     assert not texts["train"] & texts["test"]
     assert not texts["train"] & texts["valid"]
+    cut = write_csv(tmp_path / "b.csv", rows=[(f"{i // 9} a{i}", "xy"[i % 2]) for i in range(900)])  # fmt: skip
+    short = Csv(data=str(cut), seq_len=2, held_out=0.2).resolved()
+    train, test = ({bytes(r) for r in short.rows(s)["tokens"]} for s in SPLITS[::2])
+    assert train
+    assert test
+    assert not train & test
     other = replace(task, data_seed=1)
     assert texts["test"] != {bytes(r[:n]) for r, n in zip(*map(other.rows("test").get, ("tokens", "lengths")))}  # fmt: skip
 
@@ -211,6 +220,7 @@ def test_a_column_may_say_the_split_and_numbers_are_in_order(tmp_path):
         ("texts,label\na,1\n", {}, "did you mean 'texts'? (--task.text-column)"),
         ("text,label\na,1\nb\n", {}, "line 3 has not as many fields"),
         ("text,label\n,1\n", {}, "line 2 has no text"),
+        ("text,label\na,1\nb,\n", {}, "line 3 has no label; fill it"),
         ('text,label\n"a,1\n', {}, "is no CSV"),
         ("text,label,s\na,1,dev\n", {"split_column": "s"}, "unknown split 'dev'"),
     ],
@@ -239,6 +249,16 @@ def test_images_of_a_tfds_dataset_are_read_value_by_value(own_tasks, tmp_path):
     assert set(rows["lengths"]) == {4}
     expected = np.where(rows["targets"] == task.labels.index("good"), 200, 3)
     np.testing.assert_array_equal(rows["tokens"][:, :4], np.repeat(expected, 4, axis=1))
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, "good", np.array([1, 0])])
+def test_an_example_without_a_label_is_refused(value):
+    assert [label_name(x, ["bad", "good"], "") for x in (0, np.int64(1))] == [
+        "bad",
+        "good",
+    ]
+    with pytest.raises(UserError, match="test example 3 has no label"):
+        label_name(value, ["bad", "good"], "test example 3")
 
 
 def test_a_file_with_the_name_of_a_vocabulary_is_not_read(tmp_path, monkeypatch):

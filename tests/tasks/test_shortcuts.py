@@ -9,6 +9,7 @@ from attn.tasks import (
     Brevo,
     CommonWords,
     Dataset,
+    Dates,
     FrequentWords,
     ListOps,
     SelectiveCopy,
@@ -16,7 +17,7 @@ from attn.tasks import (
     WordProblem,
 )
 from attn.tasks.base import SPLITS
-from attn.tasks.shortcuts import shortcuts
+from attn.tasks.shortcuts import questions, shortcuts
 
 
 def made(rows):
@@ -167,3 +168,11 @@ def test_a_length_that_tells_the_class_is_found():
     found = shortcuts(made(rows))
     assert found["length"] == 1.0
     assert found["last token"] < 0.7
+
+
+def test_padding_behind_a_target_is_no_question():
+    pytest.importorskip("babel")
+    task = Dates(num_dates=400, seq_len=16)
+    rows = task.rows("test")
+    asked = questions(rows, 1)
+    assert asked.weights.sum() == rows["lengths"].sum() < rows["targets"].size
