@@ -30,12 +30,16 @@ def test_the_table_is_the_one_that_the_committed_results_make():
 @pytest.mark.parametrize("number", [*range(5), exhaustive(5)])
 def test_the_library_examples_run(number, monkeypatch, own_registry):
     monkeypatch.chdir(ROOT)
-    if "fetched(" in blocks("python")[number]:
+    text = blocks("python")[number]
+    if number == 1:  # at a quarter of its length, since nothing is compiled there
+        assert "(2, 1024, 8, 64)" in text
+        text = text.replace("1024", "256")
+    if "fetched(" in text:
         try:
             fetched("smollm2")
         except UserError as absent:
             pytest.skip(str(absent))
-    exec(compile(blocks("python")[number], "README.md", "exec"), {})
+    exec(compile(text, "README.md", "exec"), {})
 
 
 def test_every_library_example_is_run():

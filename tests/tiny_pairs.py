@@ -120,16 +120,17 @@ def tiny_pairs(tiny_pair_archives, monkeypatch) -> Path:
     return tiny_pair_archives / "packages"
 
 
-@pytest.fixture
-def few_sources(monkeypatch):
-    """A few files of the standard library in the place of all."""
+@pytest.fixture(scope="module")
+def few_sources():
+    """A few files of the standard library in the place of all, from here on in a module."""
     from attn.tasks import corpora
 
     cached = (corpora._split_sources, corpora.docstrings, corpora.signatures)
     some = [text for text in corpora.sources() if len(text) < 30_000][:150]
-    monkeypatch.setattr(corpora, "sources", lambda: tuple(some))
-    for function in cached:
-        function.cache_clear()
-    yield some
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "sources", lambda: tuple(some))
+        for function in cached:
+            function.cache_clear()
+        yield some
     for function in cached:
         function.cache_clear()

@@ -121,6 +121,8 @@ def _runs(
     from attn.cli.training import prepare, train
     from attn.records.collect import load_all, run_folders_in
 
+    if not experiments:
+        return {}, 0
     root = _root(name, asked)
     # A folder of their own, since tables and compiled steps lie in the other.
     below = replace(asked, workdir=str(root / "runs"))

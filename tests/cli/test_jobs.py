@@ -164,7 +164,14 @@ def other(here):
 
 
 def test_other_training_precision_depth_and_length(here, other):
-    assert result(here / "other")["status"] == "done"
+    run = attn.records.load(here / "other")
+    assert run.result.status == "done"
+    model, train = run.experiment.model, run.experiment.train
+    assert (train.optimizer.name, train.peak_lr) == ("lion", 1e-3)
+    assert train.schedule.name == "linear"
+    assert (model.dtype, model.repeats) == ("bfloat16", 2)
+    assert run.experiment.task.seq_len == 48
+    assert run.score.n == 1
 
 
 def test_a_schedule_that_ends_with_its_steps_is_not_extended(other, capsys):
@@ -229,7 +236,9 @@ def test_a_sweep_skips_what_is_finished_and_outlives_a_failure(here, capsys):
 def test_own_text_and_own_table(here, capsys):
     write_text(here / "book.txt", 9_000)
     write_csv(here / "reviews.csv", columns=("review", "stars"))
-    model = "--model.d-model 16 --model.num-heads 2 --train.batch-size 8"
+    model = (
+        "--model.d-model 16 --model.num-heads 2 --model.repeats 1 --train.batch-size 8"
+    )
     do(
         f"run text_softmax --task text:book.txt --task.seq-len 32 {model} {SMALL} --workdir book"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import launch as door
 from attn import compiler
 
 ROOT = Path(__file__).parents[2]
@@ -71,18 +72,25 @@ def losses(folder: Path) -> list:
 
 
 @pytest.mark.slow
-def test_list_and_show_answer_from_configs_alone(launch):
+def test_a_shell_is_given_the_list(launch):
     items = json.loads(launch("list", "--json").stdout)
     assert {"families", "heads", "recall_softmax"} <= {item["name"] for item in items}
     assert all(item["claim"] for item in items)
-    shown = json.loads(
-        launch("show", "recall_window", "--model.num-heads", 4, "--json").stdout
-    )
-    assert shown[0]["model"]["num_heads"] == 4
-    assert shown[0]["params"] == 53632
-    assert "recall_window" in launch("list", "--all").stdout
-    assert "compare" in launch("--help").stdout
-    assert "--model.num-heads" in launch("run", "recall_window", "--help").stdout
+
+
+def test_list_show_and_help_answer_from_configs_alone(capsys):
+    def said(words):
+        assert door.main(words.split()) == 0
+        return capsys.readouterr().out
+
+    (shown,) = json.loads(said("show recall_window --model.num-heads 4 --json"))
+    assert shown["model"]["num_heads"] == 4
+    assert shown["params"] == 53632
+    assert "recall_window" in said("list --all")
+    assert "compare" in said("--help")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        door.main(["run", "recall_window", "--help"])
+    assert "--model.num-heads" in capsys.readouterr().out
 
 
 @pytest.mark.slow

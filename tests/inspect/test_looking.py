@@ -31,14 +31,9 @@ PAIR = ModelConfig(
 DECODER = ModelConfig(**SIZES, pattern=("attention",), causal=True)
 
 
-def made(model):
-    return jax.jit(lambda: nnx.state(Transformer(model, rngs=nnx.Rngs(0))))()
-
-
 def reader_of(model, **more):
-    graph, _ = nnx.split(shapes_of(model))
     read, spell = partial(of_task, TASK), partial(of_task_tokens, TASK)
-    return Reader(nnx.merge(graph, made(model)), read, spell, **more)
+    return Reader(Transformer(model, rngs=nnx.Rngs(0)), read, spell, **more)
 
 
 def shapes_of(model):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import naive
 import numpy as np
 import pytest
+from tiny import exhaustive
 
 from attn.attention import attend, effective_map
 from attn.errors import UserError
@@ -50,8 +51,14 @@ def test_every_composed_kernel_is_here():
     }
 
 
-@pytest.mark.parametrize("K", [1, 2, N])
-@pytest.mark.parametrize("title", SPECS)
+@pytest.mark.parametrize(
+    ("title", "K"),
+    [
+        (title, K) if K == 2 or title == "differential" else exhaustive(title, K)
+        for title in SPECS
+        for K in (1, 2, N)
+    ],
+)
 def test_tiles_and_their_gradients_equal_the_definition(title, K):
     spec, T = SPECS[title], 70
     arrays, weights = inputs(K, T), naive.own_weights(SPECS[title], H, T, N)

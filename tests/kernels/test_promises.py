@@ -9,6 +9,7 @@ import naive
 import numpy as np
 import pytest
 from promised import HV, H, T, base_mask, compiled, inputs
+from tiny import exhaustive, paths
 
 from attn.attention import attend, attend_with_lse, effective_map
 from attn.attention.decode import begin
@@ -145,10 +146,28 @@ def test_every_knob_has_a_case_here():
     assert knobs == set(KNOBS)
 
 
-@pytest.mark.parametrize(("name", "knob"), KNOBS)
+@pytest.mark.parametrize(
+    ("name", "knob"),
+    [case if case[0] in naive.PATHS else exhaustive(*case) for case in KNOBS],
+)
 def test_every_knob_changes_the_output(name, knob):
     plain, other = (answers(name)[title] for title in (PLAIN, knob))
     assert np.abs(plain - other).max() > 1e-3
+
+
+OF_SOFTMAX = {f.name for f in fields(KERNELS["softmax"])}
+
+
+@pytest.mark.parametrize(
+    ("name", "knob"),
+    [(name, k) for name, k in KNOBS if name in naive.PATTERNS and k not in OF_SOFTMAX],
+)
+def test_every_knob_of_a_pattern_changes_what_is_seen(name, knob):
+    spec = naive.SPECS[name]
+    mask = base_mask(spec).get("mask", FULL)
+    other = replace(spec, **{knob: KNOBS[name, knob][0]})
+    seen, changed = (s.pattern(mask, T, T).dense(T) for s in (spec, other))
+    assert (seen != changed).any()
 
 
 @pytest.mark.parametrize(
@@ -170,18 +189,26 @@ def test_a_knob_larger_than_the_sequence_is_refused(name, knob):
         replace(spec, **{knob: T + 1}).check_length(T)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, oracle in naive.ORACLES.items() if oracle.is_dense]
-)
+LIMITS = [name for name, oracle in naive.ORACLES.items() if oracle.is_dense]
+
+
+def masks_of(spec):
+    both = ((FULL, "bidirectional"), (Causal(), "causal"))
+    return [mask for mask, shape in both if shape in spec.can]
+
+
+@pytest.mark.parametrize("name", [n for n in LIMITS if n in naive.PATTERNS])
+def test_at_its_limit_a_pattern_hides_nothing(name):
+    spec, _ = naive.ORACLES[name].is_dense(T, H)
+    for mask in masks_of(spec):
+        np.testing.assert_array_equal(spec.pattern(mask, T, T).dense(T), mask.dense(T))
+
+
+@pytest.mark.parametrize("name", paths(LIMITS))
 def test_at_its_limit_a_kernel_is_softmax(name):
     spec, own = jax.device_get(naive.ORACLES[name].is_dense(T, H))
     arrays, _ = inputs(naive.SPECS["softmax"])
     weights = jax.tree.map(lambda w: np.stack([w, w]), own) or None
-    masks = [
-        mask
-        for mask, shape in ((FULL, "bidirectional"), (Causal(), "causal"))
-        if shape in spec.can
-    ]
 
     def run(arrays, weights):
         return [
@@ -189,8 +216,9 @@ def test_at_its_limit_a_kernel_is_softmax(name):
                 attend(naive.SPECS["softmax"], *arrays, mask=mask),
                 attend(spec, *arrays, mask=mask, weights=weights, impl=impl),
             )
-            for mask in masks
+            for mask in masks_of(spec)
             for impl in spec.implementations
+            if (name, impl) != ("softmax", "dense")  # it is what others are held to
         ]
 
     for expected, out in compiled(run, arrays, weights):

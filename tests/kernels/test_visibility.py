@@ -12,6 +12,7 @@ from tiny import paths
 
 from attn.attention import attend
 from attn.kernels import KERNELS
+from attn.kernels.sparse.base import SparseSoftmax
 from attn.masks import FULL, Causal, Chunk, Window
 
 
@@ -169,8 +170,19 @@ def test_padding_changes_neither_output_nor_gradient(name):
 @pytest.mark.parametrize("mask", [FULL, Causal()], ids=["full", "causal"])
 def test_pattern_is_what_a_query_sees(name, mask):
     spec = naive.SPECS[name]
-    seen = naive.visible(spec, T, T, mask == Causal())
-    np.testing.assert_array_equal(spec.pattern(mask, T, T).dense(T), seen)
+    for S in (T, T + 2) if "cross" in spec.can else (T,):
+        seen = naive.visible(spec, T, S, mask == Causal())
+        np.testing.assert_array_equal(spec.pattern(mask, T, S).dense(T, S), seen)
+
+
+@pytest.mark.parametrize("name", naive.PATTERNS)
+def test_a_mechanism_with_a_pattern_is_softmax_and_nothing_else(name):
+    """So that what is asked of `window` alone holds for all."""
+    classes = type(naive.SPECS[name]).mro()
+    own = set().union(*map(vars, classes[: classes.index(SparseSoftmax)]))
+    methods = {n for n in own if n == "__call__" or not n.startswith("__")}
+    changed = {n for n in methods if hasattr(SparseSoftmax, n)}
+    assert changed <= {"name", "can", "least", "shown", "check_length"}
 
 
 def test_window_takes_other_masks_as_limits():

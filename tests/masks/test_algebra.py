@@ -1,9 +1,12 @@
 """Operators, equality, the algebra as text, checks, masks a head, pictures."""
 
+from contextlib import suppress
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from mask_definitions import EXAMPLES, GRID, brute, cases
+from mask_definitions import EXAMPLES, GRID, brute, cases, compositions
 
 from attn.errors import UserError
 from attn.masks import *  # noqa: F403  # for eval of what repr gives
@@ -15,6 +18,7 @@ from attn.masks import (
     Chunk,
     Fixed,
     Global,
+    Mask,
     Not,
     PerHead,
     Strided,
@@ -78,13 +82,37 @@ def test_text_leaves_out_defaults_and_needless_parentheses(mask, text):
     assert repr(mask) == text
 
 
+def near(mask, T):
+    """The mask with another value of one field, where T tokens still have a map."""
+    for field in fields(mask):
+        value = getattr(mask, field.name)
+        if isinstance(value, Mask):
+            others = near(value, T)
+        elif isinstance(value, np.ndarray):
+            others = [value ^ (np.arange(value.size).reshape(value.shape) == 0)]
+        else:
+            others = [value - 2, value - 1, value + 1, value + 2]
+        for other in others:
+            with suppress(UserError):
+                (found := replace(mask, **{field.name: other})).check(T, T)
+                yield found
+
+
 @settings(max_examples=60, deadline=None)
-@given(cases(most=9), cases(most=9))
-def test_equal_masks_show_the_same(one, other):
-    (a, T, S), (b, _, _) = one, other
-    if a == b:
-        assert hash(a) == hash(b)
-        np.testing.assert_array_equal(a.dense(T, S), b.dense(T, S))
+@given(compositions(9, 9))
+def test_masks_of_equal_fields_are_equal_and_those_of_other_maps_are_not(mask):
+    again = replace(mask)
+    assert again == mask
+    assert hash(again) == hash(mask)
+    for other in near(mask, 9):
+        if (mask.dense(9) != other.dense(9)).any():
+            assert mask != other
+
+
+@pytest.mark.parametrize("mask", [m for m in EXAMPLES if fields(m)], ids=str)
+def test_a_mask_has_a_near_one_of_another_map(mask):
+    maps = [other.dense(12) for other in near(mask, 12)]
+    assert any((seen != mask.dense(12)).any() for seen in maps)
 
 
 def test_layouts_are_equal_by_what_they_hold():

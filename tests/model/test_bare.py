@@ -14,7 +14,7 @@ from attn.errors import UserError
 from attn.kernels import Softmax, TokenInfo, WindowAttention
 from attn.model import Transformer
 from attn.objectives import ClassHead, NextToken, TokenHead
-from attn.parallel.mesh import make_mesh
+from attn.parallel.mesh import MeshShape, make_mesh
 
 SIZES = {"vocab_size": 11, "max_len": 8, "d_model": 16, "num_heads": 2, "repeats": 1}
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 8)), jnp.int32)
@@ -115,9 +115,10 @@ def test_a_latent_layer_has_keys_for_every_head_whatever_the_others_share():
 
 def test_a_mesh_changes_nothing():
     free = make(block=HYBRID, positions="alibi", num_heads=2)(TOKENS)
-    with jax.set_mesh(make_mesh()):
-        laid = make(block=HYBRID, positions="alibi", num_heads=2)
-        np.testing.assert_allclose(laid(TOKENS), free, atol=1e-6)
+    with jax.set_mesh(make_mesh(MeshShape(data=2, heads=2))):
+        laid = make(block=HYBRID, positions="alibi", num_heads=2)(TOKENS)
+    assert laid.sharding.spec[0] == "data"
+    np.testing.assert_allclose(laid, free, atol=1e-5)
 
 
 def test_a_bias_of_distances_is_refused_where_a_kernel_takes_none():

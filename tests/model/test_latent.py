@@ -50,10 +50,17 @@ def parts(experiment, shape=MeshShape()):
         return params, features, model_def(experiment)
 
 
+@cache
+def program(experiment):
+    """The logits of a batch, compiled once for every test that asks for them."""
+    _, features, model = parts(experiment)
+    return jax.jit(lambda p, b: logits(experiment, model.merge(p, features), b))
+
+
 def logits_of(experiment, batch):
-    params, features, model = parts(experiment)
+    params, *_ = parts(experiment)
     with jax.set_mesh(MESH):
-        run = jax.jit(lambda p, b: logits(experiment, model.merge(p, features), b))
+        run = program(experiment)
         return np.asarray(run(params, place(batch, MESH, P("data"))))
 
 

@@ -40,9 +40,7 @@ BATCH = random_batch(TWINS, (4,))
 def said():
     """The parameters, and functions of a batch: logits, and one document's state."""
     with jax.set_mesh(MESH):
-        params, features = jax.jit(lambda key: build(EXPERIMENT, key))(
-            jax.random.key(0)
-        )
+        params, features = build(EXPERIMENT, jax.random.key(0))
         model = model_def(EXPERIMENT)
 
         def alone(tokens, lengths, params):
@@ -128,7 +126,7 @@ def test_a_mesh_gives_the_gradients_of_one_device_and_moves_no_row(said):
         EXPERIMENT.check_mesh(shape)
         mesh = make_mesh(shape)
         with jax.set_mesh(mesh):
-            params, _ = jax.jit(lambda key: build(EXPERIMENT, key))(jax.random.key(0))
+            params, _ = build(EXPERIMENT, jax.random.key(0))
             compiled = slope.lower(
                 params, batch := place(BATCH, mesh, P("data"))
             ).compile()

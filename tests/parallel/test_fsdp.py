@@ -66,7 +66,7 @@ def test_divided_parameters_give_the_losses_of_one_device_and_take_their_share(s
 def maps_on(shape, experiment):
     with jax.set_mesh(make_mesh(shape)):
         model = model_def(experiment)
-        weights = jax.jit(build, static_argnums=0)(experiment, KEY)
+        weights = build(experiment, KEY)
         tokens = jax.device_put(
             np.tile(np.arange(8, dtype=np.int32), (4, 1)), spec("B")
         )

@@ -42,7 +42,7 @@ def test_similarities_of_sentences_are_those_of_transformers():
     np.testing.assert_allclose(means @ means.T, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # 135 million weights
 def test_a_language_model_scores_text_and_continues_it_as_transformers_does():
     pytest.importorskip("gguf")
     known = KNOWN["smollm2"]

@@ -14,6 +14,7 @@ import pytest
 from run_folders import edit, softmax_maps, write_run
 
 from attn.config.claims import Claim, Prediction
+from attn.plots import plots
 from attn.plots.results import CAPTION, make_table
 from attn.plots.tables import to_markdown
 from attn.records.collect import load_all
@@ -144,8 +145,14 @@ def test_the_page_shows_claims_tables_pictures_and_provenance(page):
     assert opening < text.index("<table")
 
 
+@pytest.fixture
+def one_picture(monkeypatch):
+    """Of all pictures the curves; each is drawn in tests of its own."""
+    monkeypatch.setattr(plots, "PICTURES", {"curves": plots.PICTURES["curves"]})
+
+
 def test_the_report_writes_table_page_and_pictures_where_asked(
-    tmp_path, make_run, soft_maps
+    tmp_path, make_run, soft_maps, one_picture
 ):
     make_run("softmax", maps=soft_maps())
     runs = load_all(tmp_path / "runs")
@@ -168,7 +175,7 @@ def test_the_report_writes_table_page_and_pictures_where_asked(
 
 
 def test_a_damaged_map_is_a_sentence_and_never_the_end_of_a_report(
-    tmp_path, make_run, soft_maps
+    tmp_path, make_run, soft_maps, one_picture
 ):
     make_run("softmax", maps=soft_maps())
     make_run("window", maps=soft_maps())

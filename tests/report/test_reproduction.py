@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from attn.cli.reproducing import _runs
 from attn.config.compiled import CompiledStep
 from attn.errors import UserError
 from attn.kernels import WindowAttention
+from attn.records import collect
 from attn.records.compiled import FILE, Planned, read_planned
 from attn.records.identity import identity
 from attn.records.published import Paper, Table
@@ -29,6 +31,8 @@ ROWS = {"a": (0.5, 30.0), "b": (0.6, 25.5), "c": (0.7, None), "d": (0.8, 20.0)}
 TABLE = Table("t", "Table 1: Scores", "%", "small", ("score", "PPL"), ROWS)
 PAPER = Paper("p", "A paper", "Some", 2020, "arXiv 0", (TABLE,))
 EXPERIMENTS = {row: replace(experiment_of(), name=row) for row in ROWS}
+LOADED = cache(collect.load_all)
+"""The committed runs are read, and held against their seals, once."""
 
 
 def run_of(*scores, name="a", status="done"):
@@ -136,7 +140,8 @@ def test_runs_are_found_by_what_they_are_and_not_by_their_names(tmp_path, monkey
     assert (found[dense].name, found[window].name, code) == ("old", "new", 0)
 
 
-def test_one_table_of_a_paper_is_asked_for_by_name(tmp_path, capsys):
+def test_one_table_of_a_paper_is_asked_for_by_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("attn.records.collect.load_all", LOADED)
     have = ["--have", str(COMMITTED.parent), "--workdir", str(tmp_path), "--json"]
     assert launch.main(["reproduce", "bhojanapalli2020", "--table", "head_size", *have]) == 0  # fmt: skip
     found = json.loads(capsys.readouterr().out)
@@ -270,6 +275,7 @@ def test_committed_comparisons_are_what_the_committed_runs_make(
 ):
     monkeypatch.delattr("attn.train.memory.planned")  # all that is compiled is there
     monkeypatch.setattr("attn.cli.training.train", None)  # and all that is trained
+    monkeypatch.setattr("attn.records.collect.load_all", LOADED)
     words = ["reproduce", path.stem, "--have", str(COMMITTED.parent)]
     assert launch.main([*words, "--workdir", str(tmp_path)]) == 0
     assert (tmp_path / path.name).read_text() == path.read_text()

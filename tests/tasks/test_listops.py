@@ -12,6 +12,7 @@ from attn.tasks.listops import root_view, table_accuracy
 from attn.tasks.listops_trees import TOKENS, fold, grow
 
 SMALL = ListOps(num_train=2_000, num_valid=100, num_test=500)
+"""Of the last task alone the expressions are kept, so its tests follow each other."""
 RULES = {
     "[MIN": min,
     "[MAX": max,
@@ -50,15 +51,6 @@ def test_targets_are_the_values_of_the_expressions():
         assert widest <= SMALL.max_args
 
 
-def test_narrow_and_shallow_limits_are_kept():
-    task = ListOps(
-        seq_len=20, min_len=4, max_depth=3, max_args=3, num_train=300, num_test=50
-    )
-    found = [evaluate(words(e["tokens"])) for e in task.examples("train")]
-    assert max(depth for _, depth, _ in found) == 3
-    assert max(widest for *_, widest in found) == 3
-
-
 def test_lengths_are_within_bounds_and_padding_comes_after_them():
     rows = SMALL.rows("train")
     lengths = rows["lengths"].astype(int)
@@ -68,15 +60,24 @@ def test_lengths_are_within_bounds_and_padding_comes_after_them():
     assert ((rows["tokens"] > 0) == real).all()
 
 
+def test_splits_are_cut_without_regard_to_length():
+    means = [SMALL.rows(split)["lengths"].mean() for split in ("train", "test")]
+    assert abs(means[0] - means[1]) < 5
+
+
+def test_narrow_and_shallow_limits_are_kept():
+    task = ListOps(
+        seq_len=20, min_len=4, max_depth=3, max_args=3, num_train=300, num_test=50
+    )
+    found = [evaluate(words(e["tokens"])) for e in task.examples("train")]
+    assert max(depth for _, depth, _ in found) == 3
+    assert max(widest for *_, widest in found) == 3
+
+
 def test_no_expression_comes_twice_even_between_splits():
     task = ListOps(seq_len=8, min_len=4, num_train=3_000, num_valid=500, num_test=500)
     tokens = np.concatenate([task.rows(split)["tokens"] for split in SPLITS])
     assert len(np.unique(tokens, axis=0)) == 4_000
-
-
-def test_splits_are_cut_without_regard_to_length():
-    means = [SMALL.rows(split)["lengths"].mean() for split in ("train", "test")]
-    assert abs(means[0] - means[1]) < 5
 
 
 def test_a_quarter_of_the_root_arguments_are_operators():

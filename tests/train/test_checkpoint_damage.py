@@ -1,4 +1,6 @@
 import random
+import shutil
+from pathlib import Path
 
 import pytest
 from states import assert_same_bits, files_of, flip, make_state, restore, save_steps
@@ -8,10 +10,15 @@ from attn.train.checkpoint.checkpoints import Checkpoints
 from attn.train.checkpoint.sealed import SealedSteps
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Steps 1 and 2, to be copied and damaged."""
+    return save_steps(tmp_path_factory.mktemp("run") / "checkpoints", 1, 2)
+
+
 @pytest.fixture
-def folder(tmp_path):
-    """Steps 1 and 2, to be damaged."""
-    return save_steps(tmp_path / "checkpoints", 1, 2)
+def folder(saved, tmp_path):
+    return Path(shutil.copytree(saved, tmp_path / "checkpoints"))
 
 
 def test_a_hundred_random_bit_flips_are_all_found(folder):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
+from tiny import exhaustive
 
 from attn.train.checkpoint.checkpoints import Checkpoints
 
@@ -111,10 +112,11 @@ def assert_warned_once(err, step):
     )
 
 
-def test_a_kill_at_any_time_leaves_the_newest_committed_step_good(tmp_path):
+@pytest.mark.parametrize("kills", [3, exhaustive(5)])
+def test_a_kill_at_any_time_leaves_the_newest_committed_step_good(tmp_path, kills):
     draw = random.Random(1)
     newest = 0
-    for _ in range(5):
+    for _ in range(kills):
         process = child(SAVE_FOR_EVER, tmp_path)
         process.stdout.readline()
         time.sleep(draw.uniform(0.0, 0.6))
@@ -128,7 +130,7 @@ def test_a_kill_at_any_time_leaves_the_newest_committed_step_good(tmp_path):
         if out.split():
             # A save returns only when the one before it is committed.
             assert newest >= int(out.split()[-1]) - 1
-    assert newest > 3
+    assert newest >= kills - 1
 
 
 def test_a_disk_full_for_a_while_costs_one_checkpoint_and_a_warning(tmp_path):

@@ -253,12 +253,13 @@ test_loop.train(test_loop.Path(sys.argv[1]))
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bits(whole, tmp_path):
+@pytest.mark.parametrize("steps", [("9",), exhaustive(("6", "9"))], ids=" ".join)
+def test_a_killed_run_goes_on_to_the_same_bits(whole, tmp_path, steps):
     tests = Path(__file__).parents[1]
     paths = [str(tests.parent), str(tests), str(tests / "train")]
     command = [sys.executable, "-c", SCRIPT.format(paths=paths), str(tmp_path / "run")]
     checkpoints, kills = tmp_path / "run/checkpoints", 0
-    for wanted in ("6", "9"):
+    for wanted in steps:
         child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while child.poll() is None and not list(checkpoints.glob(f"{wanted}*")):
             time.sleep(0.002)

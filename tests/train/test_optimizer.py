@@ -1,6 +1,7 @@
 """Optimizers and schedules: each does what its paper says, and no knob is silent."""
 
 from dataclasses import fields, replace
+from functools import cache
 
 import jax
 import numpy as np
@@ -58,6 +59,12 @@ def optimized(config, params=PARAMS, roles=ROLES, steps=4):
     return jax.device_get(run(params))
 
 
+@cache
+def unchanged(config):
+    """Where several changes begin."""
+    return optimized(config)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -72,8 +79,8 @@ def optimized(config, params=PARAMS, roles=ROLES, steps=4):
     ids=str,
 )
 def test_a_field_of_the_training_changes_the_parameters(change):
-    plain, changed = (optimized(t) for t in (TRAIN, replace(TRAIN, **change)))
-    assert largest_gap(changed, plain) > 1e-6
+    changed = optimized(replace(TRAIN, **change))
+    assert largest_gap(changed, unchanged(TRAIN)) > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -86,9 +93,9 @@ def test_every_knob_of_an_optimizer_changes_the_parameters(rule, knob):
     usual = rule(least_factored=2) if rule.name == "adafactor" else rule()
     value = 1e-2 if knob == "eps" else OTHER[type(getattr(usual, knob))]
     value = value if knob == "eps" else value(getattr(usual, knob))
-    changed = replace(usual, **{knob: value})
-    ends = [optimized(replace(FREE, optimizer=o)) for o in (usual, changed)]
-    assert largest_gap(*ends) > 1e-7
+    other = replace(usual, **{knob: value})
+    changed = optimized(replace(FREE, optimizer=other))
+    assert largest_gap(changed, unchanged(replace(FREE, optimizer=usual))) > 1e-7
 
 
 def test_the_usual_optimizer_is_optax_adamw():
