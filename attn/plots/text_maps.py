@@ -22,6 +22,8 @@ TOKEN, GAP = 0.085, 2
 """Inches of a token in the picture of all heads, and tokens between two maps."""
 LARGE = 6.0, 0.42
 """Inches of one large map, and the most of one of its tokens."""
+LETTERS_AN_INCH = 16
+"""Letters of a title in an inch."""
 LETTERS = 12
 """Letters of a label; the rest is cut off."""
 TICKS = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
@@ -82,7 +84,7 @@ def draw_layers(texts: Sequence[Text], title: str, theme: Theme) -> Figure:
     )
     panels = list(grid.flat)
     for axes, mosaic, (text, _) in zip(panels, mosaics, texts):
-        _entitle(axes, text, theme)
+        _entitle(axes, text, theme, mosaic.inches[0])
         mosaic.draw(axes, norm, theme)
     _finish(figure, panels, every, title, theme)
     return figure
@@ -144,10 +146,10 @@ def draw_head(texts: Sequence[Text], head: int, title: str, theme: Theme) -> Fig
     figure = new_figure(theme, height + 1.9, width=sum(widths) + 1.2 + 1.1 * len(texts))
     grid = figure.subplots(1, len(texts), squeeze=False, width_ratios=widths)
     panels = list(grid.flat)
-    for axes, (text, (layer,)) in zip(panels, texts):
+    for axes, width, (text, (layer,)) in zip(panels, widths, texts):
         values, ramp = layer.values[head], theme.ramp(layer.family)
         axes.imshow(np.abs(values), cmap=ramp, norm=norm, interpolation="nearest")
-        _entitle(axes, text, theme)
+        _entitle(axes, text, theme, width)
         queries, keys = (_repeated(x, 1, 1) for x in (layer.queries, layer.keys))
         _label(axes, queries, keys, min(9.0, 0.86 * token * 72), theme)
         if token > 0.25:
@@ -156,7 +158,12 @@ def draw_head(texts: Sequence[Text], head: int, title: str, theme: Theme) -> Fig
     return figure
 
 
-def _entitle(axes: Axes, text: str, theme: Theme) -> None:
+def _entitle(axes: Axes, text: str, theme: Theme, inches: float) -> None:
+    """Writes the text above its map, as much of it as there is room for."""
+    most = int(
+        LETTERS_AN_INCH * (inches + 0.9)
+    )  # up to the next map, or the scale's end
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
     axes.set_title(text, loc="left", color=theme.soft, size=8, pad=8, parse_math=False)
 
 

@@ -179,7 +179,9 @@ def test_rows_of_a_table_are_views_of_mapped_files(tmp_path):
 
 def test_naive_bayes_in_parts_is_naive_bayes(tmp_path):
     many = examples(CHUNK_ROWS + 900)
-    task = Csv(data=str(write_csv(tmp_path / "a.csv", rows=many)), seq_len=4).resolved()
+    task = Csv(
+        data=str(write_csv(tmp_path / "a.csv", rows=many)), seq_len=12
+    ).resolved()
     data = prepare(task, tmp_path / "cache")
     train, test = data.splits["train"], data.splits["test"]
     logs = []
