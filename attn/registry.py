@@ -118,10 +118,11 @@ def tunings_of(experiments: Sequence[Experiment]) -> Tunings:
 
 
 def is_registered(experiment: Experiment) -> bool:
-    """Whether an experiment is registered as it is, but for its seeds."""
+    """Whether an experiment is registered as it is, but for its seeds and its words."""
     known = _REGISTRY.get(experiment.name)
     seeds = {"seeds": experiment.seeds, "first_seed": experiment.first_seed}
-    return isinstance(known, Experiment) and experiment == replace(known, **seeds)
+    same = {"claim": experiment.claim, **seeds}
+    return isinstance(known, Experiment) and experiment == replace(known, **same)
 
 
 def claims() -> tuple[Claim, ...]:

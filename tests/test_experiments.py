@@ -180,6 +180,7 @@ def test_committed_results_are_of_what_is_registered(folder):
         kernel = run.experiment.model.kernel
         assert folder.parent.name == f"arena_{kernel.name}"
         expected = replace(expected, model=replace(expected.model, kernel=kernel))
+    expected = replace(expected, claim=run.experiment.claim)  # in the words of its time
     assert run.experiment == expected
     assert run.result.tuning == registry.tunings().get(folder.name)
 
@@ -217,6 +218,13 @@ def test_what_is_planned_has_the_parameters_of_the_model_that_it_is_named_after(
 ):
     # Those of the published weights of Llama-2-7b-hf and Llama-2-70b-hf.
     assert cost.count_params(registry.get(name)) == parameters
+
+
+def test_words_and_seeds_are_no_part_of_what_is_registered():
+    one = EXPERIMENTS[0]
+    assert registry.is_registered(replace(one, claim="In other words.", seeds=9))
+    longer = replace(one, train=replace(one.train, steps=one.train.steps + 1))
+    assert not registry.is_registered(longer)
 
 
 def test_a_name_is_registered_once():
