@@ -20,8 +20,7 @@ class Where:
     """Options for where a command runs and writes; no part of an experiment."""
 
     workdir: str | None = None
-    """Folder of the run, or of a study's runs in subfolders; default runs/NAME, and of
-    other commands runs/COMMAND-NAME."""
+    """Folder of the run, or of a study's runs; default runs/NAME or runs/COMMAND-NAME."""
     mesh: str = ""
     """Mesh of devices, as in data=2,heads=4; a CPU is split into as many devices."""
     nprocs: int | None = None

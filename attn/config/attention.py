@@ -3,7 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from attn.config.attention_checks import check_heads, check_memory
+from attn.config.attention_checks import (
+    check_cross,
+    check_heads,
+    check_mask,
+    check_memory,
+)
 from attn.config.layers import Bias, Layer
 from attn.errors import UserError, require_above_zero, require_positive, unknown
 from attn.kernels import Kernel, Softmax
@@ -239,24 +244,11 @@ class Attention(Layer):
             choose_strategy(Division(kernel, seen, T, keys, N, K, *parts))
 
     def check(self, mask, T, required=(), S=0):
-        kernel, own, mask = self.mechanism, mask, self.seen(mask)
+        kernel, seen = self.mechanism, self.seen(mask)
+        check_mask(kernel, seen)
         if self.crosses:
             required = (*required, "cross")
-            if kernel.pattern(FULL, T, S) != FULL:
-                raise UserError(
-                    f"kernel {kernel.name!r} sees keys by their positions, and a source's "
-                    "have none beside a target's; choose another for cross_attention"
-                )
-            if kernel.mixes_queries and own != FULL:
-                raise UserError(
-                    f"kernel {kernel.name!r} mixes queries, and a decoder's later tokens are "
-                    "among them; choose another for cross_attention"
-                )
-        if mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):
-            raise UserError(
-                f"kernel {kernel.name!r} looks back alone, and the model is an encoder; "
-                "ModelConfig.causal = True (--model.causal) makes its tokens look back"
-            )
-        kernel.check(mask, T, S if self.crosses else T, required)
+            check_cross(kernel, mask, T, S)
+        kernel.check(seen, T, S if self.crosses else T, required)
         kernel.check_length(T)
         kernel.check_head(self.key_width, self.sizes[2])

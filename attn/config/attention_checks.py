@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 from attn.errors import UserError, unknown
+from attn.kernels.base import Kernel
+from attn.masks import FULL, Mask
 
 if TYPE_CHECKING:
     from attn.config.attention import Attention
@@ -33,6 +35,33 @@ def check_heads(layer: "Attention") -> None:
         _check_dropout(layer)
     if layer.scale is not None and "scale" not in kernel.can:
         raise kernel.unable("scale", f"asked for a scale of {layer.scale}")
+
+
+def check_mask(kernel: Kernel, mask: Mask) -> None:
+    """Raises `UserError` where a mechanism that looks back alone is to look both ways."""
+    if mask == FULL and kernel.can.isdisjoint({"bidirectional", "any_mask"}):
+        raise UserError(
+            f"kernel {kernel.name!r} looks back alone, and the model is an encoder; "
+            "ModelConfig.causal = True (--model.causal) makes its tokens look back"
+        )
+
+
+def check_cross(kernel: Kernel, mask: Mask, T: int, S: int) -> None:
+    """Raises `UserError` for a mechanism that cannot attend to an encoder's S states.
+
+    Args:
+        mask: that of the T tokens among themselves.
+    """
+    if kernel.pattern(FULL, T, S) != FULL:
+        raise UserError(
+            f"kernel {kernel.name!r} sees keys by their positions, and a source's have "
+            "none beside a target's; choose another for cross_attention"
+        )
+    if kernel.mixes_queries and mask != FULL:
+        raise UserError(
+            f"kernel {kernel.name!r} mixes queries, and a decoder's later tokens are among "
+            "them; choose another for cross_attention"
+        )
 
 
 def _check_dropout(layer: "Attention") -> None:
