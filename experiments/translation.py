@@ -53,7 +53,7 @@ register(
         name="translation",
         claim=verses.claim,
         experiments=(verses, alignments),
-        minutes=45,
+        minutes=60,
         claims=tuple(
             Claim(one.claim, better(one.name, "ngram")) for one in (verses, alignments)
         ),

@@ -67,7 +67,8 @@ def least_traffic(numbers: Numbers) -> float | int:
     """Bytes from and to memory: as the compiler counts, or what is given, where more.
 
     It counts a loop's body once and kernels of libraries not at all, but a program reads its
-    arguments and writes its outputs. Without a count: all that is held, once.
+    arguments (of an embedding that is looked up, fewer rows) and writes its outputs. Without a
+    count: all that is held, once.
     """
     if numbers.traffic is None:
         return numbers.total

@@ -27,7 +27,8 @@ LABELLED = 64
 def maps_of(runs: Sequence[Run]) -> tuple[list[tuple[Run, Maps]], list[str]]:
     """The maps that runs saved, and the reasons for those that cannot be read."""
     found, problems = [], []
-    for run in runs:
+    # What lies in the folder of an unfinished run may be of an end before.
+    for run in (run for run in runs if not run.unfinished):
         try:
             maps = read_maps(run)
         except UserError as error:

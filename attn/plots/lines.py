@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -196,6 +197,7 @@ def draw_heads(group: Group, theme: Theme) -> Figure | None:
 def _lines_over_heads(group: Group) -> dict[str, list[tuple[Run, Estimate]]]:
     """The runs of each line by its label: a mechanism, and all else in which runs differ."""
     apart = [name for name in group.varying if name not in HEADS]
+    apart += [name for name in HEADS[1:] if _varies_alone(group, name, apart)]
     found: dict[tuple[str, ...], list[tuple[Run, Estimate]]] = {}
     for run, score in scored(group):
         if heads_of(run):
@@ -203,6 +205,15 @@ def _lines_over_heads(group: Group) -> dict[str, list[tuple[Run, Estimate]]]:
             found.setdefault((group.mechanism(run), *words), []).append((run, score))
     found = {k: v for k, v in found.items() if len({heads_of(run) for run, _ in v}) > 1}
     return {_line_label(words, [*found]): line for words, line in found.items()}
+
+
+def _varies_alone(group: Group, name: str, apart: Sequence[str]) -> bool:
+    """Whether runs of as many heads differ in a knob, and not in what tells lines apart."""
+    seen: dict[Any, set[Any]] = {}
+    for run, _ in scored(group):
+        same = (group.mechanism(run), heads_of(run), *(KNOBS[n](run) for n in apart))
+        seen.setdefault(same, set()).add(KNOBS[name](run))
+    return any(len(values) > 1 for values in seen.values())
 
 
 def _line_label(words: tuple[str, ...], every: Sequence[tuple[str, ...]]) -> str:

@@ -38,7 +38,7 @@ def load_all(*directories: Path | str) -> list[Run]:
         folders = list(run_folders_in(directory))
         if not folders:
             raise UserError(
-                f"no run in {directory}: no result.json at any depth; "
+                f"no run in {directory}: none that ended, or recorded a step, at any depth; "
                 "train one with `launch.py run NAME --workdir DIR`"
             )
         found |= {folder.resolve(): folder for folder in folders}

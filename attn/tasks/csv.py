@@ -23,10 +23,17 @@ class Csv(Labelled):
     """Tell the label of a text, both columns of your own CSV file."""
 
     name = "csv"
-    split_fields = (*Labelled.split_fields, "split_column")
 
     split_column: str = ""
     """The column that says train, valid or test; rows are split by hash without it."""
+
+    @property
+    def by_hash(self) -> bool:
+        return not self.split_column
+
+    @property
+    def split_fields(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return (*super().split_fields, "split_column")
 
     def examples_of_data(self) -> Iterator[Example]:
         path = Path(self.data)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Integer
 
 from attn.errors import UserError, require_positive
 from attn.objectives import Classify
@@ -29,7 +30,6 @@ class Labelled(OwnData, Streamed):
 
     objective = Classify()
     padded = True
-    split_fields = ("data_seed", "held_out", "seq_len")
     version = "1.2.0"
 
     text_column: str = "text"
@@ -87,7 +87,7 @@ class Labelled(OwnData, Streamed):
                 raise UserError(f"{where} has no text; remove it, or fill it")
             row = np.zeros(self.seq_len, small_dtype(self.vocab_size))
             row[: len(tokens)] = tokens
-            split = split or self.split_of(text)
+            split = split or self.split_of(row)
             yield f"{split}.tokens", row
             yield f"{split}.targets", np.array([target[label]], np.int32)
             yield f"{split}.lengths", np.array([len(tokens)], np.int32)
@@ -113,12 +113,18 @@ class Labelled(OwnData, Streamed):
         """Computes test accuracies; `bag_of_tokens` is multinomial naive Bayes."""
         return baselines(data, self.num_classes, self.vocab_size)
 
-    def split_of(self, text: bytes) -> str:
-        """The split that a text goes into, with all whose first T bytes are the same.
+    @property
+    def by_hash(self) -> bool:
+        """Whether the split of some example is not given, and goes by its hash."""
+        return True
 
-        T tokens are T bytes at least, so no two splits share a row.
-        """
-        return split_by_hash(text[: self.seq_len], self.data_seed, self.held_out)
+    @property
+    def split_fields(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return ("data_seed", "held_out", "seq_len") if self.by_hash else ()
+
+    def split_of(self, row: Integer[np.ndarray, " T"]) -> str:
+        """The split that a row goes into by its hash, which equal rows go into too."""
+        return split_by_hash(row.tobytes(), self.data_seed, self.held_out)
 
 
 def _order(label: str) -> tuple[bool, float, str]:

@@ -10,14 +10,16 @@ import contextlib
 import io
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Integer
 
 from attn.errors import UserError, unknown
+from attn.tasks.base import SPLITS
 from attn.tasks.labelled import Example, Labelled
 from attn.tasks.vocabulary import BYTES
 
@@ -43,7 +45,7 @@ class Tfds(Labelled):
         for split, source in ours.items():
             for i, example in enumerate(source):
                 text = self._text(example[self.text_column])
-                own = self._split(split, ours, text)
+                own = "" if split == "train" and len(ours) < len(SPLITS) else split
                 where = f"{self.data} {split} example {i}"
                 yield (
                     where,
@@ -52,12 +54,19 @@ class Tfds(Labelled):
                     label_name(example[self.label_column], names, where),
                 )
 
-    def _split(self, split: str, ours: Mapping[str, Any], text: bytes) -> str:
-        """The split of an example; valid, and test, come from train where missing."""
-        if split != "train":
-            return split
-        by_hash = self.split_of(text)
-        return "train" if by_hash in ours else by_hash
+    @property
+    def by_hash(self) -> bool:
+        return len(self._given()) < len(SPLITS)
+
+    def _given(self) -> set[str]:
+        """The splits that the dataset has; the others are taken from train."""
+        sources, _ = load(self.data, (self.text_column, self.label_column))
+        return {NAMES[split] for split in sources}
+
+    def split_of(self, row: Integer[np.ndarray, " T"]) -> str:
+        """The split of a row of train; valid, and test, come from it where missing."""
+        by_hash = super().split_of(row)
+        return "train" if by_hash in self._given() else by_hash
 
     def _text(self, value: Any) -> bytes:
         if isinstance(value, str | bytes):

@@ -17,6 +17,7 @@ from attn.objectives import BITS_PER_BYTE
 from attn.parallel.mesh import make_mesh
 from attn.parallel.processes import place
 from attn.parallel.rules import batch_parts, spec
+from attn.records.files import read_json_or_none
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of
 from attn.tasks.base import Dataset, Task
@@ -72,6 +73,7 @@ def evaluate_run(folder: Path, task: Task, split: str) -> dict[str, list[float]]
     experiment = experiment_of(RunFolder(folder).config() or {})
     other = _on(experiment, task)
     data = prepare(task)
+    _require_same_data(folder, experiment.task, task, data)
     mesh = make_mesh()
     with jax.set_mesh(mesh):
         restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
@@ -121,6 +123,20 @@ def _require_same_splits(name: str, before: Task, task: Task) -> None:
                 f"{task.name!r} from one split to another, so that rows of its training "
                 "would be scored; leave it as it was"
             )
+
+
+def _require_same_data(folder: Path, before: Task, task: Task, data: Dataset) -> None:
+    """Raises `UserError` where the data of the training are split otherwise today."""
+    ended = (read_json_or_none(folder / "result.json") or {}).get("dataset") or {}
+    version = str(ended.get("builder", "")).rpartition("/")[2]
+    known = task.name == before.name and bool(version)
+    other = task == before and ended.get("sha256") != data.sha256
+    if known and (version != task.version or other):
+        raise UserError(
+            f"{folder} was trained on other data ({version}, "
+            f"{ended.get('sha256', '')[:12]}; now {task.version}, {data.sha256[:12]}), of "
+            "which some may be in this split; train it again"
+        )
 
 
 def _tokens(task: Task) -> list[str]:

@@ -18,6 +18,7 @@ import launch
 from attn.parallel.mesh import make_mesh
 from attn.plots import heat, plots
 from attn.records.identity import identity
+from attn.tasks import Csv
 
 TINY = (
     "--model.d-model 16 --model.num-heads 2 --train.steps 20 --train.warmup-steps 2 "
@@ -266,11 +267,16 @@ def test_tokens_that_mean_something_else_are_not_evaluated(here, capsys):
     assert "mean something else" in capsys.readouterr().err
 
 
-def test_a_split_that_holds_training_rows_is_not_evaluated(here, capsys):
+def test_a_split_that_holds_training_rows_is_not_evaluated(here, capsys, monkeypatch):
     do("evaluate reviews --task.held-out 0.2", code=2)
     said = capsys.readouterr().err
     assert "trained at held_out = 0.1, and 0.2 moves rows" in said
+    write_text(here / "other.txt", 9_000, seed=1)
     do("evaluate book --task text:other.txt --task.seq-len 32 --task.held-out 0.2")
+    with monkeypatch.context() as patch:
+        patch.setattr(Csv, "version", "9.9.9")
+        do("evaluate reviews", code=2)
+    assert "was trained on other data (1.2.0," in capsys.readouterr().err
     do("evaluate book --written", code=2)
     assert "no targets to write after a source" in capsys.readouterr().err
     do("evaluate book --written --task.seq-len 16", code=2)

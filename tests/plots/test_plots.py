@@ -66,6 +66,19 @@ def test_heads_of_other_steps_are_not_on_the_line_and_take_none_from_it(
     assert {"softmax · steps 500", "softmax · steps 1000"} <= {*names}
 
 
+def test_runs_of_as_many_heads_that_share_keys_are_on_lines_of_their_own(
+    tmp_path, make_run
+):
+    for heads in (4, 8):
+        for kv_heads in (1, 2):
+            run = make_run("softmax", name=f"kv{kv_heads}", heads=heads)
+            edit(run, "result", num_kv_heads=kv_heads)
+    (group,) = group_runs(load_all(tmp_path))
+    (axes,) = draw("heads", group, LIGHT).axes
+    means = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in means] == [2, 2]
+
+
 def test_heads_are_not_drawn_when_they_do_not_vary(runs):
     (group,) = group_runs(runs)
     assert draw("heads", group, LIGHT) is None
