@@ -40,7 +40,7 @@ register(
         name="long_text",
         claim=base.claim,
         experiments=(base,),
-        minutes=25,
+        minutes=40,
         claims=(Claim(base.claim, better(base.name, "xz_after_train")),),
     )
 )
