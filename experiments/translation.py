@@ -6,8 +6,8 @@
     python launch.py inspect runs/translation/alignments --text "ἐν ἀρχή εἰμί ὁ λόγος"
 
 An encoder-decoder (Vaswani et al. 2017) for each, small enough for two cores. What is
-written is to be nearer to the true verse than the translation of the training verse
-most alike. The decoder of words reads its alignment off cross-attention (Bahdanau et
+written is scored by chrF, beside the translation of the training verse most alike. The
+decoder of words reads its alignment off cross-attention (Bahdanau et
 al. 2015, section 5.2.1), which is held against links of words made by hand.
 """
 

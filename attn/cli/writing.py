@@ -16,19 +16,20 @@ def written(run: "Run", split: str, *, quiet: bool) -> dict[str, Any]:
     from attn.inspect.written import pairs_of, score_written
 
     task, data = pairs_of(run.directory)
-    rows, scores = len(data.splits[split]["tokens"]), []
+    rows, scores = data.splits[split], []
+    count = len(rows["tokens"])
     folders = (run.directory, *run.others)
     seeds = [(folder, seed) for folder in folders for seed in _seeds_of(folder)]
-    with Watch(console(quiet=quiet), rows * len(seeds)) as watch:
+    with Watch(console(quiet=quiet), count * len(seeds)) as watch:
         for folder, seed in seeds:
-            watch.begin(f"{run.name}, seed {seed}", rows)
-            scores.append(score_written(folder, split, seed=seed, say=watch.within))
+            watch.begin(f"{run.name}, seed {seed}", count)
+            scores.append(score_written(folder, task, rows, seed, watch.within))
     return {
         "run": run.name,
         "mechanism": run.mechanism,
         "task": task.name,
         "split": split,
-        "rows": rows,
+        "rows": count,
         "scores": {name: [one[name] for one in scores] for name in scores[0]},
         "baselines": task.text_baselines(data) if split == "test" else {},
     }
@@ -70,5 +71,8 @@ def _row(name: str, scores: Mapping[str, Sequence[float]]) -> "Row":
     from attn.plots.units import metric_text
     from attn.records.estimates import estimate
 
-    said = (metric_text(metric, estimate(of)) for metric, of in scores.items())
+    said = (
+        metric_text(metric, estimate(of), with_n=len(of) > 1)
+        for metric, of in scores.items()
+    )
     return Row((Cell(name), *map(Cell, said)))

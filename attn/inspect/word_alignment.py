@@ -1,8 +1,8 @@
 """The alignment of words: the links of cross-attention beside those made by hand.
 
 A word can be linked by the weights with which it is written, or by those of the next
-step, which reads it; the second links words better in most models (Kobayashi et al.
-2020, section 5.1: alignment with output, and with input).
+step, which reads it (Kobayashi et al. 2020, section 5: alignment with output, and with
+input); which links words better is the model's.
 """
 
 from collections.abc import Mapping, Sequence

@@ -22,19 +22,10 @@ Say = Callable[[int, int], None]
 
 
 def score_written(
-    folder: Path, split: str, *, seed: int = 0, say: Say = lambda done, rows: None
+    folder: Path, task: Pairs, rows: Rows, seed: int, say: Say
 ) -> Mapping[str, float]:
-    """Scores what a run writes after the sources of a split, by name of the score.
-
-    Args:
-        seed: whose weights, of a run of several.
-
-    Raises:
-        UserError: the run writes no targets after sources.
-    """
-    task, data = pairs_of(folder)
-    task.score_texts(["."], ["."])  # a package that is missing is told first
-    model, rows = off_mesh(restore(folder, seed=seed)), data.splits[split]
+    """Scores what one seed of a run writes after the sources of rows, by name."""
+    model = off_mesh(restore(folder, seed=seed))
     said = write_rows(model, task, rows, say)
     return task.score_texts(*([*map(task.text, of)] for of in (said, rows["targets"])))
 
@@ -43,13 +34,18 @@ def pairs_of(folder: Path) -> tuple[Pairs, Dataset]:
     """The task of a run, which has sources and targets, and its data.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none, or other data today, or a package that scores texts is
+            missing.
     """
     from attn.data.build import prepare
+    from attn.train.evaluate import require_same_data
 
     task = load(folder).experiment.task.resolved()
     if isinstance(task, Pairs):
-        return task, prepare(task)
+        task.score_texts(["."], ["."])
+        data = prepare(task)
+        require_same_data(folder, task, task, data)
+        return task, data
     raise UserError(
         f"{folder} was trained on {task.name!r}, which has no targets to write after a "
         "source; leave out --written"

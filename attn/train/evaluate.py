@@ -73,7 +73,7 @@ def evaluate_run(folder: Path, task: Task, split: str) -> dict[str, list[float]]
     experiment = experiment_of(RunFolder(folder).config() or {})
     other = _on(experiment, task)
     data = prepare(task)
-    _require_same_data(folder, experiment.task, task, data)
+    require_same_data(folder, experiment.task, task, data)
     mesh = make_mesh()
     with jax.set_mesh(mesh):
         restored = restore_state(experiment, checkpoints_of(experiment, folder), mesh)
@@ -125,7 +125,7 @@ def _require_same_splits(name: str, before: Task, task: Task) -> None:
             )
 
 
-def _require_same_data(folder: Path, before: Task, task: Task, data: Dataset) -> None:
+def require_same_data(folder: Path, before: Task, task: Task, data: Dataset) -> None:
     """Raises `UserError` where the data of the training are split otherwise today."""
     ended = (read_json_or_none(folder / "result.json") or {}).get("dataset") or {}
     version = str(ended.get("builder", "")).rpartition("/")[2]
