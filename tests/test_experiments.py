@@ -91,12 +91,15 @@ def test_every_experiment_traces_its_train_step(experiment):
 
 
 VARIED = {
+    "head_width": {"head_dim": None},
     "kv_heads": dict.fromkeys(("num_kv_heads", "head_dim", "kv_rank", "rope_dim")),
     "positions": {"positions": "rotary"},
     "single_head": {"repeats": 1, "head_dim": None},
     "trees": {"attend_padding": False},
 }
 """The fields that a study is about, beside the mechanism and the number of heads."""
+MATCHED = {"cache": cost.decode_state, "flops": cost.forward_flops}
+"""What is equal, by the last word of a name, where it is not parameters."""
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.name)
@@ -106,9 +109,8 @@ def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
     for task, pattern in layers:
         group = [e for e in at_one_rate if (e.task, e.model.pattern) == (task, pattern)]
         for e in group:
-            # A name says where the decoding cache is what is equal.
-            by_cache = e.name.endswith("_kv_cache")
-            size = cost.decode_state if by_cache else cost.count_params
+            # A name says where something else than parameters is what is equal.
+            size = MATCHED.get(e.name.rpartition("_")[2], cost.count_params)
             assert size(e) == pytest.approx(size(group[0]), rel=0.01)
         assert len({(e.train, e.seeds) for e in group}) == 1
         # What looks ahead only where it may, and what never does, read the same sequence.

@@ -9,7 +9,9 @@ CAPTION = (
     "2.5 times forward (FlashAttention-2, section 4.1); share: of this machine's best "
     "matrix product in the same type. Error: the largest difference from the float32 "
     "definition over the definition's largest value. Scratch: what the compiled "
-    "program needs beside inputs, outputs and gradients, where the library tells it."
+    "program needs beside inputs, outputs and gradients, where the library tells it. "
+    "On a GPU the calls of a sample are queued and awaited at its end, and a call counts "
+    "as right within what the products named above, TF32 or bfloat16, leave."
 )
 SCALING_CAPTION = (
     "`softmax` is ours as `auto` takes it, `attn` in the tables of cases; ratios are to "

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from attn.errors import require_positive
+from attn.errors import require_positive, unknown
+from attn.kernels import KERNELS, Softmax
 from attn.masks import FULL, BigBird, Causal, Global, Mask, Window
 
 Dtype = Literal["float32", "bfloat16"]
@@ -46,9 +47,14 @@ class Case:
     H: int = 64
     keys: int | None = None
     """The number of keys; as many as queries unless given."""
+    mechanism: str = Softmax.name
+    """A name in `KERNELS`, with its knobs at their defaults; one that is not softmax has
+    a recurrent form, by which it is checked, and as many key/value heads as heads."""
 
     def __post_init__(self):
         require_positive(self, "T", "B", "N", "K", "H", "keys")
+        if self.mechanism not in KERNELS:
+            raise unknown("mechanism", self.mechanism, KERNELS)
 
     @property
     def S(self) -> int:
@@ -57,8 +63,15 @@ class Case:
 
     @property
     def mask_name(self) -> str:
+        """The name of the mask; of another mechanism than softmax with its own before."""
         names = [name for name, mask in MASKS.items() if mask == self.mask]
-        return names[0] if names else repr(self.mask)
+        name = names[0] if names else repr(self.mask)
+        return name if self.is_softmax else f"{self.mechanism}, {name}"
+
+    @property
+    def is_softmax(self) -> bool:
+        """Whether its mechanism is softmax, which most libraries have alone."""
+        return self.mechanism == Softmax.name
 
     @property
     def direction(self) -> str:
@@ -82,14 +95,18 @@ class Case:
 
     @property
     def useful_flops(self) -> float:
-        """FLOPs of the matrix products over visible pairs only."""
-        forward = 4.0 * self.T * self.S * self.H * self.N * self.B * self.density
+        """FLOPs of the matrix products over visible pairs only, or as a mechanism counts."""
+        one = 4.0 * self.T * self.S * self.H * self.density
+        if not self.is_softmax:
+            kernel = KERNELS[self.mechanism]()
+            one = kernel.flops(self.T, self.S, self.H, self.H, self.mask)
+        forward = one * self.N * self.B
         return forward * (BACKWARD if self.backward else 1.0)
 
 
 @dataclass(frozen=True)
 class Race:
-    """A case and the rivals that run it; all of them unless named."""
+    """A case and the rivals that run it; unless named, all that compute its mechanism."""
 
     case: Case
     rivals: tuple[str, ...] = ()

@@ -22,7 +22,8 @@ class Benching:
     """targets: the performance targets of this package; grid: a wider sweep of shapes;
     quick: one minute; mechanisms: how time and scratch memory of each grow with
     length; decoding: how the time of a step does; models: whole models beside
-    PyTorch's, generating and training."""
+    PyTorch's, generating and training; gpu: kernels on an NVIDIA GPU beside
+    PyTorch's and flash-linear-attention's."""
     only: str = ""
     """Part of the names of cases, models or mechanisms; others are skipped."""
     rounds: int = 5

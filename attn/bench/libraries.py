@@ -8,7 +8,8 @@ import jax
 
 from attn.attention.backends.cudnn import flags
 from attn.bench.cases import Case
-from attn.bench.ours import OURS, Ours
+from attn.bench.fla_rival import Fla
+from attn.bench.ours import OURS, Ours, implementations
 from attn.bench.rival import JaxRival, Rival
 from attn.bench.torch_rivals import FlexAttention, TorchSDPA
 from attn.masks import FULL, Causal
@@ -104,6 +105,6 @@ class Attnax(JaxRival):
 def all_rivals() -> dict[str, Rival]:
     """All rivals by name, our own first."""
     ours = [Ours(OURS, "auto")]
-    ours += [Ours(f"{OURS} {impl}", impl) for impl in ("dense", "blockwise")]
-    others = [JaxNN(), Flax(), TorchSDPA(), FlexAttention(), Attnax(), Tokamax()]
+    ours += [Ours(f"{OURS} {impl}", impl) for impl in implementations()]
+    others = [JaxNN(), Flax(), TorchSDPA(), FlexAttention(), Attnax(), Tokamax(), Fla()]
     return {rival.name: rival for rival in (*ours, *others)}

@@ -1,12 +1,11 @@
 """Timing: runners interleaved in rounds, compared by the ratio within each round."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
+from typing import Any
 
 LEAST_CALL = 5e-3
 """The duration in seconds below which several calls make a sample."""
@@ -17,6 +16,23 @@ LEAST_ROUNDS = 3
 """The least number of rounds, also for slow runners; a spread needs as many."""
 
 Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A call in two halves, for a device that runs while the host goes on.
+
+    Waiting after each call would add the time of its launch; a sample waits once.
+    """
+
+    begin: Call
+    wait: Callable[[Any], object]
+    """Returns when what `begin` gave, and all that was begun before it, is there."""
+
+    def __call__(self) -> Any:
+        found = self.begin()
+        self.wait(found)
+        return found
 
 
 @dataclass(frozen=True)
@@ -41,16 +57,22 @@ def paired(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
 
 
 def seconds(call: Call, calls: int = 1) -> float:
-    """Wall time a call, over `calls` calls."""
+    """Wall time a call, over `calls` calls; one that is queued is awaited at the end."""
+    begin, last = call.begin if isinstance(call, Queued) else call, None
     start = time.perf_counter()
     for _ in range(calls):
-        call()
+        last = begin()
+    if isinstance(call, Queued):
+        call.wait(last)
     return (time.perf_counter() - start) / calls
 
 
-def calls_a_sample(once: float) -> int:
-    """The number of calls in a sample, where one call takes `once` seconds."""
-    if once >= LEAST_CALL:
+def calls_a_sample(once: float, queued: bool = False) -> int:
+    """The number of calls in a sample, where one call takes `once` seconds.
+
+    A launch is paid once a sample, so that queued calls fill one whatever they take.
+    """
+    if once >= (LEAST_SAMPLE if queued else LEAST_CALL):
         return 1
     return math.ceil(LEAST_SAMPLE / max(once, 1e-6))
 
@@ -92,9 +114,15 @@ class Warm:
 
     @classmethod
     def up(cls, call: Call) -> "Warm":
-        """Runs `call` once, after the threads have settled."""
+        """Runs `call` once, after the threads have settled.
+
+        A short one that is queued runs again as a sample, without the launch in its time.
+        """
         settle()
-        return cls(call, seconds(call))
+        once = seconds(call)
+        if isinstance(call, Queued) and once < LEAST_SAMPLE:
+            once = seconds(call, calls_a_sample(once, queued=True))
+        return cls(call, once)
 
 
 def measure(
@@ -120,20 +148,10 @@ def measure(
             call, once = runners[name].call, runners[name].once
             if turn >= rounds_within(budget, once, rounds):
                 continue
-            calls = calls_a_sample(once)
+            calls = calls_a_sample(once, isinstance(call, Queued))
             if calls > 1:
                 call()
             found[name].append(seconds(call, calls))
             settle()
             each()
     return found
-
-
-def free_memory() -> float:
-    """Bytes that this process may still allocate; infinite where unknown."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return math.inf
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
-    return 1024.0 * int(found[1]) if found else math.inf

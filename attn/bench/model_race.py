@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from attn.bench import generation, training
+from attn.bench.device import queues
 from attn.bench.measure import measure
 from attn.bench.models import ModelCase, TrainingSteps
 from attn.bench.ours import OURS
@@ -76,7 +77,9 @@ def raced(
 
 
 def why_absent(one: Runner) -> str | None:
-    """The packages that a runner needs and that are not here, as a reason."""
+    """The reason why a runner cannot run: packages that are not here, or the device."""
+    if one.needs and queues():
+        return "runs on the CPU; JAX runs elsewhere here"
     absent = [name for name in one.needs if find_spec(name) is None]
     return f"not installed: pip install {' '.join(absent)}" if absent else None
 

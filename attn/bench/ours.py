@@ -6,7 +6,10 @@ from functools import lru_cache
 
 import jax
 
-from attn.attention import attend, explain
+from attn.attention import attend
+from attn.attention.backends import BACKENDS
+from attn.attention.call import Call, make_call
+from attn.attention.choose import choose_implementation
 from attn.bench.cases import Case
 from attn.bench.rival import JaxRival
 from attn.bench.suite import Knob, Scaling
@@ -34,25 +37,36 @@ class Ours(JaxRival):
         """The mask that it runs under."""
         return case.mask
 
+    def kernel(self, case: Case) -> Kernel:
+        """The mechanism that it computes of a case."""
+        return self.spec(case.T) if case.is_softmax else KERNELS[case.mechanism]()
+
+    def computes(self, mechanism: str) -> bool:
+        """Whether it has a form of a mechanism: by `auto`, of every one."""
+        return self.impl == "auto" or super().computes(mechanism)
+
     def why_unsupported(self, case: Case) -> str | None:
         chosen = chosen_by_auto(case)
-        return f"attn chose {chosen}: the same program" if self.impl == chosen else None
+        if self.impl == chosen:
+            return f"attn chose {chosen}: the same program"
+        fused = BACKENDS.get(self.impl)
+        return fused and fused.why_unsupported(call_of(case).shape())
 
     def note(self, case: Case) -> str:
         return chosen_by_auto(case) if self.impl == "auto" else ""
 
     def extras(self, case: Case) -> list:
         """The mechanism's weights or random features, if it has any."""
-        owned = self.spec(case.T).init_heads(
+        owned = self.kernel(case).init_heads(
             jax.random.key(0), case.N, head_dim=case.H, kv_len=case.S
         )
         return [owned] if owned else []
 
     def trains_extras(self, case: Case) -> bool:
-        return self.spec(case.T).owns == "weights"
+        return self.kernel(case).owns == "weights"
 
     def function(self, case: Case) -> Callable[..., jax.Array]:
-        spec, mask = self.spec(case.T), self.mask(case)
+        spec, mask = self.kernel(case), self.mask(case)
 
         def call(q, k, v, weights=None):
             return attend(spec, q, k, v, mask=mask, weights=weights, impl=self.impl)
@@ -62,12 +76,18 @@ class Ours(JaxRival):
 
 @lru_cache
 def chosen_by_auto(case: Case) -> str:
-    """The implementation that `attn.attend` chooses by default."""
+    """The implementation that `attn.attend` chooses by default; compiles nothing."""
+    call = call_of(case)
+    return choose_implementation(call.kernel, call.shape())[0]
+
+
+def call_of(case: Case) -> Call:
+    """The call of a case's mechanism, on the shapes of its inputs."""
     q, k = (
         jax.ShapeDtypeStruct((case.B, tokens, heads, case.H), case.dtype)
         for tokens, heads in ((case.T, case.N), (case.S, case.K))
     )
-    return explain(Softmax(), q, k, k, mask=case.mask).implementation
+    return make_call(KERNELS[case.mechanism](), q, k, k, mask=case.mask)
 
 
 class Mechanism(Ours):
@@ -105,6 +125,11 @@ class Mechanism(Ours):
         known = [field.name for field in fields(spec)]
         said = [f"{k} {getattr(spec, k)}" for k in self.knobs if k in known]
         return ", ".join(said + ["over all keys"] * (self.mask(case) == FULL))
+
+
+def implementations() -> tuple[str, ...]:
+    """The names of the implementations of softmax, the kernels of all devices among them."""
+    return (*Softmax.implementations, *BACKENDS)
 
 
 def runners(scaling: Scaling) -> tuple[Ours, ...]:

@@ -17,6 +17,7 @@ LIBRARIES = {
     "flax": ("v", "other"),
     "torch": ("^", "sparse"),
     "attnax": ("D", "lowrank"),
+    "fla": ("X", "recurrent"),
 }
 """The marker of each library, and the family whose hue it has."""
 STYLES = ("-", (0, (5, 1.2)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))

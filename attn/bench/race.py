@@ -10,11 +10,12 @@ import numpy as np
 
 from attn.bench.cases import Case, Race
 from attn.bench.check import (
-    TOLERANCE,
     Inputs,
     definition,
     largest_error,
+    tolerance,
 )
+from attn.bench.device import queues
 from attn.bench.measure import Spread, Warm, measure, paired
 from attn.bench.ours import OURS
 from attn.bench.record import CaseRecord, Row
@@ -23,8 +24,9 @@ from attn.errors import UserError
 
 PATIENCE = 40.0
 """Seconds that one call of a rival may take; a slower one is timed once only."""
-PREPARATION, PACE = 3.0, 60e9
-"""Seconds to build a rival, and its FLOP/s, as assumed for the time that is left."""
+PREPARATION, PACE, PACE_ELSEWHERE = 3.0, 60e9, 60e12
+"""Seconds to build a rival, and its FLOP/s, as assumed for the time that is left; the
+last on an accelerator."""
 
 
 @runtime_checkable
@@ -44,7 +46,8 @@ class Watcher(Protocol):
 def work(case: Case, rounds: int, runners: int = 1) -> float:
     """The estimated seconds that a case takes."""
     flops = case.useful_flops / case.density
-    return runners * (PREPARATION + (rounds + 3) * flops / PACE)
+    pace = PACE_ELSEWHERE if queues() else PACE
+    return runners * (PREPARATION + (rounds + 3) * flops / pace)
 
 
 def ticker(watch: Watcher, samples: int) -> Callable[[], None]:
@@ -68,7 +71,7 @@ def run_race(
         patience: seconds of a call beyond which it is timed once.
         budget: seconds of samples of one rival.
     """
-    case, names = race.case, race.rivals or tuple(rivals)
+    case, names = race.case, racing(race, rivals)
     watch.begin(case.name, len(names) * rounds, work(case, rounds, len(names)))
     inputs = Inputs.make(case)
     expected = definition(case, inputs)
@@ -79,7 +82,8 @@ def run_race(
     samples = measure(ready, rounds, tick, budget)
     ours = samples.get(OURS)
     for name, sample in samples.items():
-        flops = case.useful_flops if rivals[name].promises else None
+        counted = rivals[name].promises and case.is_softmax
+        flops = case.useful_flops if counted else None
         rows[name] = timed(rows[name], sample, ours, flops, rate)
     watch.note(said(rows))
     return CaseRecord(
@@ -95,6 +99,13 @@ def run_race(
     )
 
 
+def racing(race: Race, rivals: Mapping[str, Rival]) -> tuple[str, ...]:
+    """The names of a race's rivals: as it says, or all that compute its mechanism."""
+    mechanism = race.case.mechanism
+    able = (name for name, one in rivals.items() if one.computes(mechanism))
+    return race.rivals or tuple(able)
+
+
 def prepare(
     rival: Rival,
     case: Case,
@@ -108,7 +119,7 @@ def prepare(
         rival.why_unsupported(case),
         lambda: rival.build(case, inputs),
         lambda built: _error(rival, case, built, expected),
-        TOLERANCE[case.dtype],
+        tolerance(case),
         patience,
     )
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from attn.bench.cases import Case
 from attn.bench.check import Inputs
-from attn.bench.measure import free_memory
+from attn.bench.device import free_memory, queues
+from attn.bench.measure import Queued
+from attn.kernels import Softmax
 
 
 class Unsupported(Exception):
@@ -24,7 +26,7 @@ class Built:
     """A rival made ready for a case, and the results of its first call."""
 
     call: Callable[[], Sequence[Any]]
-    """Runs once and returns when the outputs are there."""
+    """Runs once and returns when the outputs are there; on an accelerator, `Queued`."""
     outputs: list[np.ndarray]
     """The output, and dq, dk, dv of a backward case, [B, T or S, N or K, H]."""
     compile_seconds: float
@@ -51,6 +53,10 @@ class Rival:
     package: ClassVar[str] = "jax"
     promises: ClassVar[bool] = True
     """Whether its outputs must match the definition, and not only be finite."""
+
+    def computes(self, mechanism: str) -> bool:
+        """Whether it is made for a mechanism, by its name in `KERNELS`."""
+        return mechanism == Softmax.name
 
     def why_unsupported(self, case: Case) -> str | None:
         """Returns the reason why it cannot run `case`, if known before building."""
@@ -112,6 +118,8 @@ class JaxRival(Rival):
         def call():
             return jax.block_until_ready(compiled(*args))
 
+        if queues():
+            call = Queued(lambda: compiled(*args), jax.block_until_ready)
         outputs = call()[: len(args[0]) if case.backward else 1]
         found = [self._swap(np.asarray(x.astype(jnp.float32))) for x in outputs]
         return Built(call, found, took, temp, self.note(case))
@@ -138,9 +146,9 @@ def program(
     return backward if case.backward else forward
 
 
-def require_memory(needed: float | int) -> None:
-    """Raises `Unsupported` where a call would need most of the free memory."""
-    free = free_memory()
+def require_memory(needed: float | int, free: float | None = None) -> None:
+    """Raises `Unsupported` where a call would need most of the free memory, jax's or `free`."""
+    free = free_memory() if free is None else free
     if needed > 0.8 * free:
         raise Unsupported(
             f"needs {needed / 2**30:.1f} GiB of scratch; {free / 2**30:.1f} GiB are free"

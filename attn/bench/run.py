@@ -10,7 +10,7 @@ from attn.bench.limits import COMPILATIONS, compile_anew, run_density
 from attn.bench.machine import describe
 from attn.bench.model_race import model_work, run_model
 from attn.bench.ours import runners
-from attn.bench.race import PATIENCE, Watcher, run_race, work
+from attn.bench.race import PATIENCE, Watcher, racing, run_race, work
 from attn.bench.record import CaseRecord, Record, Row
 from attn.bench.scaling import growth
 from attn.bench.suite import Scaling, Suite
@@ -19,7 +19,8 @@ from attn.bench.verdicts import judge
 
 def total_work(suite: Suite, rounds: int) -> float:
     """The estimated seconds that all parts of a suite take."""
-    races = [(race.case, len(race.rivals or all_rivals())) for race in suite.races]
+    rivals = all_rivals()
+    races = [(race.case, len(racing(race, rivals))) for race in suite.races]
     if suite.scaling:
         everyone = len(runners(suite.scaling))
         races += [(case, everyone) for case in suite.scaling.cases]

@@ -26,7 +26,10 @@ from attn.plots.units import NONE, memory, milliseconds
 from attn.records.environment import provenance
 from attn.records.files import write_atomically, write_json
 
-PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "attnax", "tokamax")
+PACKAGES = (
+    *("jax", "jaxlib", "flax", "torch", "transformers", "attnax", "tokamax"),
+    *("triton", "fla-core"),
+)
 MODEL = "rival|ms|x ours|tokens/s|first call, s|error|note".split("|")
 CASE = "rival|ms|x ours|useful GFLOP/s|share|scratch|error|note".split("|")
 
@@ -172,12 +175,15 @@ def _row(row: Row) -> tuple[str, ...]:
 def _made_by(record: Record) -> str:
     env = record.machine
     rates = [f"{x:.0f} GFLOP/s {dtype}" for dtype, x in env["matmul_gflops"].items()]
+    made = env.get("products", {}).items()
+    shortened = [f"products of {dtype} in {x}" for dtype, x in made if x != dtype]
     tunables = f"GLIBC_TUNABLES={env['glibc_tunables'] or 'unset'}"
     return provenance(
         [env],
         packages=PACKAGES,
         after=[
             *(tunables, f"{record.rounds} rounds", env["date"]),
+            *shortened,
             *([f"matmul {', '.join(rates)}"] if rates else []),
         ],
     )

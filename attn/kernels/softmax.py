@@ -35,7 +35,7 @@ class Softmax(Kernel):
     keeps = "keys"
     implementations = ("dense", "blockwise")
     over_all_heads = True
-    backends = ("cudnn", "tokamax", "splash", "pallas")
+    backends = ("cudnn", "tokamax", "triton", "splash", "pallas")
     strategies = ("ring", "all_to_all", "all_gather")
 
     softcap: float | None = None

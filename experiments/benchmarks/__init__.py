@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attn.bench.suite import Suite
-from experiments.benchmarks import decoding, mechanisms, models, rivals
+from experiments.benchmarks import decoding, gpu, mechanisms, models, rivals
 
 RESULTS = Path("experiments/results/bench")
 
@@ -15,4 +15,5 @@ SUITES: Mapping[str, Suite] = {
     "mechanisms": mechanisms.SCALING,
     "models": models.MODELS,
     "decoding": decoding.STEPS,
+    "gpu": gpu.GPU,
 }

@@ -5,6 +5,7 @@ from attn.attention.backends.cudnn import Cudnn
 from attn.attention.backends.pallas import Pallas
 from attn.attention.backends.splash import Splash
 from attn.attention.backends.tokamax import Tokamax
+from attn.attention.backends.triton import Triton
 from attn.device import device_kind
 
 __all__ = [
@@ -15,9 +16,10 @@ __all__ = [
     "Pallas",
     "Splash",
     "Tokamax",
+    "Triton",
     "device_kind",
 ]
 
 BACKENDS: dict[str, Backend] = {
-    kernel.name: kernel for kernel in (Cudnn(), Tokamax(), Splash(), Pallas())
+    kernel.name: kernel for kernel in (Cudnn(), Tokamax(), Triton(), Splash(), Pallas())
 }

@@ -22,7 +22,8 @@ from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask
 
 VERSION = "0.0.12"
-"""The last release that supports Python 3.11 and jax 0.10."""
+"""The last release that supports Python 3.11 and jax 0.10; its kernels call what jax
+0.11 has removed."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Tokamax(Backend):
     head_multiple = 8
     head_max = 256
     own_value_dim = True
+
+    def _installed(self, shape):
+        reason = super()._installed(shape)
+        if reason is None and jax.__version_info__ >= (0, 11):
+            return f"tokamax {VERSION} runs on jax 0.10; here is jax {jax.__version__}"
+        return reason
 
     def _mask(self, shape):
         if shape.mask.row_interval(shape.T, shape.S) is None:

@@ -21,7 +21,7 @@ from attn.attention.backends import BACKENDS, CallShape, device_kind
 from attn.kernels import Softmax
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
-from attn.masks import FULL, Blocks, Causal, Chunk, Global, Window
+from attn.masks import FULL, BigBird, Blocks, Causal, Chunk, Global, Window
 from attn.parallel.mesh import MeshShape
 from attn.plan.programs import mesh_on
 from attn.plan.topologies import PACKAGES, topology
@@ -226,6 +226,28 @@ def test_tokamax_compiles_for_an_h200_divided_over_heads(mask):
         kernel = served("tokamax", mask, T=1024, H=64)
     program = compile_for(mesh, kernel, T=1024, H=64)
     check(program, "__gpu$xla.gpu.triton", 2, 20 * MEGABYTE)
+
+
+@pytest.mark.parametrize(
+    ("mask", "dtype", "H"),
+    [(COMPOSITE, "bfloat16", 80), (BigBird(1024, block=32), "float32", 64)],
+    ids=["composite", "table"],
+)
+def test_our_gpu_kernel_compiles_for_an_h200_divided_over_heads(mask, dtype, H):
+    mesh = chips("h200:4")
+    need("jax_cuda13_plugin")
+    asked = "packing", "lengths", "softcap", "sinks", "lse"
+    with jax.set_mesh(mesh):
+        served("triton", mask, 1024, H, dtype, asked)
+
+    def run(q, k, v, rows):
+        q_info = TokenInfo(segment_ids=rows, lengths=rows[:, 0])
+        scoring = Scoring(softcap=2.0, sinks=jnp.zeros(8))
+        infos = {"q_info": q_info, "kv_info": q_info}
+        return BACKENDS["triton"](q, k, v, mask=mask, scoring=scoring, **infos)
+
+    program = compile_for(mesh, run, T=1024, H=H, dtype=dtype, rows=(2, 1024))
+    check(program, "__gpu$xla.gpu.triton", 3, 20 * MEGABYTE)
 
 
 def test_jit_chooses_anew_for_another_chip():

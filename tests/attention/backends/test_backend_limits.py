@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -110,6 +111,21 @@ REFUSALS = [
     ("pallas", {"required": {"bias"}}, "asked for bias; beyond masks it can key_pad"),
     ("pallas", {"mask": PerHead((Causal(), FULL))}, "differs between heads"),
     ("pallas", {"mask": FULL, "T": 2**18, "S": 2**18}, "it takes up to 65,536"),
+    ("triton", {"device": V5E}, "device 'TPU v5 lite'; it takes NVIDIA devices"),
+    ("triton", {"device": "NVIDIA T4"}, "is of generation 7; it takes 8 and later"),
+    (
+        "triton",
+        {"dtype": "float64"},
+        "dtype float64; it takes bfloat16, float16, float",
+    ),
+    ("triton", {"H": 257}, "head dim 257; it takes multiples of 1 up to 256"),
+    ("triton", {"required": {"bias"}}, "asked for bias; beyond masks it can key_pad"),
+    ("triton", {"mask": PerHead((Causal(), FULL))}, "differs between heads"),
+    (
+        "triton",
+        {"mask": BigBird(512), "required": {"positions"}},
+        "of positions known at run time, which cannot run inside the kernel",
+    ),
     (
         "pallas",
         {"mask": BigBird(512), "required": {"positions"}},
@@ -143,6 +159,30 @@ SPLASH_REFUSES = [
 def test_our_own_kernel_serves_what_splash_refuses(changed):
     assert BACKENDS["splash"].why_unsupported(ask("splash", **changed)) is not None
     assert BACKENDS["pallas"].why_unsupported(ask("pallas", **changed)) is None
+
+
+CUDNN_REFUSES = [
+    {"dtype": "float32"},
+    {"H": 20},
+    {"mask": TWO_INTERVALS},
+    {"mask": BigBird(512)},
+    {"mask": BAND, "required": frozenset({"lengths"})},
+    {"required": frozenset({"packing", "sinks", "softcap", "lse", "positions"})},
+]
+
+
+@pytest.mark.parametrize("changed", CUDNN_REFUSES, ids=str)
+def test_our_own_kernel_serves_what_cudnn_refuses(changed):
+    assert BACKENDS["cudnn"].why_unsupported(ask("cudnn", **changed)) is not None
+    assert BACKENDS["triton"].why_unsupported(ask("triton", **changed)) is None
+
+
+def test_tokamax_is_for_the_jax_that_its_release_calls(monkeypatch):
+    said = "tokamax 0.0.12 runs on jax 0.10; here is jax 0.11.2"
+    monkeypatch.setattr(jax, "__version__", "0.11.2")
+    for version, reason in (((0, 10, 2), None), ((0, 11, 2), said)):
+        monkeypatch.setattr(jax, "__version_info__", version)
+        assert BACKENDS["tokamax"].why_unsupported(ask("tokamax")) == reason
 
 
 def test_the_device_is_told_before_the_dtype_and_the_dtype_before_the_mask():

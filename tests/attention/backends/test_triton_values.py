@@ -1,0 +1,98 @@
+"""Our GPU kernel, run as plain jax operations, equals attention by its definition."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import own_kernels
+import pytest
+from jax.sharding import PartitionSpec as P
+from meshes import BTNH, N_, make
+from own_kernels import COMPOSITE, IDS, LENGTHS, SINKS, with_gradients
+from pallas_masks import MASKS
+from tiny import exhaustive
+
+from attn.attention.backends import Triton
+from attn.attention.backends.splash import foreign_operations
+from attn.kernels.scoring import Scoring
+from attn.kernels.triton import Blocks, Kernels, triton_attention
+from attn.masks import FULL, Causal, Window
+
+SMALL = Kernels(
+    Blocks(64, 32, 4, 2), queries=Blocks(32, 64, 4, 2), keys=Blocks(16, 32, 4, 2)
+)
+
+
+def in_small_tiles(q, k, v, *, mask, lse, **asked):
+    """The kernel in tiles of which there are many, of other sizes in each pass."""
+    tabled = bool(foreign_operations(mask))
+    return triton_attention(
+        q, k, v, mask=mask, tabled=tabled, blocks=SMALL, interpret=True, **asked
+    )
+
+
+compare = partial(own_kernels.compare, in_small_tiles)
+
+
+def test_the_kernel_equals_the_definition_with_all_that_it_can():
+    given = IDS | LENGTHS
+    compare(COMPOSITE, softcap=1.5, sinks=SINKS, given=given, N=4, K=2)
+
+
+def test_a_mask_that_looks_a_table_up_is_read_from_it():
+    compare(MASKS["bigbird"], H=24, Hv=20)
+
+
+def test_positions_known_at_run_time_are_what_the_mask_is_asked_about():
+    order = np.random.default_rng(2).permutation(200)[None]
+    given = {"q_positions": jnp.asarray(order), "kv_positions": jnp.asarray(order // 2)}
+    mask = Causal() & Window(60, 0)
+    own_kernels.compare(Triton(interpret=True), mask, T=200, S=200, given=given)
+
+
+@pytest.mark.parametrize(
+    "mask", [exhaustive(mask, id=name) for name, mask in MASKS.items()]
+)
+def test_every_mask_equals_the_definition(mask):
+    compare(mask)
+    compare(mask, given=IDS, softcap=1.5)
+
+
+@pytest.mark.parametrize(
+    ("H", "Hv", "dtype", "tolerance"),
+    [
+        exhaustive(64, 64, jnp.float32, 1e-5),
+        exhaustive(128, 64, jnp.bfloat16, 2e-2),
+        exhaustive(200, 256, jnp.float32, 1e-5),
+    ],
+)
+def test_wide_heads_and_bfloat16_equal_the_definition(H, Hv, dtype, tolerance):
+    compare(COMPOSITE, S=200, H=H, Hv=Hv, dtype=dtype, tolerance=tolerance)
+
+
+@pytest.mark.exhaustive
+def test_a_scale_below_zero_turns_the_order_of_scores():
+    qkv = oracle.arrays(T=40, S=40)
+    kernel = partial(Triton(interpret=True), mask=Causal(), lse=True)
+    run = partial(kernel, scoring=Scoring(scale=-0.5))
+    expected = kernel(-qkv[0], *qkv[1:], scoring=Scoring(scale=0.5))
+    oracle.assert_agrees(run(*qkv), expected, 1e-6)
+
+
+@pytest.mark.exhaustive
+def test_a_mesh_changes_nothing():
+    qkv = oracle.arrays(B=2, T=128, S=128)
+    kernel = partial(Triton(interpret=True), mask=FULL, lse=True)
+
+    def run(q, k, v, sinks):
+        return kernel(q, k, v, scoring=Scoring(sinks=sinks))
+
+    expected = with_gradients(run, qkv, SINKS)
+    with jax.set_mesh(make((2, 2))):
+        placed = tuple(jax.device_put(x, BTNH) for x in qkv)
+        actual = with_gradients(run, placed, jax.device_put(SINKS, N_))
+    assert actual[0][0].sharding.spec == BTNH
+    assert actual[0][1].sharding.spec == P(*BTNH[:3])
+    oracle.assert_agrees(actual, expected, 1e-6)
