@@ -5,7 +5,9 @@ Run by `test_on_device.py` in a process of its own, since the tests see the CPU 
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import jax
@@ -56,21 +58,26 @@ def distance(kernel, qkv, mask, given):
     return float(np.max([abs(a - e).max() / max(1, abs(e).max()) for a, e in pairs]))
 
 
+def cases():
+    """Every kernel of this device with every mask and option that it serves, by name."""
+    for H, dtype in product((64, 128), (jnp.bfloat16, jnp.float32)):
+        name = jnp.dtype(dtype).name
+        qkv = oracle.arrays(T=512, S=512, N=8, K=4, H=H, Hv=H, dtype=dtype)
+        for (mask_name, mask), (asked, given) in product(MASKS.items(), GIVEN.items()):
+            wanted = frozenset({asked} - {""})
+            ask = CallShape(2, 512, 512, 8, 4, H, H, name, mask, wanted, device_kind())
+            for backend, kernel in BACKENDS.items():
+                if kernel.why_unsupported(ask) is None:
+                    key = f"{backend}, {name}, H = {H}, {mask_name} {asked}".strip()
+                    yield key, (kernel, qkv, mask, given)
+
+
 def main():
-    found = {}
-    for H in (64, 128):
-        qkv = oracle.arrays(T=512, S=512, N=8, K=4, H=H, Hv=H, dtype=jnp.bfloat16)
-        for mask_name, mask in MASKS.items():
-            for asked, given in GIVEN.items():
-                wanted = frozenset({asked} - {""})
-                ask = CallShape(
-                    2, 512, 512, 8, 4, H, H, "bfloat16", mask, wanted, device_kind()
-                )
-                for name, kernel in BACKENDS.items():
-                    if kernel.why_unsupported(ask) is None:
-                        key = f"{name}, H = {H}, {mask_name} {asked}".strip()
-                        found[key] = distance(kernel, qkv, mask, given)
-    print(json.dumps({"device": device_kind(), "distances": found}))
+    # Compiling takes most of the time, and a thread each of it.
+    with ThreadPoolExecutor() as pool:
+        found = {key: pool.submit(distance, *case) for key, case in cases()}
+    distances = {key: future.result() for key, future in found.items()}
+    print(json.dumps({"device": device_kind(), "distances": distances}))
 
 
 if __name__ == "__main__":
