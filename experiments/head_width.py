@@ -69,7 +69,7 @@ def name_of(base: Experiment, count: int, width: int, by: Match = "none") -> str
 
 
 def with_heads(base: Experiment, count: int, width: int, by: Match) -> Experiment:
-    """So many heads of a width, at the cost of `base`."""
+    """Makes `base` with so many heads of a width, at its own cost."""
     model = replace(base.model, num_heads=count, head_dim=width)
     return match(
         replace(base, name=name_of(base, count, width, by), model=model), base, by

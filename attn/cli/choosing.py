@@ -110,7 +110,7 @@ def named(name: str, registry: Source) -> Any:
 def refuse_unused(where: "Where", command: str, *names: str) -> None:
     """Raises `UserError` for options that a command would not use."""
     for name in names:
-        if getattr(where, name):
+        if getattr(where, name) != getattr(type(where), name):
             raise UserError(f"{command} does not use --{name}; leave it out")
 
 

@@ -40,16 +40,17 @@ def open_loggers(tools: Sequence[Tool], root: Path) -> list[Logger]:
     return [kinds[tool](root / tool) for tool in dict.fromkeys(tools)]
 
 
-def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def numbers(values: Mapping[str, Any], first_seed: int = 0) -> dict[str, float]:
     """The numbers of a line of `metrics.jsonl`: the mean, and each seed's, by name."""
     found: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            inner = numbers(value)
+            inner = numbers(value, first_seed)
             found |= {f"{name}/{key}": number for key, number in inner.items()}
         elif isinstance(value, Sequence) and None not in value:
             found[name] = sum(value) / len(value)
-            found |= {f"{name}/seed_{i}": number for i, number in enumerate(value)}
+            each = enumerate(value, first_seed)
+            found |= {f"{name}/seed_{seed}": number for seed, number in each}
         elif isinstance(value, int | float) and name != "step":
             found[name] = value
     return found

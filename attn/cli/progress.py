@@ -46,6 +46,7 @@ class Watch:
         self._bar = self._bars.add_task("", total=1, detail="", visible=False)
         self._total, self._before, self._done, self._work = total, 0.0, 0.0, 0.0
         self._name, self._begin, self._last = "", time.monotonic(), 0.0
+        self._first_seed = 0
 
     def __enter__(self) -> "Watch":
         if self._rich:
@@ -58,13 +59,22 @@ class Watch:
         for log in self._logs:
             log.close()
 
-    def begin(self, name: str, steps: int, work: float | int | None = None) -> None:
+    def begin(
+        self,
+        name: str,
+        steps: int,
+        work: float | int | None = None,
+        *,
+        first_seed: int = 0,
+    ) -> None:
         """Starts a part; the previous one has ended, or failed.
 
-        `work` is its share of the total: its steps unless given.
+        `work` is its share of the total: its steps unless given. Values of several seeds
+        are those from `first_seed` on.
         """
         self._before += self._work
         self._name, self._work = name, steps if work is None else work
+        self._first_seed = first_seed
         self._done, self._last = self._before, time.monotonic()
         if not self._rich:
             self._print(f"{name}: {steps} steps")
@@ -77,7 +87,7 @@ class Watch:
     def advance(self, step: int, steps: int, values: Mapping[str, Any]) -> None:
         """Reports that `step` of `steps` are done; `values` as in `metrics.jsonl`."""
         for log in self._logs:
-            log.log(self._name, step, numbers(values))
+            log.log(self._name, step, numbers(values, self._first_seed))
         self._done = self._before + self._work * step / steps
         now = time.monotonic()
         detail = ", ".join([f"step {step}/{steps}", *_details(values), self._left(now)])

@@ -31,8 +31,11 @@ def report(words: Sequence[str], registry: Source) -> int:
     readme = None if readme is None else folder("--readme", readme, file=True)
     out = _out(asked, directories)
 
+    from attn.plots.results import around
     from attn.records.collect import load_all, pick
 
+    if readme is not None:
+        around(readme)  # which refuses it before anything is written
     registry()  # claims are those of registered studies
     runs = pick(load_all(*directories), only=asked.only, where=asked.where)
     title = ", ".join(directory.resolve().name for directory in directories)

@@ -127,11 +127,12 @@ def _runs(
     # A folder of their own, since tables and compiled steps lie in the other.
     below = replace(asked, workdir=str(root / "runs"))
     study, code = f"reproduce-{name}", 0
+    told: set[Path] = set()
 
     def finished(*folders: Path) -> "dict[Experiment, Run]":
         there = [path for path in folders if any(run_folders_in(path))]
         runs = [run for path in there for run in load_all(path) if not run.failed]
-        done = {run.experiment.unnamed: run for run in runs}
+        done = {e.unnamed: run for run in runs if (e := _decoded(run, told))}
         return {e: done[e.unnamed] for e in experiments if e.unnamed in done}
 
     found = finished(*_have(asked), *([root] if root.is_dir() else []))
@@ -141,6 +142,17 @@ def _runs(
         code = train(missing, folder, mesh_shape, below, study)
         found |= finished(folder)
     return found, code
+
+
+def _decoded(run: "Run", told: set[Path]) -> "Experiment | None":
+    """The experiment of a run; one of a mechanism that is not here is told of once."""
+    try:
+        return run.experiment
+    except UserError as error:
+        if run.directory not in told:
+            print(f"not compared: {run.directory}: {error}", file=sys.stderr)
+        told.add(run.directory)
+        return None
 
 
 def _planned(

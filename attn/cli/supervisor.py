@@ -97,11 +97,8 @@ def supervise(count: int) -> int:
                 "the same command goes on from the newest"
             )
         wait = BACK_OFF[idle]
-        print(
-            f"{why}; all start again from the newest checkpoint in {wait} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        said = f"{why}; all start again from the newest checkpoint in {wait} s"
+        print(said, file=sys.stderr, flush=True)
         signals.sleep(wait)
         if signals.came:
             return signals.stopped(index, code)
@@ -133,10 +130,14 @@ class _Signals:
         while not self.came and time.monotonic() < until:
             time.sleep(0.05)
 
+    def explains(self, code: int) -> bool:
+        """Whether a process ended by a signal that came, and not by a fault of its own."""
+        return self.came is not None and (code < 0 or code == EXIT_STOPPED)
+
     def stopped(self, index: int, code: int) -> int:
         """The exit code; where a signal ended the processes, also says so."""
-        if not self.came or (index == 0 and code >= 0):
-            return code  # the first process has said what there is to say
+        if not self.explains(code) or (index == 0 and code >= 0):
+            return code  # that process has said what there is to say
         said = f"stopped by {self.came}; the same command goes on from here"
         print(said, file=sys.stderr, flush=True)
         return EXIT_STOPPED
@@ -218,7 +219,7 @@ class _Group:
         first = self.processes[0].poll()
         if bad[cause] > 0 and first is not None and first > 0:
             return 0, first
-        self._show(cause)
+        self._show(cause, bad[cause])
         return cause, bad[cause]
 
     def _codes(self) -> dict[int, int]:
@@ -226,10 +227,9 @@ class _Group:
         codes = {i: process.poll() for i, process in enumerate(self.processes)}
         return {i: code for i, code in codes.items() if code is not None}
 
-    def _show(self, index: int) -> None:
-        """Prints the last lines of a process that does not print."""
-        log = self._logs[index]
-        if log is None or self._signals.came:
+    def _show(self, index: int, code: int) -> None:
+        """Prints the last lines of a process that does not print, and failed."""
+        if (log := self._logs[index]) is None or self._signals.explains(code):
             return
         log.seek(0)
         for line in log.read().decode(errors="replace").splitlines()[-20:]:
@@ -237,9 +237,8 @@ class _Group:
 
     def kept(self) -> set[str]:
         """The files that outlive the processes: seals of checkpoints, and results."""
-        return (
-            {str(p) for p in Path(self._root).rglob("*.json")} if self._root else set()
-        )
+        paths = Path(self._root).rglob("*.json") if self._root else ()
+        return {str(path) for path in paths}
 
 
 def _rank(code: int) -> int:

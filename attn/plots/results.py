@@ -20,7 +20,7 @@ from attn.plots.units import (
 from attn.records.comparison import Group, group_runs
 from attn.records.environment import every, provenance
 from attn.records.estimates import Estimate
-from attn.records.files import write_atomically
+from attn.records.files import read_bytes, write_atomically
 from attn.records.knobs import RATE
 from attn.records.run import Run
 
@@ -205,16 +205,27 @@ def _made_by(runs: Sequence[Run]) -> str:
 def update_readme(readme: Path, tables: str) -> None:
     """Writes `tables` between the results markers of a Markdown file.
 
-    Raises `UserError` when the file does not hold each marker once, in order.
+    Raises `UserError` as `around` does.
     """
-    if not readme.exists():
-        raise UserError(f"{readme} does not exist; give a Markdown file with markers")
-    text = readme.read_text(encoding="utf-8")
+    before, after = around(readme)
+    write_atomically(readme, f"{before}{BEGIN}\n\n{tables.strip()}\n\n{END}{after}")
+
+
+def around(readme: Path) -> tuple[str, str]:
+    """The text before and after the results markers of a Markdown file.
+
+    Raises `UserError` when it cannot be read, or does not hold each marker once, in order.
+    """
+    if not readme.is_file():
+        raise UserError(f"{readme} is not a file; give a Markdown file with markers")
+    try:
+        text = (read_bytes(readme) or b"").decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{readme} is not UTF-8; save it as UTF-8") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in before + after:
         raise UserError(
             f"{readme} needs one {BEGIN} and after it one {END}, on own lines"
         )
-    text = f"{before}{BEGIN}\n\n{tables.strip()}\n\n{END}{after}"
-    write_atomically(readme, text)
+    return before, after

@@ -29,12 +29,29 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, text + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Reads the object in `path`; None if there is no file, UserError if damaged."""
+def read_bytes(path: Path) -> bytes | None:
+    """Reads a file; None if there is none, UserError where it cannot be read."""
     try:
-        value = json.loads(path.read_bytes())
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); make it a file that can, or "
+            "move it away"
+        ) from None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Reads the object in `path`; None if there is no file, UserError if damaged.
+
+    So it is where the file cannot be read.
+    """
+    content = read_bytes(path)
+    if content is None:
+        return None
+    try:
+        value = json.loads(content)
     except ValueError:
         value = None
     if not isinstance(value, dict):

@@ -24,7 +24,12 @@ import numpy as np
 from attn.config import Experiment
 from attn.errors import UserError
 from attn.records import lock, maps
-from attn.records.files import read_json_or_none, write_atomically, write_json
+from attn.records.files import (
+    read_bytes,
+    read_json_or_none,
+    write_atomically,
+    write_json,
+)
 from attn.records.identity import difference, identity
 from attn.records.result import Line, Result
 from attn.records.run import damaged_files, read_run
@@ -125,7 +130,7 @@ class RunFolder:
         if not self._writes:
             return
         wanted = "".join(map(_text, history)).encode()
-        there = self._metrics.read_bytes() if self._metrics.exists() else b""
+        there = read_bytes(self._metrics) or b""
         if not there.startswith(wanted):
             self._say(
                 f"{self._metrics} was damaged; its {len(history)} lines come back from "

@@ -16,7 +16,7 @@ from attn.config import Experiment
 from attn.errors import UserError
 from attn.kernels.base import Family
 from attn.records.estimates import Estimate, estimate
-from attn.records.files import read_json
+from attn.records.files import read_bytes, read_json
 from attn.records.identity import experiment_of
 from attn.records.maps import NAME as MAPS
 from attn.records.maps import Maps, unpack
@@ -225,9 +225,7 @@ def read_metrics(folder: Path, *, torn: bool = False) -> tuple[Line, ...]:
       torn: whether a last line without an end is left out: its writing was cut short.
     """
     path = folder / "metrics.jsonl"
-    if not path.exists():
-        return ()
-    content = path.read_bytes()
+    content = read_bytes(path) or b""
     if torn:
         content = content[: content.rfind(b"\n") + 1]
     lines = []

@@ -31,6 +31,7 @@ class MaskedText(Streamed):
     """Tell the bytes of a text that were hidden from those on both sides."""
 
     name = "masked"
+    version = "1.1.0"
     objective = Masked(BITS_PER_BYTE)
 
     seq_len: int = 256

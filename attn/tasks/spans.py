@@ -31,6 +31,7 @@ class Spans(BytePairs):
     """Write the spans that were cut out of a window of text."""
 
     name = "spans"
+    version = "1.1.0"
     objective = SequenceToSequence(BITS_PER_TOKEN)
     split_fields = ()
 

@@ -104,7 +104,7 @@ class Training:
             for call in calls:
                 self.stop.agree()
                 compiling = not self.programs.has(len(call))
-                if self.stop.requested or compiling or self._is_sliced(call):
+                if self.stop.requested or compiling or self.pace.steps < len(call):
                     # A signal ends a compilation at once, so all before it is saved.
                     self._settle(unread, save=compiling)
                     unread = None
@@ -134,11 +134,13 @@ class Training:
         self.stop.check()
 
     def _settle(self, unread: tuple[range, int, Metrics] | None, *, save: bool) -> None:
-        """Reads what has not been read, and saves what has not been saved."""
+        """Reads what has not been read; with `save`, all before is then on disk."""
         if unread is not None:
             self._read(*unread)
         if self.step > self.saved and (save or self.stop.requested):
             self._save()
+        if save:
+            self.checkpoints.settle()
 
     def _save(self, metrics: Metrics | None = None, done: int = 0) -> None:
         """Saves a checkpoint, with the metrics of the steps done in a call."""
@@ -182,9 +184,6 @@ class Training:
     def _took(self, seconds: float, steps: int) -> None:
         """Notes the time of some steps, by one clock where several processes slice."""
         self.pace.took(float(from_first(repr(seconds))), steps)
-
-    def _is_sliced(self, call: range) -> bool:
-        return self.pace.steps < len(call)
 
     def _begun(self, length: int) -> Metrics:
         """The metrics of a call before it goes on: those of its steps before."""

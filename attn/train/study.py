@@ -11,6 +11,7 @@ from attn.data.build import prepare
 from attn.errors import UserError
 from attn.parallel import processes
 from attn.parallel.mesh import MeshShape
+from attn.records.seeds import MORE_SEEDS
 from attn.tasks import Dataset, Task
 from attn.train.diverged import Diverged
 from attn.train.run import run
@@ -46,7 +47,8 @@ def run_all(
     stop = StopSignal(processes.any_said if processes.connected() else None)
     for experiment, folder in runs:
         stop.check()
-        watcher.begin(experiment.name, experiment.train.steps)
+        steps, first = experiment.train.steps, experiment.first_seed
+        watcher.begin(_title(experiment, folder), steps, first_seed=first)
         begin = time.monotonic()
         try:
             result = run(
@@ -71,6 +73,12 @@ def run_all(
             watcher.note(f"failed: {reason}")
             failures.append(f"{experiment.name} failed: {reason}")
     return failures
+
+
+def _title(experiment: Experiment, folder: Path) -> str:
+    """The name of a run; further seeds of one have their own, as in NAME/seeds-3-4."""
+    further = folder.match(MORE_SEEDS)
+    return f"{experiment.name}/{folder.name}" if further else experiment.name
 
 
 def load_data(

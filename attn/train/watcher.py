@@ -10,7 +10,7 @@ from attn.records.result import Result
 class Watcher(Protocol):
     """A progress display of runs."""
 
-    def begin(self, name: str, steps: int) -> None:
+    def begin(self, name: str, steps: int, *, first_seed: int = 0) -> None:
         """Starts the display of a run of `steps`; the previous one has ended."""
 
     def note(self, text: str) -> None:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import struct
 from dataclasses import replace
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -64,9 +65,8 @@ def test_a_saved_experiment_runs_again_to_the_same_numbers(here):
 def test_a_tensorboard_log_has_every_number_of_every_line(here):
     pytest.importorskip("tensorboardX")
     found = {}
-    for path in (here / "first/tensorboard/recall_softmax").iterdir():
-        for event in events(path.read_bytes()):
-            found |= {(v.tag, event.step): v.simple_value for v in event.summary.value}
+    for event in events_in(here / "first/tensorboard/recall_softmax"):
+        found |= {(v.tag, event.step): v.simple_value for v in event.summary.value}
     for line in attn.records.load(here / "first").metrics:
         assert found["train_loss", line.step] == pytest.approx(np.mean(line.train_loss))
         assert found["grad_norm/seed_1", line.step] == pytest.approx(line.grad_norm[1])
@@ -75,10 +75,11 @@ def test_a_tensorboard_log_has_every_number_of_every_line(here):
             assert found["valid/accuracy", line.step] == pytest.approx(mean)
 
 
-def events(content: bytes):
-    """The events of a file of TFRecords: length, its sum, an event, its sum."""
+def events_in(folder):
+    """The events of a folder's files of TFRecords: length, its sum, an event, its sum."""
     from tensorboardX.proto.event_pb2 import Event
 
+    content = b"".join(p.read_bytes() for p in folder.iterdir() if p.is_file())
     at = 0
     while at < len(content):
         (length,) = struct.unpack("<Q", content[at : at + 8])
@@ -135,7 +136,9 @@ def test_more_steps_and_seeds_go_on_where_a_run_ended(here, capsys):
     do("run e.json --workdir longer --train.steps 30")
     assert "resumed after step 20" in capsys.readouterr().out
     assert result(here / "longer")["steps"] == 30
-    do("run e.json --workdir longer --train.steps 30 --seeds 3")
+    log = "--log tensorboard" if find_spec("tensorboardX") else ""
+    do(f"run e.json --workdir longer --train.steps 30 --seeds 3 {log}")
+    assert_logged_apart(here / "longer", log)
     run = attn.records.load(here / "longer")
     more = attn.records.load(here / "longer/seeds-2-2")
     assert (run.score.n, more.score.n) == (2, 1)
@@ -152,6 +155,17 @@ def test_more_steps_and_seeds_go_on_where_a_run_ended(here, capsys):
     shutil.rmtree(here / "longer/checkpoints/30")
     do("evaluate longer", code=2)
     assert "ended at step 30, and its newest good" in capsys.readouterr().err
+
+
+def assert_logged_apart(folder, log):
+    """A further seed has a log of its own, under its own number."""
+    logged, more = folder / "tensorboard/recall_softmax", "seeds-2-2"
+    if log:
+        found = {v.tag for e in events_in(logged / more) for v in e.summary.value}
+        assert "train_loss/seed_2" in found
+        assert "train_loss/seed_0" not in found
+        assert [p.name for p in logged.iterdir() if p.is_dir()] == [more]
+        assert len([p for p in logged.iterdir() if p.is_file()]) == 1
 
 
 @pytest.fixture(scope="module")

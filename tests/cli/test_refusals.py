@@ -52,6 +52,7 @@ VALUES = {
     "run 7b": "'7b' needs at least",
     "plan recall_linear --on cpu:8 --mesh data=4": "the nearest that do: data=8",
     "plan recall_linear --on cpu:8 --mesh data=8 --sweep": "leave out --mesh data=8",
+    "plan recall_linear --on cpu:8 --nprocs 0": "plan does not use --nprocs",
 }
 FOLDERS = {
     "run recall_linear --workdir ''": "--workdir is empty",
@@ -74,6 +75,10 @@ FOLDERS = {
     "report file": "file is a file",
     "report study --out file": "--out file: file is a file",
     "report study --out ''": "--out is empty",
+    "report study --out out --readme study": "study is not a file; give a Markdown",
+    "report study --out out --readme nothing": "nothing is not a file; give a Markdown",
+    "report study --out out --readme latin": "latin is not UTF-8",
+    "report study --out out --readme damaged.json": "needs one <!-- results:begin -->",
     "inspect recall_softmax --workdir file": "file is a file",
 }
 SWEEPS = {
@@ -136,6 +141,7 @@ OTHERS = {
     "run recall_softmax --train.optimizer.b3 1": "optimizer adamw has no option 'b3'; it "
     "has b1",
     "run damaged.json": "damaged.json holds no JSON object",
+    "run recall_linear --workdir unread": "unread/config.json is damaged; delete it",
     "run none.json": "there is no such file",
 }
 SIZES = {
@@ -161,6 +167,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     (tmp_path / "file").touch()
     (tmp_path / "damaged.json").write_text("{")
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    (tmp_path / "unread/config.json").mkdir(parents=True)
     (tmp_path / "repository/.git").mkdir(parents=True)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "nowhere").symlink_to("gone")

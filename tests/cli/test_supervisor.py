@@ -174,6 +174,23 @@ def test_a_first_process_that_cannot_stop_is_ended_and_the_stop_is_said(
     assert err == "stopped by SIGTERM; the same command goes on from here\n"
 
 
+def test_what_fails_after_a_signal_is_told_where_the_first_process_hangs(
+    start, tmp_path
+):
+    child = start(
+        "fail = lambda *_: sys.exit(print('bad', file=sys.stderr) or 1)\n"
+        "hang = lambda *_: None\n"
+        "signal.signal(signal.SIGTERM, fail if index else hang)\n"
+        "(here / f'ready-{index}').touch()\n"
+        "time.sleep(60)\n"
+        "time.sleep(60)\n"
+    )
+    wait_for(lambda: len(list(tmp_path.glob("runs/ready-*"))) == 2)
+    child.send_signal(signal.SIGTERM)
+    code, _, err = ended(child)
+    assert (code, err) == (1, "process 1: bad\n")
+
+
 @pytest.mark.parametrize(
     "words, why",
     [
@@ -207,16 +224,25 @@ def test_a_users_experiments_may_stand_anywhere(monkeypatch, own, at):
 
 @pytest.mark.parametrize(
     ("index", "code", "ends"),
-    [(0, 0, 0), (0, 1, 1), (0, 75, 75), (0, -9, 75), (1, 75, 75), (1, -9, 75)],
+    [
+        (0, 0, 0),
+        (0, 1, 1),
+        (0, 75, 75),
+        (0, -9, 75),
+        (1, 75, 75),
+        (1, -9, 75),
+        (1, 2, 2),
+    ],
 )
-def test_a_first_process_that_fails_after_a_signal_has_failed(
+def test_a_process_that_fails_after_a_signal_has_failed(
     monkeypatch, capsys, index, code, ends
 ):
     monkeypatch.setattr(supervisor, "NUMBERS", ())
     signals = supervisor._Signals()
     signals.came = "SIGTERM"
     assert signals.stopped(index, code) == ends
-    assert ("stopped by SIGTERM" in capsys.readouterr().err) == (index > 0 or code < 0)
+    said = "stopped by SIGTERM" in capsys.readouterr().err
+    assert said == (code < 0 or (index, code) == (1, 75))
 
 
 @pytest.mark.parametrize("first", [True, False])

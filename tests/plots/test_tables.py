@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -282,6 +283,22 @@ def test_the_readme_changes_between_its_markers_only(tmp_path):
     update_readme(readme, "| new |\n")
     update_readme(readme, "| new |\n")
     assert readme.read_text() == f"before\n{BEGIN}\n\n| new |\n\n{END}\nafter\n"
+
+
+def test_a_crash_leaves_the_old_readme_whole(tmp_path, monkeypatch):
+    readme, text = tmp_path / "README.md", f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    readme.write_text(text)
+
+    def crash(self, target):
+        assert "| new |" in self.read_text()
+        assert readme.read_text() == text
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        update_readme(readme, "| new |\n")
+    assert readme.read_text() == text
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from attn.records import files
 from attn.records.environment import environment
 from attn.records.folder import RunFolder
 from attn.records.result import Layer, Line, Result
-from attn.records.run import read_metrics, read_result, read_run
+from attn.records.run import read_config, read_metrics, read_result, read_run
 from attn.tasks import MQAR
 
 EXPERIMENT = Experiment("recall", "Softmax recalls.", MQAR(), ModelConfig(num_heads=4))
@@ -250,19 +250,39 @@ def test_a_result_comes_back_as_it_was_with_nan_where_a_seed_diverged(run):
 @pytest.mark.parametrize(
     "name", ["config.json", "env.json", "metrics.jsonl", "result.json"]
 )
-@pytest.mark.parametrize("damage", ["digit", "lost"])
+@pytest.mark.parametrize("damage", ["digit", "lost", "folder"])
 def test_a_changed_or_lost_file_is_named_and_the_run_is_made_again(run, name, damage):
     end(run)
     path = run.path / name
-    if damage == "lost":
-        path.unlink()
-    else:  # still good JSON: one digit of a number is another
+    if damage == "digit":  # still good JSON: one digit of a number is another
         text = path.read_text()
         at = next(i for i in reversed(range(len(text))) if text[i] in "123456789")
         path.write_text(f"{text[:at]}0{text[at + 1 :]}")
-    with pytest.raises(UserError, match=rf"{name} .*(damaged|missing)"):
+    else:
+        path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    with pytest.raises(UserError, match=rf"{name} .*(damaged|missing|cannot be read)"):
         read_run(run.path)
     assert run.finished(EXPERIMENT) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("config.json", lambda run: read_config(run.path)),
+        ("metrics.jsonl", lambda run: read_metrics(run.path)),
+        ("metrics.jsonl", lambda run: run.continue_from(())),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_path_and_the_reason(
+    run, name, read
+):
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).mkdir()
+    said = rf"run/{name} cannot be read \(Is a directory\); make it a file that can"
+    with pytest.raises(UserError, match=said):
+        read(run)
 
 
 def test_opening_takes_back_a_result_that_no_longer_holds(run):

@@ -140,6 +140,27 @@ def test_runs_are_found_by_what_they_are_and_not_by_their_names(tmp_path, monkey
     assert (found[dense].name, found[window].name, code) == ("old", "new", 0)
 
 
+def test_a_run_that_cannot_be_decoded_is_told_once_and_left(
+    tmp_path, monkeypatch, capsys
+):
+    mine = experiment_of()
+    config = identity(mine)
+    model = {**config["model"], "kernel": {"is": "bygone"}}
+    configs = {"bygone": {**config, "model": model}, "mine": config}
+    done = Result(status="done", test={"accuracy": (1.0,)})
+    runs = [Run(Path(name), of, {}, done) for name, of in configs.items()]
+    monkeypatch.setattr("attn.records.collect.run_folders_in", lambda path: runs)
+    monkeypatch.setattr("attn.records.collect.load_all", lambda path: runs)
+    monkeypatch.setattr("attn.cli.training.train", lambda *_: 0)
+    asked = Reproducing(have=(str(tmp_path),), workdir=str(tmp_path))
+    missing = replace(mine, seeds=2)
+    found, code = _runs("p", (mine, missing), asked)
+    assert ([*found], code) == ([mine], 0)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("not compared: bygone: ")
+    assert "model.kernel.is 'bygone'" in told
+
+
 def test_one_table_of_a_paper_is_asked_for_by_name(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("attn.records.collect.load_all", LOADED)
     have = ["--have", str(COMMITTED.parent), "--workdir", str(tmp_path), "--json"]

@@ -1,6 +1,7 @@
 """Tasks on the text that every Python has: hidden bytes, cut spans, docstrings, defaults."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from attn.errors import UserError
 from attn.objectives import Masked
 from attn.tasks import SPLITS, Dataset, MaskedText, Questions, Spans, Summaries
 from attn.tasks.corpora import CORPORA, texts
+from attn.tasks.corpora import sources as library
 from attn.tasks.masked import MASK
 from attn.tasks.ngrams import between_bits
 from attn.tasks.spans import partition
@@ -155,6 +157,13 @@ def test_the_files_of_the_library_are_of_one_split_and_none_is_a_test(few_source
     assert sum(map(len, found.values())) > 0.99 * sum(map(len, few_sources))
     for text in few_sources[::10]:
         assert sum(text in part for part in found.values()) == 1
+
+
+def test_the_library_does_not_hold_the_reference_that_is_the_other_corpus():
+    from pydoc_data import topics
+
+    assert Path(topics.__file__).read_bytes() not in library()
+    assert MaskedText.version == Spans.version == "1.1.0"  # which held it
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from attn.parallel.mesh import MeshShape, make_mesh
 from attn.records.result import Layer, Mechanism
 from attn.records.run import read_metrics, read_result
 from attn.train import calls, loop, timing
+from attn.train.checkpoint.sealed import SealedSteps
 from attn.train.diverged import Diverged
 from attn.train.run import run
 from attn.train.signals import Stopped, StopSignal
@@ -204,6 +205,26 @@ def test_a_signal_before_another_program_is_compiled_loses_no_step(tmp_path):
     assert max(int(path.name) for path in kept) == 8
 
 
+def test_a_compilation_begins_when_all_before_it_is_on_disk(tmp_path, monkeypatch):
+    checkpoints, kept = tmp_path / "run/checkpoints", []
+
+    class Compiles(loop.Programs):
+        def _compile(self, *args):
+            names = (path.name for path in checkpoints.glob("[0-9]*"))
+            kept.append({int(name) for name in names if name.isdecimal()})
+            return super()._compile(*args)
+
+    def seal(self, *args, seal=SealedSteps.seal):
+        time.sleep(0.5)  # a slow disk
+        seal(self, *args)
+
+    monkeypatch.setattr(loop, "Programs", Compiles)
+    monkeypatch.setattr(SealedSteps, "seal", seal)
+    steps = replace(TRAIN, steps=10, eval_every=4, save_every=100)
+    train(tmp_path / "run", experiment=replace(EXPERIMENT, train=steps))
+    assert kept == [set(), {3}, {3, 8}]  # as calls of 3, 1 and 2 steps come
+
+
 @pytest.mark.slow
 def test_a_damaged_newest_checkpoint_costs_steps_and_no_bits(whole, tmp_path):
     with pytest.raises(Stopped):
@@ -229,19 +250,23 @@ def test_a_run_goes_on_over_another_mesh(whole, tmp_path):
     assert largest_gap(state["params"], whole[2]["params"]) < 1e-5
 
 
-def test_a_run_that_diverges_says_where_and_keeps_no_such_checkpoint(tmp_path):
-    experiment = replace(
-        EXPERIMENT,
-        train=replace(TRAIN, peak_lr=1e30, warmup_steps=0, save_every=1, eval_every=1),
-    )
+# Step 2 is a call of its own, or within one of three steps.
+@pytest.mark.parametrize("length, ended, kept", [(1, 2, ["1"]), (3, 3, [])])
+def test_a_run_that_diverges_says_where_and_keeps_no_such_checkpoint(
+    tmp_path, length, ended, kept
+):
+    often = {"save_every": 1, "eval_every": length}
+    diverging = replace(TRAIN, peak_lr=1e30, warmup_steps=0, **often)
+    experiment = replace(EXPERIMENT, train=diverging)
     with pytest.raises(
         Diverged, match=r"step 2 of seed 0 was not finite: loss .*1e\+30"
     ):
         train(tmp_path / "run", experiment=experiment)
     result, _ = read_result(tmp_path / "run")
-    assert (result.status, result.steps) == ("failed", 2)
+    assert (result.status, result.steps) == ("failed", ended)
     assert "step 2 of seed 0" in result.error
-    assert [p.name for p in (tmp_path / "run/checkpoints").glob("[0-9]*")] == ["1"]
+    assert [p.name for p in (tmp_path / "run/checkpoints").glob("[0-9]*")] == kept
+    assert [line.step for line in read_metrics(tmp_path / "run")] == [*map(int, kept)]
 
 
 SCRIPT = """

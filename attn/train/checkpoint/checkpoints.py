@@ -74,7 +74,7 @@ class Checkpoints:
         """
         described = describe(state)
         values = json.loads(json.dumps(data, allow_nan=False))
-        self._settle()
+        self.settle()
         for attempt in range(2):
             try:
                 self._start(step, state, values, described)
@@ -97,7 +97,7 @@ class Checkpoints:
           UserError: there are checkpoints and none is good, or the good one is of
             another experiment, or holds other arrays than `abstract` asks for.
         """
-        self._settle()
+        self.settle()
         looked = json.dumps(self._sealed.newest_good()) if is_first() else ""
         step, faults = json.loads(from_first(looked))
         skipped = [f"checkpoint {at} passed over: {fault}" for at, fault in faults]
@@ -119,7 +119,7 @@ class Checkpoints:
           UserError: it failed; older checkpoints are untouched.
         """
         try:
-            self._settle(last=True)
+            self.settle(last=True)
         finally:
             if self._manager is not None:
                 self._manager.close()
@@ -154,8 +154,12 @@ class Checkpoints:
             self.directory, item_names=("state", "data"), options=options
         )
 
-    def _settle(self, *, last: bool = False) -> None:
-        """Waits for the save in progress, if any, and takes its error."""
+    def settle(self, *, last: bool = False) -> None:
+        """Waits for the save in progress, if any; one that failed is a warning.
+
+        Raises:
+          UserError: it is the `last`, or the second in a row.
+        """
         if self._pending is None or self._manager is None:
             return
         step, _ = self._pending
