@@ -13,6 +13,7 @@ DEVICES = {"cuda": ("/dev/nvidiactl",), "tpu": ("/dev/accel0", "/dev/vfio/0")}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_kernel_of_the_device_here_equals_the_definition():
     files = [(name, file) for name in DEVICES for file in DEVICES[name]]
     here = next((name for name, file in files if Path(file).exists()), None)
