@@ -6,16 +6,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from attn.attention.backends import BACKENDS, CallShape
+from attn.device import vendor
 from attn.errors import UserError, unknown
 from attn.kernels.base import Kernel
 from attn.kernels.blockwise import SCORES_AT_ONCE
 from attn.kernels.softmax import Softmax
 
-DENSE_SCORES = {"cpu": SCORES_AT_ONCE}
-"""The number of scores of all heads up to which `auto` holds them at once, by device
-kind; on a CPU what the tiles hold in one step."""
+DENSE_SCORES = {"cpu": SCORES_AT_ONCE, "NVIDIA": 2**26}
+"""The number of scores of all heads up to which `auto` holds them at once, by vendor; on
+a CPU what the tiles hold in one step. On an H200 2**30 of them, at 6 to 10 bytes each, are
+4 to 7 times as fast as tiles (`bench --suite gpu`)."""
 DENSE_SCORES_ELSEWHERE = 2**23
-"""The same on an accelerator, where one large product is faster than many small
+"""The same on other accelerators, where one large product is faster than many small
 ones."""
 CHANNELS, WIDEST, SHOWN = 8, 64, 0.4
 """On a CPU softmax may hold the scores once more for every so many channels of a head,
@@ -67,7 +69,7 @@ def choose_implementation(
 
 def _are_few(kernel: Kernel, shape: CallShape) -> tuple[bool, str]:
     """Whether the scores of all heads fit in memory at once, and why."""
-    most = DENSE_SCORES.get(shape.device, DENSE_SCORES_ELSEWHERE)
+    most = DENSE_SCORES.get(vendor(shape.device), DENSE_SCORES_ELSEWHERE)
     scores = shape.B * shape.N * shape.T * shape.S
     if shape.device == "cpu" and isinstance(kernel, Softmax):
         wide = most * max(1, min(shape.H, WIDEST) // CHANNELS)

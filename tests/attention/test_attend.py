@@ -232,7 +232,7 @@ def test_auto_chooses_by_the_number_of_scores_and_says_why():
         ("TPU v5 lite", ("lse",), "blockwise"),
         ("NVIDIA H200", (), "cudnn"),
         ("NVIDIA H200", ("lse", "packing", "softcap"), "triton"),
-        ("NVIDIA H200", ("bias", "sinks"), "blockwise"),
+        ("NVIDIA H200", ("bias", "sinks"), "dense"),
     ],
 )
 def test_auto_takes_a_fused_kernel_where_the_device_has_one(
@@ -241,6 +241,20 @@ def test_auto_takes_a_fused_kernel_where_the_device_has_one(
     # What is installed decides first, and differs between machines.
     monkeypatch.setattr(Backend, "_installed", lambda self, shape: None)
     wish = ask(2048, 2048, *asked, mask=Causal(), device=device)
+    assert choose_implementation(SOFTMAX, wish)[0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("device", "T", "chosen"),
+    [
+        ("NVIDIA H200", 2896, "dense"),
+        ("NVIDIA H200", 2897, "blockwise"),
+        ("TPU v5 lite", 1024, "dense"),
+        ("TPU v5 lite", 1025, "blockwise"),
+    ],
+)
+def test_an_accelerator_holds_more_scores_at_once(device, T, chosen):
+    wish = ask(T, T, "bias", "sinks", device=device)
     assert choose_implementation(SOFTMAX, wish)[0] == chosen
 
 
