@@ -34,8 +34,10 @@ def environment(mesh: dict[str, int]) -> dict[str, Any]:
       One version for each package, `platform` (cpu, gpu, tpu), `device_kind` and
           counts,
       `mesh`, `cpu` model and `cores` this process may use, `memory_bytes`, `git_commit`
-      and `git_dirty` (None outside a checkout), `os`, `xla_flags`. No host name and no
-      absolute path is among them.
+      and `git_dirty` (None outside a checkout), `os`, `xla_flags`, and
+      `matmul_precision` as jax is asked for it: "default" multiplies float32 in
+      TF32 on a GPU and in bfloat16 on a TPU. No host name and no absolute path is among
+      them.
     """
     import jax
 
@@ -52,6 +54,7 @@ def environment(mesh: dict[str, int]) -> dict[str, Any]:
         "cores": cores(),
         "memory_bytes": _memory_bytes(),
         "os": platform.platform(),
+        "matmul_precision": jax.config.jax_default_matmul_precision or "default",  # pyright: ignore[reportAttributeAccessIssue]
         "xla_flags": _without_paths(os.environ.get("XLA_FLAGS", "")),
     }
 

@@ -336,6 +336,9 @@ def test_the_environment_names_versions_and_devices_but_no_path_or_host(monkeypa
     assert env["cores"] >= 1
     assert env["memory_bytes"] > 2**28
     assert env["xla_flags"] == "--xla_dump_to=<path> --xla_foo=3"
+    assert env["matmul_precision"] == "default"
+    with jax.default_matmul_precision("highest"):
+        assert environment({})["matmul_precision"] == "highest"
     text = json.dumps(env)
     assert os.uname().nodename not in text
     assert str(Path.home()) + "/" not in text
