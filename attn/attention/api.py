@@ -70,8 +70,9 @@ def attend(
 
     Returns:
         The attended values, in the dtype of `v`. A query that sees nothing gives 0.
-        Gradients may be differentiated again in both modes; forward mode of the call
-        itself (`jax.jvp`, `jax.jacfwd`) needs impl="dense" where blockwise would run.
+        Gradients of our `dense`, `blockwise` and direct forms may be differentiated again
+        in both modes, those of fused kernels not; forward mode of the call itself
+        (`jax.jvp`, `jax.jacfwd`) needs impl="dense".
 
     Raises:
         UserError: arguments disagree or would be misread, or the kernel lacks a

@@ -1,6 +1,7 @@
 """Panels of a record's plot: lines of time against tokens, by case or by family."""
 
 import math
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ LIBRARIES = {
     "fla": ("X", "recurrent"),
 }
 """The marker of each library, and the family whose hue it has."""
+TITLE = 58
+"""The most letters in a line of a title, so that it ends before the next panel."""
 STYLES = ("-", (0, (5, 1.2)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
 Times = Mapping[int, Spread]
@@ -64,9 +67,8 @@ def times_by_case(record: Record) -> dict[str, dict[str, Times]]:
         lambda: defaultdict(dict)
     )
     for case in record.cases:
-        title = (
-            f"{case.mask}, {case.dtype}, {case.direction}, {case.shape_at_any_length}"
-        )
+        what, of = f"{case.mask}, {case.direction}", case.shape_at_any_length
+        title = f"{textwrap.fill(what, TITLE)}\n{case.dtype}, {of}"
         for row in case.rows:
             if row.ms is not None:
                 found[title][row.rival][case.tokens] = row.ms

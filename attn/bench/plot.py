@@ -1,10 +1,12 @@
 """Plots of time against tokens: a panel a case and a line a library; or by family."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from attn.bench.panels import Line, Panel, make_panels
 from attn.bench.record import Record
@@ -12,6 +14,10 @@ from attn.plots.style import DPI, Theme, dress, new_figure, spread
 
 LABEL = 0.135
 """Inches from one label to the next."""
+TITLE_LINE = 0.15
+"""The height of a line of a title in inches."""
+FEWEST = 3
+"""The fewest ticks that tell a reader the scale of an axis."""
 
 
 def draw(record: Record, theme: Theme) -> Figure | None:
@@ -22,7 +28,8 @@ def draw(record: Record, theme: Theme) -> Figure | None:
     lines = [
         max(len(p.lines) for p in panels[i : i + 2]) for i in range(0, len(panels), 2)
     ]
-    heights = [max(1.7, 0.5 + LABEL * (count + 1)) for count in lines]
+    titles = max(panel.title.count("\n") for panel in panels) * TITLE_LINE
+    heights = [max(1.7, 0.5 + LABEL * (count + 1)) + titles for count in lines]
     figure = new_figure(theme, 0.8 + sum(heights) + 0.25 * len(heights))
     one_scale = bool(record.growth or record.decoding)
     grid = figure.subplots(
@@ -31,6 +38,10 @@ def draw(record: Record, theme: Theme) -> Figure | None:
     )  # fmt: skip
     for axes, panel in zip(grid.flat, panels):
         _panel(axes, panel, theme)
+    for axes in grid.flat[: len(panels)]:  # when all that share a scale are drawn
+        axes.set_yticks(log_ticks(*axes.get_ylim()))
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:,g}")
+        axes.minorticks_off()
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
@@ -81,9 +92,19 @@ def _panel(axes: Axes, panel: Panel, theme: Theme) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(lengths, [f"{tokens:,}" for tokens in lengths])
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(lambda y, _: f"{y:,g}")
     axes.set_title(panel.title, loc="left", size=8.5, color=panel.colour)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """The ticks of a logarithmic axis: decades, or closer where few of them are shown."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10)):
+        ticks = [float(f"{step}e{power}") for power in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= FEWEST:
+            return ticks
+    ticks = MaxNLocator(FEWEST + 1).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]
 
 
 def _between(tokens: Sequence[int], ms: Sequence[float], at: int) -> float:
@@ -105,6 +126,7 @@ def _label(axes: Axes, lines: Sequence[Line]) -> None:
         axes.plot(
             [x + 0.012, 1.0, 1.05], [y, y, slot], color=line.colour, linewidth=0.5,
             alpha=0.8, transform=axes.transAxes, clip_on=False,
+            linestyle="-" if x > 0.9 else ":",  # across the panel: no line of times
         )  # fmt: skip
         axes.annotate(
             line.name, (1.06, slot), xycoords="axes fraction", color=line.colour,

@@ -1,34 +1,29 @@
-"""Line plots over steps and over heads: learning curves, and head-count sweeps."""
+"""Line plots over steps: learning curves, training losses and gradient norms."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from attn.plots.frame import draw_baselines, limits, scored
+from attn.plots.frame import limits
 from attn.plots.style import (
     FAMILY_NAMES,
-    MARKERS,
     Theme,
     dress,
     end_labels,
     new_figure,
 )
 from attn.plots.units import metric_label, metric_scale
-from attn.records.comparison import MATCHED, Group, knob_text
+from attn.records.comparison import Group
 from attn.records.estimates import Estimate
-from attn.records.knobs import KNOBS, heads_of
 from attn.records.run import FAMILIES, Run
 
 Curve = list[tuple[int, Estimate]]
-HEADS = ("heads", "kv heads", "head dim", MATCHED)
-"""The knobs that change along a line of the plot over heads."""
 
 
 def draw_curves(group: Group, theme: Theme) -> Figure | None:
@@ -154,70 +149,3 @@ def _families(group: Group) -> list[tuple[str, list[Run]]]:
     known = dict.fromkeys([*FAMILIES, *(run.family for run in group.runs)])
     of = {name: [run for run in group.runs if run.family == name] for name in known}
     return [(name, runs) for name, runs in of.items() if runs]
-
-
-def draw_heads(group: Group, theme: Theme) -> Figure | None:
-    """Plots the test metric against the number of heads; a line a mechanism."""
-    scale = metric_scale(group.metric)
-    lines = _lines_over_heads(group)
-    if not lines:
-        return None
-    figure = new_figure(theme, 4.2)
-    axes = figure.subplots()
-    dress(axes, theme, grid="y")
-    axes.set_xscale("log", base=2)
-    ends, counts = [], {heads_of(run) for line in lines.values() for run, _ in line}
-    families = {label: line[0][0].family for label, line in lines.items()}
-    for number, (label, line) in enumerate(lines.items()):
-        line = sorted(line, key=lambda pair: heads_of(pair[0]))
-        peers = [other for other in lines if families[other] == families[label]]
-        hue = theme.shades(families[label], len(peers))[peers.index(label)]
-        # shifted a little, so that intervals of two mechanisms do not overlap
-        aside = 1.015 ** (number - (len(lines) - 1) / 2)
-        x = [heads_of(run) * aside for run, _ in line]
-        y = [score.mean * scale for _, score in line]
-        half = [(score.half or 0) * scale for _, score in line]
-        marker = MARKERS.get(families[label], MARKERS["other"])
-        axes.errorbar(x, y, yerr=half, fmt="none", color=hue, capsize=2.5, elinewidth=1)
-        axes.plot(x, y, f"-{marker}", color=hue, lw=1.6, ms=6, mec=theme.paper, mew=0.8)
-        ends.append((y[-1], label, hue))
-    axes.set_ylim(*limits(group))
-    axes.set_xlim(min(counts) / 1.12, max(counts) * 1.12)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(counts)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set(
-        xlabel="query heads (log scale)", ylabel=f"test {metric_label(group.metric)}"
-    )
-    draw_baselines(axes, group, theme)
-    end_labels(axes, ends, theme)
-    return figure
-
-
-def _lines_over_heads(group: Group) -> dict[str, list[tuple[Run, Estimate]]]:
-    """The runs of each line by its label: a mechanism, and all else in which runs differ."""
-    apart = [name for name in group.varying if name not in HEADS]
-    apart += [name for name in HEADS[1:] if _varies_alone(group, name, apart)]
-    found: dict[tuple[str, ...], list[tuple[Run, Estimate]]] = {}
-    for run, score in scored(group):
-        if heads_of(run):
-            words = (knob_text(name, KNOBS[name](run)) for name in apart)
-            found.setdefault((group.mechanism(run), *words), []).append((run, score))
-    found = {k: v for k, v in found.items() if len({heads_of(run) for run, _ in v}) > 1}
-    return {_line_label(words, [*found]): line for words, line in found.items()}
-
-
-def _varies_alone(group: Group, name: str, apart: Sequence[str]) -> bool:
-    """Whether runs of as many heads differ in a knob, and not in what tells lines apart."""
-    seen: dict[Any, set[Any]] = {}
-    for run, _ in scored(group):
-        same = (group.mechanism(run), heads_of(run), *(KNOBS[n](run) for n in apart))
-        seen.setdefault(same, set()).add(KNOBS[name](run))
-    return any(len(values) > 1 for values in seen.values())
-
-
-def _line_label(words: tuple[str, ...], every: Sequence[tuple[str, ...]]) -> str:
-    """The mechanism, and those words in which lines of it differ."""
-    peers = [other for other in every if other[0] == words[0]]
-    telling = (len(set(column)) > 1 for column in zip(*peers))
-    return " · ".join([words[0], *(w for w, tells in zip(words, telling) if tells)])

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from attn.plots.costs import draw_memory, draw_speed
+from attn.plots.heads import draw_heads
 from attn.plots.heat import draw_maps, file_name, maps_of
-from attn.plots.lines import draw_curves, draw_heads, draw_training
+from attn.plots.lines import draw_curves, draw_training
 from attn.plots.style import LIGHT, Theme
 from attn.plots.tuning import draw_tuning
 from attn.records.comparison import Group

@@ -249,6 +249,6 @@ def test_a_panel_holds_what_differs_in_tokens_alone(record, tmp_path):
     many = replace(record, cases=(short, long, *odd))
     ms = Spread(2.0, 1.0, 3.0)
     lines = {"a": {8: ms, 32: ms}, "b": {8: ms}}
-    assert times_by_case(many) == {"causal, float32, forward, 1 x T x 8 x 64": lines}
+    assert times_by_case(many) == {"causal, forward\nfloat32, 1 x T x 8 x 64": lines}
     assert draw(record, LIGHT) is None
     assert [path.suffix for path in write(many, tmp_path)] == [".json", ".md", ".png"]

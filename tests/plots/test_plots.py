@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from run_folders import edit
 
 from attn.plots.plans import draw_plan
 from attn.plots.plots import draw, save_all, to_png, to_svg
@@ -34,54 +33,6 @@ def test_every_picture_is_made_and_is_not_blank(runs, tmp_path):
         assert pixels.std() > 0.05, f"{path.name} is all but blank"
         colours = np.rint(255 * pixels).astype(int) @ [1, 256, 256**2]
         assert len(np.unique(colours)) > 20
-
-
-def test_heads_are_drawn_when_they_vary(tmp_path, make_run):
-    for heads in (1, 2, 8):
-        make_run("softmax", heads=heads, score=0.5 + heads / 20)
-    (group,) = group_runs(load_all(tmp_path))
-    (axes,) = draw("heads", group, LIGHT).axes
-    means = next(line for line in axes.lines if line.get_marker() == "o")
-    np.testing.assert_allclose(means.get_xdata(), [1, 2, 8])
-    np.testing.assert_allclose(means.get_ydata(), [55, 60, 90])
-
-
-def test_heads_of_other_steps_are_not_on_the_line_and_take_none_from_it(
-    tmp_path, make_run
-):
-    for heads in (1, 2, 8):
-        make_run("softmax", heads=heads, score=0.5 + heads / 20)
-    longer = make_run("softmax", name="longer", heads=8, score=0.99)
-    edit(longer, "config", train={"steps": 1000, "batch_size": 64, "peak_lr": 3e-3})
-    (group,) = group_runs(load_all(tmp_path))
-    figure = draw("heads", group, LIGHT)
-    means = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [list(line.get_xdata()) for line in means] == [[1, 2, 8]]
-    np.testing.assert_allclose(means[0].get_ydata(), [55, 60, 90])
-    assert "softmax" in names_on(figure)
-    edit(make_run("softmax", name="also", heads=2, score=0.6), "config",
-         train={"steps": 1000, "batch_size": 64, "peak_lr": 3e-3})  # fmt: skip
-    (group,) = group_runs(load_all(tmp_path))
-    names = names_on(draw("heads", group, LIGHT))
-    assert {"softmax · steps 500", "softmax · steps 1000"} <= {*names}
-
-
-def test_runs_of_as_many_heads_that_share_keys_are_on_lines_of_their_own(
-    tmp_path, make_run
-):
-    for heads in (4, 8):
-        for kv_heads in (1, 2):
-            run = make_run("softmax", name=f"kv{kv_heads}", heads=heads)
-            edit(run, "result", num_kv_heads=kv_heads)
-    (group,) = group_runs(load_all(tmp_path))
-    (axes,) = draw("heads", group, LIGHT).axes
-    means = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in means] == [2, 2]
-
-
-def test_heads_are_not_drawn_when_they_do_not_vary(runs):
-    (group,) = group_runs(runs)
-    assert draw("heads", group, LIGHT) is None
 
 
 def test_points_stand_where_the_table_says(runs):

@@ -66,5 +66,8 @@ class Triton(Backend):
         if "positions" in shape.required:
             mask, strange = FULL, ()
         itemsize = 4 if shape.dtype == "float32" else 2
-        blocks = choose_blocks(T, S, max(shape.H, shape.Hv), itemsize).forward
-        return why_too_large(mask, T, S, (blocks.line, blocks.other), bool(strange))
+        widest = max(shape.H, shape.Hv)
+        kernels = choose_blocks(T, S, widest, itemsize, shape.device)
+        sizes = {(one.line, one.other) for one in kernels}
+        reasons = (why_too_large(mask, T, S, pair, bool(strange)) for pair in sizes)
+        return next((reason for reason in reasons if reason), None)

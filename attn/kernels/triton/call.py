@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from attn.device import device_kind
+from attn.errors import UserError
 from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.tokens import NO_INFO, NO_KEY, TokenInfo
 from attn.kernels.triton.backward import keys_gradients, queries_gradient
@@ -43,7 +45,7 @@ def triton_attention(
             and sequences, without a bias.
         tabled: whether the mask's predicate has operations that the kernel lacks. The
             pairs of PARTIAL tiles are then computed beforehand, a byte each.
-        blocks: chosen by the sizes unless given.
+        blocks: chosen by the sizes and the device unless given.
         interpret: runs as plain jax operations, on any device, slowly.
 
     Returns:
@@ -63,7 +65,7 @@ def triton_attention(
         scoring.softcap,
         T,
         S,
-        blocks or choose_blocks(T, S, max(channels), q.dtype.itemsize),
+        blocks or choose_blocks(T, S, max(channels), q.dtype.itemsize, device_kind()),
         ids[1] is not None,
         has_positions,
         tabled,
@@ -103,13 +105,37 @@ def _row(x: Array | None, padding: int, value: int) -> Array | None:
     return jnp.pad(x.astype(jnp.int32), ((0, 0), (0, padding)), constant_values=value)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(plan: Plan, inputs: Inputs):
+def _once(kernels: Any) -> Any:
+    """Kernels of a plan and arrays, which say that they have no derivative."""
+
+    def refuse(*_):
+        raise UserError(
+            "impl = 'triton' cannot differentiate gradients again; 'dense' and "
+            "'blockwise' can"
+        )
+
+    function = jax.custom_vjp(kernels, nondiff_argnums=(0,))
+    function.defvjp(refuse, refuse)
+    return function
+
+
+@_once
+def _outputs(plan: Plan, inputs: Inputs):
     return forward(plan, inputs)
 
 
+@_once
+def _gradients(plan: Plan, inputs: Inputs, rows: Rows):
+    return queries_gradient(plan, inputs, rows), *keys_gradients(plan, inputs, rows)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attention(plan: Plan, inputs: Inputs):
+    return _outputs(plan, inputs)
+
+
 def _forward(plan: Plan, inputs: Inputs):
-    out, lse = forward(plan, inputs)
+    out, lse = _outputs(plan, inputs)
     return (out, lse), (inputs, out, lse)
 
 
@@ -117,12 +143,13 @@ def _backward(plan: Plan, saved: Any, cotangents: Any):
     inputs, out, lse = saved
     d_out, d_lse = cotangents
     delta = (d_out.astype(jnp.float32) * out.astype(jnp.float32)).sum(axis=-1)
-    blind = lse == -jnp.inf
+    # Beyond the last whole block of queries the forward kernel writes nothing.
+    real = jnp.arange(lse.shape[2])[None, None] < plan.T
+    blind = ~real | (lse == -jnp.inf)
     # d lse / d score is the weight itself, so its cotangent is added to the row's sum.
     delta = delta.swapaxes(1, 2) - jnp.where(blind, 0.0, d_lse * LOG2E)
-    rows = Rows(jnp.where(blind, jnp.inf, lse), delta, d_out)
-    d_q = queries_gradient(plan, inputs, rows)
-    d_k, d_v = keys_gradients(plan, inputs, rows)
+    rows = Rows(jnp.where(blind, jnp.inf, lse), jnp.where(real, delta, 0.0), d_out)
+    d_q, d_k, d_v = _gradients(plan, inputs, rows)
     d_sinks = None if inputs.sinks is None else _sinks(inputs.sinks, rows)
     return (Inputs(d_q, d_k, d_v, d_sinks, None, None, None, None),)
 

@@ -110,12 +110,13 @@ def why_too_large(
     mask: Mask, T: int, S: int, blocks: tuple[int, int], tabled: bool
 ) -> str | None:
     """Returns the reason why a mask's lists are beyond the limits; None if they are not."""
+    least = mask.count(T, S) // (blocks[0] * blocks[1])
+    if least > MOST_TILES:
+        # Without the schedule, which is as large.
+        return _too_many(mask, T, S, f"over {least:,}")
     visited = mask_schedule(mask, T, S, *blocks)
     if visited.kind.size > MOST_TILES:
-        return (
-            f"mask {mask} visits {visited.kind.size:,} tiles of {T} x {S}; it takes "
-            f"up to {MOST_TILES:,}"
-        )
+        return _too_many(mask, T, S, f"{visited.kind.size:,}")
     pairs = int((visited.kind == Tile.PARTIAL).sum()) * blocks[0] * blocks[1]
     if tabled and pairs > MOST_PAIRS:
         return (
@@ -123,3 +124,9 @@ def why_too_large(
             f"computed inside the kernel; it takes up to {MOST_PAIRS:,}"
         )
     return None
+
+
+def _too_many(mask: Mask, T: int, S: int, tiles: str) -> str:
+    return (
+        f"mask {mask} visits {tiles} tiles of {T} x {S}; it takes up to {MOST_TILES:,}"
+    )

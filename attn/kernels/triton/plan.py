@@ -1,8 +1,10 @@
 """The static plan of a call, and the arrays that its kernels read."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from attn.device import generation
 from attn.kernels.triton.lines import Lines, make_lines
 from attn.masks import FULL, Mask
 
@@ -87,24 +89,37 @@ FASTEST = {
     (2, 128): ((128, 64, 4, 2), (64, 64, 4, 2), (64, 64, 4, 2)),
     (2, 256): ((64, 32, 4, 2), (64, 32, 4, 2), (64, 32, 4, 2)),
     (4, 64): ((128, 64, 4, 2), (128, 64, 4, 2), (128, 64, 8, 2)),
-    (4, 128): ((32, 64, 4, 2), (128, 64, 8, 2), (32, 32, 4, 2)),
+    (4, 128): ((32, 64, 4, 2), (64, 64, 4, 2), (32, 32, 4, 2)),
     (4, 256): ((32, 32, 4, 1), (32, 32, 4, 1), (32, 32, 4, 1)),
 }
 """Bytes a number, and channels up to which a row holds; the fields of `Blocks` of each
-kernel. The fastest of 72 on an H200, causal, 4,096 tokens; those of 256 channels are not
-measured."""
+kernel. The fastest of 72 on an H200, causal, 4,096 tokens, that leave room for every option;
+those of 256 channels are not measured."""
+SMALLEST = {
+    **FASTEST,
+    (2, 256): ((32, 32, 4, 2),) * 3,
+    (4, 64): ((64, 32, 4, 2),) * 3,
+    (4, 128): ((32, 32, 4, 2),) * 3,
+    (4, 256): ((16, 16, 4, 1),) * 3,
+}
+"""The same for GPUs of 99 KiB of shared memory a block, where data centres' have 227; compiled
+for them, and not measured."""
+ROOMY = (9.0, 10.0)
+"""The compute capabilities, rounded down, for which `FASTEST` is."""
 
 
-def choose_blocks(T: int, S: int, channels: int, itemsize: int) -> Kernels:
+def choose_blocks(T: int, S: int, channels: int, itemsize: int, device: str) -> Kernels:
     """Chooses the blocks of each kernel.
 
     Args:
         channels: the larger head dim.
         itemsize: bytes a number.
+        device: jax's `device_kind`.
     """
+    table = FASTEST if math.floor(generation(device) or 0) in ROOMY else SMALLEST
     chosen = next(
         row
-        for (size, most), row in FASTEST.items()
+        for (size, most), row in table.items()
         if size == itemsize and channels <= most
     )
     whole = max(16, 1 << (max(T, S) - 1).bit_length())

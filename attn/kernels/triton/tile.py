@@ -26,17 +26,22 @@ def product(a: Array, b: Array, a_axis: int, b_axis: int) -> Float[Array, "..."]
 def scores_of(plan: Plan, q: Array, k: Array) -> Float[Array, "D C"]:
     """The scores of a tile, `factor` times which are to the base 2.
 
-    A positive scale is left to `factor`, so that it and the maximum are one operation.
+    A scale above 0 is left to `factor`, so that it and the maximum are one operation.
     """
     scores = product(q, k, 1, 1)
     if plan.softcap is not None:
         return plan.softcap * jnp.tanh(scores * (plan.scale / plan.softcap))
-    return scores if plan.scale > 0 else scores * plan.scale
+    return scores if is_left(plan) else scores * plan.scale
+
+
+def is_left(plan: Plan) -> bool:
+    """Whether the scale is left to `factor`; not where it could be 0 in float32."""
+    return plan.softcap is None and plan.scale > 1e-30
 
 
 def factor(plan: Plan) -> float:
     """The factor of scores, to the base 2."""
-    return LOG2E * (plan.scale if plan.softcap is None and plan.scale > 0 else 1.0)
+    return LOG2E * (plan.scale if is_left(plan) else 1.0)
 
 
 class Side:

@@ -161,17 +161,17 @@ def test_our_own_kernel_serves_what_splash_refuses(changed):
     assert BACKENDS["pallas"].why_unsupported(ask("pallas", **changed)) is None
 
 
-CUDNN_REFUSES = [
-    {"dtype": "float32"},
-    {"H": 20},
-    {"mask": TWO_INTERVALS},
-    {"mask": BigBird(512)},
-    {"mask": BAND, "required": frozenset({"lengths"})},
-    {"required": frozenset({"packing", "sinks", "softcap", "lse", "positions"})},
-]
+CUDNN_REFUSES = {
+    "float32": {"dtype": "float32"},
+    "narrow heads": {"H": 20},
+    "two intervals": {"mask": TWO_INTERVALS},
+    "a table": {"mask": BigBird(512)},
+    "a window and lengths": {"mask": BAND, "required": frozenset({"lengths"})},
+    "much at once": {"required": frozenset({"packing", "sinks", "softcap", "lse"})},
+}
 
 
-@pytest.mark.parametrize("changed", CUDNN_REFUSES, ids=str)
+@pytest.mark.parametrize("changed", CUDNN_REFUSES.values(), ids=CUDNN_REFUSES)
 def test_our_own_kernel_serves_what_cudnn_refuses(changed):
     assert BACKENDS["cudnn"].why_unsupported(ask("cudnn", **changed)) is not None
     assert BACKENDS["triton"].why_unsupported(ask("triton", **changed)) is None

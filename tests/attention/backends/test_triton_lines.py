@@ -7,7 +7,7 @@ from pallas_masks import MASKS, L
 from attn.attention.backends.splash import foreign_operations
 from attn.kernels.triton import choose_blocks, why_too_large
 from attn.kernels.triton.lines import LINE, MIDDLE, START, STOP, make_lines
-from attn.masks import FULL, BigBird, Causal, Chunk, Strided
+from attn.masks import FULL, BigBird, Causal, Chunk, Strided, Window
 
 
 def shown(mask, T, S, blocks, of_rows, tabled, all_masked=False):
@@ -62,15 +62,25 @@ def test_equal_tiles_share_a_table():
 
 
 def test_blocks_are_no_longer_than_the_sequences():
-    for blocks in choose_blocks(40, 20, 64, 2):
+    for blocks in choose_blocks(40, 20, 64, 2, "NVIDIA H200"):
         assert (blocks.line, blocks.other) == (64, 64)
-    assert choose_blocks(3, 9, 128, 4).forward.line == 16
+    assert choose_blocks(3, 9, 128, 4, "NVIDIA H200").forward.line == 16
+
+
+def test_blocks_are_smaller_where_there_is_less_shared_memory():
+    large, small = (
+        choose_blocks(4096, 4096, 128, 4, f"NVIDIA {name}") for name in ("B200", "L40S")
+    )
+    assert large.queries.line > small.queries.line
+    assert small == choose_blocks(4096, 4096, 128, 4, "NVIDIA RTX 5090")
 
 
 def test_lists_beyond_the_limits_are_told():
     said = why_too_large(FULL, 2**16, 2**14, (16, 16), False)
     assert said is None
-    said = why_too_large(FULL, 2**16, 2**14 + 1, (16, 16), False)
+    said = why_too_large(~Window(7, 7), 2**16, 2**14 + 1, (16, 16), False)
     assert "visits 4,198,400 tiles of 65536 x 16385; it takes up to 4,194,304" in said
+    said = why_too_large(FULL, 2**24, 2**24, (64, 64), False)
+    assert "visits over 68,719,476,736 tiles" in said
     said = why_too_large(Strided(7), 2**14, 2**14, (64, 64), True)
     assert "pairs in partly visible tiles" in said

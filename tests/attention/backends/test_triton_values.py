@@ -16,6 +16,7 @@ from tiny import exhaustive
 
 from attn.attention.backends import Triton
 from attn.attention.backends.splash import foreign_operations
+from attn.errors import UserError
 from attn.kernels.scoring import Scoring
 from attn.kernels.triton import Blocks, Kernels, triton_attention
 from attn.masks import FULL, Causal, Window
@@ -50,6 +51,39 @@ def test_positions_known_at_run_time_are_what_the_mask_is_asked_about():
     given = {"q_positions": jnp.asarray(order), "kv_positions": jnp.asarray(order // 2)}
     mask = Causal() & Window(60, 0)
     own_kernels.compare(Triton(interpret=True), mask, T=200, S=200, given=given)
+
+
+def test_what_the_forward_kernel_does_not_write_is_in_no_sum():
+    # Its blocks are the smallest, so that queries are padded beyond its last.
+    unwritten = Kernels(Blocks(16, 16, 4, 2), *(Blocks(64, 32, 4, 2),) * 2)
+
+    def run(q, k, v, *, mask, lse, **asked):
+        return triton_attention(
+            q, k, v, mask=mask, blocks=unwritten, interpret=True, **asked
+        )
+
+    own_kernels.compare(run, Causal(), T=34, S=34, sinks=SINKS, N=4, K=2)
+
+
+def test_a_gradient_is_not_differentiated_again_and_says_so():
+    qkv = oracle.arrays(T=16, S=16)
+    kernel = partial(Triton(interpret=True), mask=Causal())
+
+    def slope(q):
+        return jax.grad(lambda q: kernel(q, *qkv[1:]).sum())(q)
+
+    for differentiate in (
+        lambda: jax.grad(lambda q: slope(q).sum())(qkv[0]),
+        lambda: jax.jvp(slope, qkv[:1], qkv[:1]),
+    ):
+        with pytest.raises(UserError, match="'triton' cannot differentiate gradients"):
+            differentiate()
+
+
+def test_a_scale_that_float32_rounds_to_nothing_shows_all_alike():
+    qkv = oracle.arrays(T=16, S=16)
+    out = Triton(interpret=True)(*qkv, mask=Causal(), scoring=Scoring(scale=1e-46))
+    assert jnp.isfinite(out).all()
 
 
 @pytest.mark.parametrize(
