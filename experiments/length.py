@@ -58,11 +58,6 @@ MECHANISMS: tuple[Kernel, ...] = (
 NAMES = tuple(kernel.name for kernel in MECHANISMS)
 
 
-def gains(name: str) -> tuple[Prediction, ...]:
-    """Predicts that a mechanism scores better on windows four times as long."""
-    return better(f"{LONG.name}_{name}", f"{SHORT.name}_{name}")
-
-
 def loses(base: Experiment) -> tuple[Prediction, ...]:
     """Predicts that every mechanism but dense attention is worse than it."""
     first, *others = (f"{base.name}_{name}" for name in NAMES)
@@ -83,18 +78,6 @@ register(
             Claim(
                 "On 4,096 bytes dense attention is better than each cheaper mechanism.",
                 loses(LONG),
-            ),
-            Claim(
-                "Dense attention scores better on windows of 4,096 bytes.",
-                gains(Softmax.name),
-            ),
-            Claim(
-                "A window of 64 in each layer does not score better on longer ones.",
-                (
-                    Prediction(
-                        f"{LONG.name}_window", f"{SHORT.name}_window", -0.02, 0.02
-                    ),
-                ),
             ),
         ),
     )

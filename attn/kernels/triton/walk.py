@@ -46,8 +46,8 @@ def run(
 ) -> Any:
     """Runs a kernel once for every line of tiles, sequence and head.
 
-    The heads of a line start together, and the longest lines first. A program of rows has one query head, one of columns one key head and the queries of its
-    group.
+    The heads of a line start together, and the longest lines first. A program of rows
+    has one query head, one of columns one key head and the queries of its group.
 
     Args:
         kernel: takes plan, blocks, and references to tiles, inputs, rows and outputs.
@@ -63,16 +63,9 @@ def run(
         out_shape=tuple(outputs),
         grid=(heads, len(tiles.lines), B),
         in_specs=(
-            Tiles(*(None if x is None else _whole(x) for x in tiles)),
-            Inputs(
-                *(
-                    None if x is None else view(n, x)
-                    for n, x in inputs._asdict().items()
-                )
-            ),
-            None
-            if rows is None
-            else Rows(*(view(n, x) for n, x in rows._asdict().items())),
+            _views(lambda _, x: _whole(x), tiles),
+            _views(view, inputs),
+            None if rows is None else _views(view, rows),
         ),
         out_specs=tuple(view("d_q" if of_rows else "d_k", x) for x in outputs),
         compiler_params=plgpu.CompilerParams(
@@ -81,6 +74,12 @@ def run(
         interpret=plan.interpret,
         name=kernel.__name__,
     )(tiles, inputs, rows)
+
+
+def _views(view: Callable[[str, Any], pl.BlockSpec], arrays: Any) -> Any:
+    """The view of each array of a named tuple; None where there is none."""
+    named = arrays._asdict().items()
+    return type(arrays)(*(None if x is None else view(name, x) for name, x in named))
 
 
 def _whole(x: Any) -> pl.BlockSpec:
