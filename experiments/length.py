@@ -69,7 +69,7 @@ register(
         name="length",
         claim=SHORT.claim,
         experiments=under(SHORT, MECHANISMS) + under(LONG, MECHANISMS),
-        minutes=1_500,
+        minutes=800,
         claims=(
             Claim(
                 "On 1,024 bytes dense attention is better than each cheaper mechanism.",

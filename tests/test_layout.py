@@ -249,9 +249,10 @@ def test_experiments_never_import_training():
 @pytest.mark.slow
 def test_listing_starts_no_device_and_loads_no_trainer():
     code = (
-        "import sys, experiments, attn.cli.listing, attn.cli.parsing\n"
+        "import sys, experiments, attn.attention, attn.cli.listing, attn.cli.parsing\n"
         "import jax._src.xla_bridge as bridge\n"
-        "heavy = {'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets', 'matplotlib'}\n"
+        "heavy = {'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets', 'matplotlib',"
+        " 'jax._src.pallas'}\n"
         "print(sorted(heavy & set(sys.modules)), bridge.backends_are_initialized())"
     )
     done = subprocess.run(

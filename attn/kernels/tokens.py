@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Int
 
 NO_KEY = -1
 """The segment id of padded keys, which no query has."""
+NO_QUERY = -2
+"""The segment id of padded queries where keys are padded too; no key has it."""
 
 
 @jax.tree_util.register_dataclass
@@ -61,3 +63,13 @@ class TokenInfo:
 
 NO_INFO = TokenInfo()
 """Tokens without any token info."""
+
+
+def ids_of_call(
+    q_info: TokenInfo, kv_info: TokenInfo, B: int, T: int, S: int
+) -> tuple[Int[Array, "B T"] | None, Int[Array, "B S"] | None]:
+    """The ids of queries and keys; where queries have some keys have them too."""
+    q_ids, kv_ids = q_info.ids(T, NO_QUERY), kv_info.ids(S)
+    if kv_ids is None and q_ids is not None:
+        kv_ids = jnp.zeros((B, S), jnp.int32)
+    return q_ids, kv_ids

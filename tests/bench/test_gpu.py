@@ -1,6 +1,5 @@
 """Benchmarks on an accelerator, by plain arguments: nothing here needs one."""
 
-import time
 from dataclasses import replace
 
 import jax
@@ -11,6 +10,7 @@ import pytest
 from attn.attention import explain
 from attn.attention.backends import BACKENDS
 from attn.bench import check, device, machine, model_race, race, rival
+from attn.bench import measure as measuring
 from attn.bench.cases import MASKS, Case, Race
 from attn.bench.check import Inputs, definition, largest_error
 from attn.bench.libraries import JaxNN, all_rivals
@@ -56,13 +56,18 @@ def test_queued_calls_fill_a_sample_and_others_are_counted_as_before():
     assert [calls_a_sample(s) for s in (0.02, 0.01, 0.005, 0.004)] == [1, 1, 1, 5]
 
 
-def test_a_launch_is_no_part_of_what_a_queued_call_takes():
-    def slow(_):
-        time.sleep(8e-3)
+def test_a_launch_is_no_part_of_what_a_queued_call_takes(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(measuring, "settle", lambda: None)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
 
-    once = Warm.up(Queued(lambda: None, slow)).once
-    assert 8e-3 / 3 <= once < 7e-3
-    assert Warm.up(lambda: slow(None)).once >= 8e-3
+    def takes(milliseconds):
+        clock[0] += 1e-3 * milliseconds
+
+    # 1 ms a call, and 8 ms to wait, which the three calls of a sample share.
+    call = Queued(lambda: takes(1), lambda _: takes(8))
+    assert Warm.up(call).once == pytest.approx(1e-3 + 8e-3 / 3)
+    assert Warm.up(lambda: takes(9)).once == pytest.approx(9e-3)
 
 
 PRODUCTS = [

@@ -114,10 +114,9 @@ class Backend:
     def _head_dims(self, shape: CallShape) -> str | None:
         for name, size in (("head dim", shape.H), ("value head dim", shape.Hv)):
             if size % self.head_multiple or size > self.head_max:
-                return (
-                    f"{name} {size}; it takes multiples of {self.head_multiple} up to "
-                    f"{self.head_max}"
-                )
+                multiple = self.head_multiple
+                allowed = f"multiples of {multiple} up to" if multiple > 1 else "up to"
+                return f"{name} {size}; it takes {allowed} {self.head_max}"
         if shape.Hv != shape.H and not self.own_value_dim:
             return f"value head dim {shape.Hv}; it takes the queries' own, {shape.H}"
         return None

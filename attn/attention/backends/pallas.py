@@ -1,15 +1,12 @@
 """A TPU kernel of our own over the tile schedule of any mask, and its limits."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
-from attn.attention.backends.base import Backend
-from attn.attention.backends.splash import foreign_operations
-from attn.masks import FULL, PerHead
+from attn.attention.backends.own import Own
 
 
 @dataclass(frozen=True)
-class Pallas(Backend):
+class Pallas(Own):
     """A Pallas kernel for TPUs of our own: every mask, positions and the log-sum-exp.
 
     It exists for what splash refuses: masks that look a table up (BigBird's random
@@ -27,45 +24,15 @@ class Pallas(Backend):
     vendor = "TPU"
     least_generation = 4.0
     dtypes = ("bfloat16", "float32")
-    can: ClassVar[frozenset[str]] = frozenset(
-        {"scale", "softcap", "sinks", "packing", "key_padding", "lengths"}
-        | {"positions", "lse"}
-    )
     head_multiple = 8
-    head_max = 256
-    own_value_dim = True
 
-    interpret: bool = field(default=False, kw_only=True)
-    """Whether to run in interpret mode: plain jax operations, on any device, slowly."""
-
-    def local(self, q, k, v, mask, scoring, q_info, kv_info):
+    def attention(self):
         from attn.kernels.pallas import pallas_attention
 
-        return pallas_attention(
-            q,
-            k,
-            v,
-            mask=mask,
-            scoring=scoring,
-            q_info=q_info,
-            kv_info=kv_info,
-            tabled=bool(foreign_operations(mask)),
-            interpret=self.interpret,
-        )
+        return pallas_attention
 
-    def _mask(self, shape):
+    def why_too_large(self, mask, shape, tabled):
         from attn.kernels.pallas import choose_blocks, why_too_large
 
-        mask, T, S = shape.mask, shape.T, shape.S
-        if isinstance(mask, PerHead):
-            return f"mask {mask} differs between heads; it takes one for all"
-        strange = foreign_operations(mask)
-        if "positions" not in shape.required:
-            blocks = choose_blocks(mask, T, S)
-            return why_too_large(mask, T, S, blocks, bool(strange))
-        if strange:
-            return (
-                f"mask {mask} computes {', '.join(strange)} of positions known at run "
-                "time, which cannot run inside the kernel"
-            )
-        return why_too_large(FULL, T, S, choose_blocks(FULL, T, S), False)
+        T, S = shape.T, shape.S
+        return why_too_large(mask, T, S, choose_blocks(mask, T, S), tabled)

@@ -1,20 +1,12 @@
 """A Triton kernel of our own over the tiles of any mask, and its limits."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
-from attn.attention.backends.base import Backend
-from attn.attention.backends.splash import foreign_operations
-from attn.kernels.triton import (
-    choose_blocks,
-    triton_attention,
-    why_too_large,
-)
-from attn.masks import FULL, PerHead
+from attn.attention.backends.own import Own
 
 
 @dataclass(frozen=True)
-class Triton(Backend):
+class Triton(Own):
     """A Pallas kernel for NVIDIA GPUs of our own: every mask, packing, sinks, float32.
 
     It exists for what cuDNN and tokamax refuse: masks of more than one interval of keys a
@@ -29,45 +21,19 @@ class Triton(Backend):
     vendor = "NVIDIA"
     least_generation = 8.0
     dtypes = ("bfloat16", "float16", "float32")
-    can: ClassVar[frozenset[str]] = frozenset(
-        {"scale", "softcap", "sinks", "packing", "key_padding", "lengths"}
-        | {"positions", "lse"}
-    )
     head_multiple = 1
-    head_max = 256
-    own_value_dim = True
 
-    interpret: bool = field(default=False, kw_only=True)
-    """Whether to run in interpret mode: plain jax operations, on any device, slowly."""
+    def attention(self):
+        from attn.kernels.triton import triton_attention
 
-    def local(self, q, k, v, mask, scoring, q_info, kv_info):
-        return triton_attention(
-            q,
-            k,
-            v,
-            mask=mask,
-            scoring=scoring,
-            q_info=q_info,
-            kv_info=kv_info,
-            tabled=bool(foreign_operations(mask)),
-            interpret=self.interpret,
-        )
+        return triton_attention
 
-    def _mask(self, shape):
-        mask, T, S = shape.mask, shape.T, shape.S
-        if isinstance(mask, PerHead):
-            return f"mask {mask} differs between heads; it takes one for all"
-        strange = foreign_operations(mask)
-        if strange and "positions" in shape.required:
-            return (
-                f"mask {mask} computes {', '.join(strange)} of positions known at run "
-                "time, which cannot run inside the kernel"
-            )
-        if "positions" in shape.required:
-            mask, strange = FULL, ()
+    def why_too_large(self, mask, shape, tabled):
+        from attn.kernels.triton import choose_blocks, why_too_large
+
+        T, S, widest = shape.T, shape.S, max(shape.H, shape.Hv)
         itemsize = 4 if shape.dtype == "float32" else 2
-        widest = max(shape.H, shape.Hv)
-        kernels = choose_blocks(T, S, widest, itemsize, shape.device)
-        sizes = {(one.line, one.other) for one in kernels}
-        reasons = (why_too_large(mask, T, S, pair, bool(strange)) for pair in sizes)
+        *of_rows, keys = choose_blocks(T, S, widest, itemsize, shape.device)
+        sizes = {(one.line, one.other) for one in of_rows} | {(keys.other, keys.line)}
+        reasons = (why_too_large(mask, T, S, pair, tabled) for pair in sizes)
         return next((reason for reason in reasons if reason), None)

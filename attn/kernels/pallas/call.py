@@ -13,11 +13,8 @@ from attn.kernels.pallas.forward import forward
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile_list import LANES, choose_blocks
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NO_INFO, NO_KEY, TokenInfo
+from attn.kernels.tokens import NO_INFO, NO_KEY, NO_QUERY, TokenInfo, ids_of_call
 from attn.masks import FULL, Mask
-
-NO_QUERY = -2
-"""The segment id of padded queries, which no key has, padded or not."""
 
 
 def pallas_attention(
@@ -57,9 +54,7 @@ def pallas_attention(
     if blocks is not None and any(size < 1 or size % LANES for size in blocks):
         raise UserError(f"blocks = {blocks}; they must be multiples of {LANES}")
     T, S = q.shape[1], k.shape[1]
-    ids = q_info.ids(T, NO_QUERY), kv_info.ids(S)
-    if ids[1] is None and ids[0] is not None:
-        ids = ids[0], jnp.zeros((len(k), S), jnp.int32)
+    ids = ids_of_call(q_info, kv_info, len(k), T, S)
     at = q_info.positions, kv_info.positions
     has_ids, has_positions = ids[1] is not None, any(x is not None for x in at)
     if blocks is None:

@@ -1,6 +1,5 @@
 """The call: pads the arrays, and binds the kernels into one function."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -11,15 +10,13 @@ from jaxtyping import Array, Float
 from attn.device import device_kind
 from attn.errors import UserError
 from attn.kernels.scoring import PLAIN, Scoring
-from attn.kernels.tokens import NO_INFO, NO_KEY, TokenInfo
+from attn.kernels.tokens import NO_INFO, NO_KEY, NO_QUERY, TokenInfo, ids_of_call
 from attn.kernels.triton.backward import keys_gradients, queries_gradient
 from attn.kernels.triton.forward import forward
 from attn.kernels.triton.plan import Inputs, Kernels, Plan, choose_blocks
+from attn.kernels.triton.tile import LOG2E
 from attn.kernels.triton.walk import Rows
 from attn.masks import Mask
-
-NO_QUERY = -2
-"""The segment id of padded queries, which no key has, padded or not."""
 
 
 def triton_attention(
@@ -53,9 +50,7 @@ def triton_attention(
         differentiable. A query that sees nothing gives 0 and -inf.
     """
     (_, T, _, H), S, V = q.shape, k.shape[1], v.shape[-1]
-    ids = q_info.ids(T, NO_QUERY), kv_info.ids(S)
-    if ids[1] is None and ids[0] is not None:
-        ids = ids[0], jnp.zeros((len(k), S), jnp.int32)
+    ids = ids_of_call(q_info, kv_info, len(k), T, S)
     at = q_info.positions, kv_info.positions
     has_positions = any(x is not None for x in at)
     channels = [max(16, 1 << (n - 1).bit_length()) for n in (H, V)]
@@ -88,9 +83,6 @@ def triton_attention(
     # A sink would give padding a sum of its own.
     lse = lse if real is None else jnp.where(real[..., None], lse, -jnp.inf)
     return out[:, :T, :, :V], lse
-
-
-LOG2E = math.log2(math.e)
 
 
 def _pad(x: Array, tokens: int, channels: int) -> Array:

@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+from jax.sharding import PartitionSpec as P
+from meshes import BTNH, N_, make
 from pallas_masks import MASKS, L
 
 from attn.attention import attend_with_lse
 from attn.kernels import Softmax
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
+from attn.masks import FULL
 
 
 def infos(given):
@@ -69,6 +72,22 @@ def compare(
 
     actual = with_gradients(kernel, qkv, sinks)
     oracle.assert_agrees(actual, with_gradients(definition, qkv, sinks), tolerance)
+
+
+def assert_a_mesh_changes_nothing(kernel):
+    """Holds a kernel divided over batch and heads against the same on one device."""
+    qkv = oracle.arrays(B=2, T=128, S=128)
+
+    def run(q, k, v, sinks):
+        return kernel(q, k, v, mask=FULL, lse=True, scoring=Scoring(sinks=sinks))
+
+    expected = with_gradients(run, qkv, SINKS)
+    with jax.set_mesh(make((2, 2))):
+        placed = tuple(jax.device_put(x, BTNH) for x in qkv)
+        actual = with_gradients(run, placed, jax.device_put(SINKS, N_))
+    assert actual[0][0].sharding.spec == BTNH
+    assert actual[0][1].sharding.spec == P(*BTNH[:3])
+    oracle.assert_agrees(actual, expected, 1e-6)
 
 
 IDS = {

@@ -118,7 +118,7 @@ REFUSALS = [
         {"dtype": "float64"},
         "dtype float64; it takes bfloat16, float16, float",
     ),
-    ("triton", {"H": 257}, "head dim 257; it takes multiples of 1 up to 256"),
+    ("triton", {"H": 257}, "head dim 257; it takes up to 256"),
     ("triton", {"required": {"bias"}}, "asked for bias; beyond masks it can key_pad"),
     ("triton", {"mask": PerHead((Causal(), FULL))}, "differs between heads"),
     (

@@ -2,23 +2,18 @@
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import own_kernels
 import pytest
-from jax.sharding import PartitionSpec as P
-from meshes import BTNH, N_, make
-from own_kernels import COMPOSITE, IDS, LENGTHS, SINKS, with_gradients
+from own_kernels import COMPOSITE, IDS, LENGTHS, SINKS
 from pallas_masks import MASKS
 from tiny import exhaustive
 
 from attn.attention.backends import Pallas
 from attn.attention.backends.splash import foreign_operations
 from attn.kernels.pallas import pallas_attention
-from attn.kernels.scoring import Scoring
-from attn.masks import FULL, Causal, Window
+from attn.masks import Causal, Window
 
 
 def in_small_tiles(q, k, v, *, mask, lse, **asked):
@@ -70,16 +65,4 @@ def test_wide_heads_and_bfloat16_equal_the_definition(H, Hv, dtype, tolerance):
 
 @pytest.mark.exhaustive
 def test_a_mesh_changes_nothing():
-    qkv = oracle.arrays(B=2, T=128, S=128)
-    kernel = partial(Pallas(interpret=True), mask=FULL, lse=True)
-
-    def run(q, k, v, sinks):
-        return kernel(q, k, v, scoring=Scoring(sinks=sinks))
-
-    expected = with_gradients(run, qkv, SINKS)
-    with jax.set_mesh(make((2, 2))):
-        placed = tuple(jax.device_put(x, BTNH) for x in qkv)
-        actual = with_gradients(run, placed, jax.device_put(SINKS, N_))
-    assert actual[0][0].sharding.spec == BTNH
-    assert actual[0][1].sharding.spec == P(*BTNH[:3])
-    oracle.assert_agrees(actual, expected, 1e-6)
+    own_kernels.assert_a_mesh_changes_nothing(Pallas(interpret=True))

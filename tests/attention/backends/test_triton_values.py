@@ -8,9 +8,7 @@ import numpy as np
 import oracle
 import own_kernels
 import pytest
-from jax.sharding import PartitionSpec as P
-from meshes import BTNH, N_, make
-from own_kernels import COMPOSITE, IDS, LENGTHS, SINKS, with_gradients
+from own_kernels import COMPOSITE, IDS, LENGTHS, SINKS
 from pallas_masks import MASKS
 from tiny import exhaustive
 
@@ -19,7 +17,7 @@ from attn.attention.backends.splash import foreign_operations
 from attn.errors import UserError
 from attn.kernels.scoring import Scoring
 from attn.kernels.triton import Blocks, Kernels, triton_attention
-from attn.masks import FULL, Causal, Window
+from attn.masks import Causal, Window
 
 SMALL = Kernels(
     Blocks(64, 32, 4, 2), queries=Blocks(32, 64, 4, 2), keys=Blocks(16, 32, 4, 2)
@@ -117,16 +115,4 @@ def test_a_scale_below_zero_turns_the_order_of_scores():
 
 @pytest.mark.exhaustive
 def test_a_mesh_changes_nothing():
-    qkv = oracle.arrays(B=2, T=128, S=128)
-    kernel = partial(Triton(interpret=True), mask=FULL, lse=True)
-
-    def run(q, k, v, sinks):
-        return kernel(q, k, v, scoring=Scoring(sinks=sinks))
-
-    expected = with_gradients(run, qkv, SINKS)
-    with jax.set_mesh(make((2, 2))):
-        placed = tuple(jax.device_put(x, BTNH) for x in qkv)
-        actual = with_gradients(run, placed, jax.device_put(SINKS, N_))
-    assert actual[0][0].sharding.spec == BTNH
-    assert actual[0][1].sharding.spec == P(*BTNH[:3])
-    oracle.assert_agrees(actual, expected, 1e-6)
+    own_kernels.assert_a_mesh_changes_nothing(Triton(interpret=True))
