@@ -5,6 +5,7 @@ with 1; anything else is a bug and keeps its traceback.
 """
 
 from collections.abc import Iterable
+from typing import Any, get_args
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 75
 """Exit codes other than 0; the last is EX_TEMPFAIL: stopped by a signal, resumable."""
@@ -46,3 +47,12 @@ def require_positive(owner: object, *fields: str) -> None:
             raise UserError(
                 f"{type(owner).__name__}.{field} = {value}; it must be at least 1"
             )
+
+
+def require_choice(owner: object, **choices: Any) -> None:
+    """Raises `UserError` unless every field is its default or one of a `Literal`."""
+    for field, literal in choices.items():
+        value = getattr(owner, field)
+        if value is getattr(type(owner), field) or value in get_args(literal):
+            continue
+        raise unknown(f"{type(owner).__name__}.{field}", value, get_args(literal))

@@ -4,6 +4,7 @@ Imported before anything heavy, so that a signal finds its handler from the firs
 moment.
 """
 
+import atexit
 import contextlib
 import gc
 import os
@@ -29,6 +30,7 @@ def prepare(heavy: bool) -> None:
     os.environ["XLA_FLAGS"] = compiler.flags()
     # Imports and tracing make millions of objects, and look in vain for cycles of them.
     gc.set_threshold(50_000, 10, 10)
+    atexit.register(gc.freeze)  # Python would look through all once more as it ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal has no plus-minus

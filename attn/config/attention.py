@@ -1,7 +1,7 @@
 """Attention layers as plain data: the mechanism, and how a layer makes its heads."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from attn.config.attention_checks import (
     check_cross,
@@ -10,7 +10,12 @@ from attn.config.attention_checks import (
     check_memory,
 )
 from attn.config.layers import Bias, Layer
-from attn.errors import UserError, require_above_zero, require_positive, unknown
+from attn.errors import (
+    UserError,
+    require_above_zero,
+    require_choice,
+    require_positive,
+)
 from attn.kernels import Kernel, Softmax
 from attn.kernels.base import matmul_flops
 from attn.masks import FULL, Causal, Mask, Window
@@ -87,10 +92,7 @@ class Attention(Layer):
         require_positive(self, "num_heads", "num_kv_heads", "head_dim", "rope_base")
         require_positive(self, "rope_dim", "window")
         require_above_zero(self, "scale")
-        choices = {"positions": HeadPositions, "source": Source, "bias": Bias}
-        for name, names in choices.items():
-            if getattr(self, name) not in (None, *get_args(names)):
-                raise unknown(f"Attention.{name}", getattr(self, name), get_args(names))
+        require_choice(self, positions=HeadPositions, source=Source, bias=Bias)
         if self.crosses:
             check_memory(self)
 

@@ -6,9 +6,9 @@ of a sequence, S that of the encoder's, L the longest one that the model is made
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from attn.errors import UserError, require_positive, unknown
+from attn.errors import UserError, require_choice, require_positive
 from attn.kernels.base import matmul_flops
 from attn.masks import Mask
 from attn.parallel.mesh import MeshShape
@@ -115,9 +115,7 @@ class MLP(Layer):
 
     def __post_init__(self):
         require_positive(self, "d_ff")
-        for name, names in (("act", Act), ("bias", Bias)):
-            if getattr(self, name) not in (None, *get_args(names)):
-                raise unknown(f"MLP.{name}", getattr(self, name), get_args(names))
+        require_choice(self, act=Act, bias=Bias)
 
     def resolve(self, model):
         return replace(

@@ -43,10 +43,10 @@ def match(experiment: Experiment, reference: Experiment, by: Match) -> Experimen
         field = "kv_rank"
     step = _head_step(experiment) if field == "head_dim" else 1
 
+    @cache
     def resized(size: int) -> Experiment:
         return replace(experiment, model=replace(experiment.model, **{field: size}))
 
-    @cache
     def at(size: int) -> float:
         return _cost(resized(size), by)
 

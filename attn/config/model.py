@@ -2,21 +2,20 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 from attn.config.attention import Attention, HeadPositions
 from attn.config.layers import MLP, Act, Bias, Layer
 from attn.config.model_checks import check_layers, check_used
 from attn.config.parts import Embedding, Norm
 from attn.config.shorthand import layers_of
-from attn.errors import UserError, require_positive, unknown
+from attn.errors import UserError, require_choice, require_positive
 from attn.kernels import Kernel, Softmax
 from attn.masks import FULL, Causal, Mask
 from attn.positions import RopeScaling
 
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "alibi", "t5"]
 Dtype = Literal["float32", "bfloat16"]
-CHOICES = {"positions": Positions, "dtype": Dtype, "act": Act, "bias": Bias}
 
 
 @dataclass(frozen=True)
@@ -118,15 +117,11 @@ class ModelConfig:
             share = getattr(self, name)
             if not 0 <= share < 1:
                 raise UserError(f"ModelConfig.{name} = {share}; from 0 to below 1")
-        for name, names in CHOICES.items():
-            if getattr(self, name) not in get_args(names):
-                raise unknown(
-                    f"ModelConfig.{name}", getattr(self, name), get_args(names)
-                )
+        require_choice(self, positions=Positions, dtype=Dtype, act=Act, bias=Bias)
         check_layers(self)
         check_used(self)
 
-    @property
+    @cached_property
     def unresolved(self) -> tuple[Layer, ...]:
         """The layers of the block, before open fields are resolved."""
         return layers_of(self)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from attn.config.attention import Attention
 from attn.config.latent import LatentAttention
-from attn.config.shorthand import check_names, layers_of
+from attn.config.shorthand import check_names
 from attn.errors import UserError
 from attn.kernels import Softmax
 
@@ -59,7 +59,7 @@ def _check_encoder(model: "ModelConfig") -> None:
             "ModelConfig.encoder_block and encoder_pattern both say what the encoder's "
             "layers are; give one"
         )
-    crosses = [isinstance(one, Attention) and one.crosses for one in layers_of(model)]
+    crosses = [isinstance(one, Attention) and one.crosses for one in model.unresolved]
     if any(crosses) and not model.has_encoder:
         raise UserError(
             "ModelConfig has cross_attention and no encoder for it to read; give "

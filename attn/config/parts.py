@@ -1,9 +1,9 @@
 """Parts of a transformer that are no layers, as plain data: norms, embeddings."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from attn.errors import UserError, require_above_zero, unknown
+from attn.errors import UserError, require_above_zero, require_choice
 
 NormKind = Literal["rms", "layer"]
 NormAt = Literal["pre", "post", "both"]
@@ -24,9 +24,7 @@ class Norm:
 
     def __post_init__(self):
         require_above_zero(self, "eps")
-        for name, names in (("kind", NormKind), ("at", NormAt)):
-            if getattr(self, name) not in get_args(names):
-                raise unknown(f"Norm.{name}", getattr(self, name), get_args(names))
+        require_choice(self, kind=NormKind, at=NormAt)
 
     def num_params(self, D: int) -> int:
         """Trained parameters of one norm."""
