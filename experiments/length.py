@@ -32,7 +32,7 @@ SHORT = replace(
     dense,
     name="text_1024",
     claim="On 1,024 bytes dense attention is better than each cheaper mechanism.",
-    train=replace(dense.train, steps=600, eval_every=600, save_every=200),
+    train=replace(dense.train, steps=600, eval_every=600, save_every=200, peak_lr=1e-2),
 )
 LONG = replace(
     SHORT,
