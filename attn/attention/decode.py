@@ -6,15 +6,24 @@
 
 What is given is rotated already. Each output is that of `attend` on the whole
 sequence, under a mask that looks back. Under `jax.jit`, and in its loops with the cache
-as carry, a step changes the cache in place.
+as carry, a step changes the cache in place. On a mesh each device keeps its own rows and
+heads (`cache_shards`).
 """
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.attention.api import attend
+from attn.attention.cache_shards import (
+    Cache,
+    check_mesh,
+    kept_heads,
+    lay_cache,
+    on_devices,
+)
 from attn.attention.key_cache import EMPTY, KeyCache, empty_keys
 from attn.attention.state_cache import StateCache, empty_state, require_values
 from attn.errors import UserError
@@ -24,9 +33,6 @@ from attn.kernels.tokens import NO_INFO, TokenInfo
 from attn.masks import Causal, Mask
 from attn.masks.lifetime import num_slots, slots
 from attn.positions import RelativeBias
-
-Cache = KeyCache | StateCache
-"""What a layer keeps of earlier tokens."""
 
 
 def begin(
@@ -53,8 +59,10 @@ def begin(
             it.
 
     Raises:
-        UserError: the kernel does not decode, or not under this mask.
+        UserError: the kernel does not decode, or not under this mask, or not on this
+            mesh.
     """
+    check_mesh(mask)
     if "decoding" not in kernel.can:
         raise kernel.unable("decoding", "asked to decode")
     if looks_ahead(kernel.pattern(mask, L, L), L, L):
@@ -65,11 +73,11 @@ def begin(
     kernel.check(mask, L, L)
     kernel.check_head(*widths)
     if kernel.keeps == "keys":
-        C = num_slots(kernel.kept(mask, L), L)
-        return empty_keys(B, C, heads[1], widths, L, dtype, latent)
+        C, K = num_slots(kernel.kept(mask, L), L), kept_heads(heads[1])
+        return lay_cache(empty_keys(B, C, K, widths, L, dtype, latent))
     if latent:
         raise UserError(f"latent: kernel {kernel.name!r} keeps a state and no keys")
-    return empty_state(kernel, B, heads, widths)
+    return lay_cache(empty_state(kernel, B, (heads[0], kept_heads(heads[1])), widths))
 
 
 def prefill(
@@ -81,7 +89,7 @@ def prefill(
     *,
     mask: Mask,
     info: TokenInfo = NO_INFO,
-    bias: Float[Array, "#B #N T T"] | RelativeBias | None = None,
+    bias: RelativeBias | None = None,
     weights: Weights | None = None,
     scale: float | None = None,
     impl: str = "auto",
@@ -111,32 +119,35 @@ def attend_prompt(
     *,
     mask: Mask,
     info: TokenInfo = NO_INFO,
-    bias: Float[Array, "#B #N T T"] | RelativeBias | None = None,
+    bias: RelativeBias | None = None,
     weights: Weights | None = None,
     scale: float | None = None,
     impl: str = "auto",
 ) -> Float[Array, "B T N Hv"]:
     """Attends over a prompt as `prefill` does, and leaves the cache as it is."""
-    rule, pattern, positions = kernel, mask, None
+    rule, pattern, at_positions = kernel, mask, isinstance(cache, KeyCache)
     if isinstance(cache, KeyCache):
         rule, pattern = kernel.on_cache(mask, cache.length)
-        positions = _positions(info, pattern, q)
-    return attend(
-        rule,
-        q,
-        k,
-        v,
-        mask=pattern,
-        bias=bias,
-        kv_mask=info.mask,
-        q_positions=positions,
-        kv_positions=positions,
-        q_lengths=info.lengths,
-        kv_lengths=info.lengths,
-        weights=weights,
-        scale=scale,
-        impl=impl,
-    )
+
+    def local(heads, cache, info, own):
+        at = _positions(info, pattern, heads[0]) if at_positions else None
+        out = attend(
+            rule,
+            *heads,
+            mask=pattern,
+            bias=own[0],
+            kv_mask=info.mask,
+            q_positions=at,
+            kv_positions=at,
+            q_lengths=info.lengths,
+            kv_lengths=info.lengths,
+            weights=own[1],
+            scale=scale,
+            impl=impl,
+        )
+        return out, cache
+
+    return on_devices(local, (q, k, v), None, info, (bias, weights))[0]
 
 
 def _positions(info: TokenInfo, pattern: Mask, q: Array) -> Array | None:
@@ -153,7 +164,7 @@ def _positions(info: TokenInfo, pattern: Mask, q: Array) -> Array | None:
 
 def fill(
     kernel: Kernel,
-    q: Float[Array, "B T N H"],
+    q: Float[Array, "B T N Hq"],
     k: Float[Array, "B T K H"],
     v: Float[Array, "B T K Hv"] | None,
     cache: Cache,
@@ -165,26 +176,37 @@ def fill(
     """Fills an empty cache with a prompt, whose outputs come from elsewhere.
 
     Args:
+        q: as wide as the keys, but where the cache is `latent`.
         v: None where the cache is `latent`.
 
     Raises:
         UserError: the prompt is longer than the cache, or holds several documents.
     """
-    B, T = k.shape[:2]
     if info.segment_ids is not None:
         raise UserError("segment_ids were given; decoding takes one sequence a row")
+    if isinstance(cache, StateCache):
+        require_values(kernel, v)
+    elif cache.length < k.shape[1]:
+        raise UserError(
+            f"the prompt has T = {k.shape[1]} tokens and the cache was begun for L = "
+            f"{cache.length}; begin a longer one"
+        )
+    local = partial(_fill, kernel, mask)
+    return on_devices(local, (q, k, v), cache, info, weights, reads=False)
+
+
+def _fill(
+    kernel: Kernel, mask: Mask, heads: Any, cache: Cache, info: TokenInfo, weights: Any
+) -> Cache:
+    """Fills the cache of one device."""
+    q, k, v = heads
+    B, T = k.shape[:2]
     real = info.real(T)
     real = jnp.ones((B, T), bool) if real is None else real
-    if isinstance(cache, KeyCache):
-        if cache.length < T:
-            raise UserError(
-                f"the prompt has T = {T} tokens and the cache was begun for L = "
-                f"{cache.length}; begin a longer one"
-            )
-        table = slots(kernel.kept(mask, cache.length), cache.length)
-        at = jnp.broadcast_to(info.index(T), (B, T))
-        return cache.filled(k, v, at, real, table)
-    return cache.filled(kernel, q, k, require_values(kernel, v), real, weights)
+    if isinstance(cache, StateCache):
+        return cache.filled(kernel, q, k, v, real, weights)
+    table = slots(kernel.kept(mask, cache.length), cache.length)
+    return cache.filled(k, v, jnp.broadcast_to(info.index(T), (B, T)), real, table)
 
 
 def step(
@@ -210,10 +232,26 @@ def step(
         active: where False the row keeps its cache, and its output means nothing.
     """
     if isinstance(cache, StateCache):
+        require_values(kernel, v)
         for name, given in (("bias", bias), ("scale", scale)):
             if given is not None:
                 raise kernel.unable(name, "asked to decode with one")
-        v = require_values(kernel, v)
+    local, rows = partial(_step, kernel, mask, scale), (positions, active)
+    return on_devices(local, (q, k, v), cache, rows, (bias, weights))
+
+
+def _step(
+    kernel: Kernel,
+    mask: Mask,
+    scale: float | None,
+    heads: Any,
+    cache: Cache,
+    rows: Any,
+    own: Any,
+) -> tuple[Array, Cache]:
+    """Decodes one token of each row and head of one device."""
+    (q, k, v), (positions, active), (bias, weights) = heads, rows, own
+    if isinstance(cache, StateCache):
         return cache.advanced(kernel, q, k, v, weights, active)
     L = cache.length
     cache = cache.written(k, v, positions, active, slots(kernel.kept(mask, L), L))

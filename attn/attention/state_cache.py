@@ -111,11 +111,10 @@ def select(active: Bool[Array, "B"] | None, new: Any, old: Any) -> Any:
     return jax.tree.map(by_row, new, old)
 
 
-def require_values(kernel: Kernel, v: Array | None) -> Array:
-    """Returns `v`; raises `UserError` where values were left to the keys."""
+def require_values(kernel: Kernel, v: Array | None) -> None:
+    """Raises `UserError` where values were left to the keys."""
     if v is None:
         raise UserError(
             f"v is None; kernel {kernel.name!r} keeps a state and no keys, whose first "
             "channels could be values"
         )
-    return v

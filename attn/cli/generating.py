@@ -12,6 +12,8 @@ from attn.errors import UserError
 if TYPE_CHECKING:
     from attn.cli.options import Generating
     from attn.inspect.writer import Writer
+    from attn.model.sampling import Sampler
+    from attn.parallel.mesh import MeshShape
 
 USAGE = "launch.py generate DIR|FOLDER"
 
@@ -36,19 +38,41 @@ def generate(words: Sequence[str], registry: Source) -> int:
 def _write(folder: Path, asked: "Generating") -> int:
     from attn.inspect.writer import writer_of
     from attn.model.sampling import Sampler
+    from attn.parallel.mesh import make_mesh, use_cpu_devices, using
 
     if asked.steps < 1:
         raise UserError(f"--steps {asked.steps}; ask for at least 1 token")
     if asked.rows < 1:
         raise UserError(f"--rows {asked.rows}; ask for at least 1 example")
     sampler = Sampler(asked.temperature, asked.top_k, asked.top_p)
-    writer = writer_of(folder, seed=asked.weights)
+    if asked.beams is not None and asked.temperature:
+        raise UserError("--beams finds likely texts, --temperature samples; give one")
+    shape = _mesh_shape(asked.mesh)
+    use_cpu_devices(shape.size)
+    mesh = make_mesh(shape) if shape.size > 1 else None
+    writer = writer_of(folder, seed=asked.weights, mesh=mesh)
     prompts = asked.prompt or writer.examples(asked.rows)
+    with using(mesh):
+        return _write_all(writer, prompts, sampler, asked)
+
+
+def _mesh_shape(text: str) -> "MeshShape":
+    """The mesh that is asked for; raises `UserError` where it divides more than heads."""
+    from attn.parallel.mesh import MeshShape
+
+    shape = MeshShape.parse(text)
+    if shape.size > shape.heads:
+        raise UserError(
+            f"--mesh {shape}: texts are written one by one, so there are only heads to "
+            "divide; take heads=N"
+        )
+    return shape
+
+
+def _write_all(
+    writer: "Writer", prompts: Sequence[str], sampler: "Sampler", asked: "Generating"
+) -> int:
     if asked.beams is not None:
-        if asked.temperature:
-            raise UserError(
-                "--beams finds likely texts, --temperature samples; give one"
-            )
         return _say(
             prompts, (writer.beams(p, asked.steps, asked.beams) for p in prompts), asked
         )
@@ -63,7 +87,9 @@ def _write(folder: Path, asked: "Generating") -> int:
     return 0
 
 
-def _stream(writer: "Writer", prompt: str, sampler, asked: "Generating") -> None:
+def _stream(
+    writer: "Writer", prompt: str, sampler: "Sampler", asked: "Generating"
+) -> None:
     """Prints a prompt, and what follows as it is written."""
     print(prompt, end=writer.between, flush=True)
     for piece in writer.stream(prompt, asked.steps, sampler, asked.seed):

@@ -143,6 +143,8 @@ class Generating:
     """Seed of what is sampled."""
     weights: int = 0
     """Seed of the run whose weights write."""
+    mesh: str = ""
+    """Mesh of devices over which heads are divided, as in heads=4."""
     json: bool = False
     """Print JSON: prompts and what was written."""
 

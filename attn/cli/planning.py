@@ -55,7 +55,7 @@ def plan(words: Sequence[str], registry: Source) -> int:
     root = None if where.workdir is None else folder("--workdir", where.workdir)
     meshes = _meshes(experiments[0], devices, where.mesh, sweep=asked.sweep)
     if asked.what != "train":
-        meshes = _of_part(experiments[0], meshes, asked)
+        _check_part(experiments[0], meshes, asked)
     devices.require()
     found = list(_plans(experiments[0], devices, meshes, asked))
     paths = [] if root is None else _write(found, root)
@@ -103,24 +103,19 @@ def _meshes(
     return shapes(experiment, devices) if sweep else [chosen]
 
 
-def _of_part(
+def _check_part(
     experiment: "Experiment", meshes: "list[MeshShape]", asked: "Planning"
-) -> "list[MeshShape]":
-    """Those meshes that a part of an experiment runs on.
-
-    Raises:
-        UserError: --whole is asked of one layer, or the part runs on none of the meshes.
-    """
+) -> None:
+    """Raises `UserError` for --whole of one layer, and a part that does not run so."""
     from attn.plan.parts import attention_flops, check_decoding
 
     if asked.what == "attend":
         if asked.whole:
             raise UserError("--what attend is of one layer; leave out --whole")
         attention_flops(experiment)
-        return meshes
-    alone = [mesh for mesh in meshes if mesh.size == mesh.data]
-    check_decoding(experiment, (alone or meshes)[0])
-    return alone
+        return
+    for mesh in meshes:
+        check_decoding(experiment, mesh)
 
 
 def _plans(

@@ -133,11 +133,7 @@ class Experiment:
         shape.check_divides("data", {"batch_size": train.batch_size})
         part = {"batch_size / accumulate": train.batch_size // train.accumulate}
         shape.check_divides("data", part)
-        (T, S), encoder = self.lengths, self.model.encoder
+        T, S = self.lengths
         sequences = {"the sequence length": T, "the source's length": S}
         shape.check_divides("seq", {n: L for n, L in sequences.items() if L})
-        for layer in self.resolved_model.one_block:
-            layer.check_mesh(shape, self.mask, T, S)
-        if encoder is not None:
-            for layer in encoder.one_block:
-                layer.check_mesh(shape, encoder.mask, S)
+        self.resolved_model.check_mesh(shape, T, S)

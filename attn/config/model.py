@@ -12,6 +12,7 @@ from attn.config.shorthand import layers_of
 from attn.errors import UserError, require_choice, require_positive
 from attn.kernels import Kernel, Softmax
 from attn.masks import FULL, Causal, Mask
+from attn.parallel.mesh import MeshShape
 from attn.positions import RopeScaling
 
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "alibi", "t5"]
@@ -161,6 +162,17 @@ class ModelConfig:
     def attention_layers(self) -> tuple[Attention, ...]:
         """The attention layers of one block, in order."""
         return tuple(one for one in self.one_block if isinstance(one, Attention))
+
+    def check_mesh(self, shape: MeshShape, T: int, S: int = 0) -> None:
+        """Raises `UserError` where the mesh does not divide a layer on T tokens.
+
+        Args:
+            S: tokens of the encoder.
+        """
+        for layer in self.one_block:
+            layer.check_mesh(shape, self.mask, T, S)
+        if self.encoder is not None:
+            self.encoder.check_mesh(shape, S)
 
     @property
     def sizes(self) -> dict[str, int | None]:

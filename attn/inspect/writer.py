@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Int
 
 from attn.errors import UserError
@@ -103,17 +104,19 @@ def _row(tokens: Sequence[int]) -> jax.Array:
     return jnp.asarray([tokens], jnp.int32)
 
 
-def writer_of(folder: Path, *, seed: int = 0) -> Writer:
+def writer_of(folder: Path, *, seed: int = 0, mesh: Mesh | None = None) -> Writer:
     """The writer of a run's folder, or of a folder of pretrained weights.
 
     Args:
         seed: whose weights, of a run of several.
+        mesh: where the weights are laid out; it must then be set where it writes.
 
     Raises:
-        UserError: there is no such folder, or its model does not write.
+        UserError: there is no such folder, or its model does not write, or not on this
+            mesh.
     """
     if not (folder / "result.json").exists():
-        return of_pretrained(pretrained_folder(folder))
+        return of_pretrained(pretrained_folder(folder), mesh)
     experiment = load(folder).experiment
     task, objective = experiment.task, experiment.task.objective
     if not isinstance(objective, NextToken | SequenceToSequence):
@@ -122,8 +125,9 @@ def writer_of(folder: Path, *, seed: int = 0) -> Writer:
             "nothing; choose a decoder or an encoder-decoder"
         )
     source = objective.reads_source
+    model = restore(folder, seed=seed, mesh=mesh)
     return Writer(
-        off_mesh(restore(folder, seed=seed)),
+        off_mesh(model) if mesh is None else model,
         task.encode,
         task.decode,
         getattr(task, "start", None) if source else None,
@@ -151,11 +155,11 @@ def pretrained_folder(folder: Path) -> Path:
     )
 
 
-def of_pretrained(folder: Path) -> Writer:
+def of_pretrained(folder: Path, mesh: Mesh | None = None) -> Writer:
     """The writer of a folder of pretrained weights, or of a GGUF file."""
     from attn import pretrained
 
-    model = pretrained.load(folder)
+    model = pretrained.load(folder, mesh=mesh)
     transformer, said = model.transformer, model.checkpoint.config
     if not transformer.model.causal:
         raise UserError(f"{folder} holds an encoder, which writes nothing")

@@ -4,20 +4,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from attn.kernels import TokenInfo
-from attn.parallel.rules import layout
+from attn.parallel.rules import lay, layout
 
 
 def of_batch(info: TokenInfo, tokens: Int[Array, "B T"]) -> TokenInfo:
-    """Broadcasts `info` to every sequence, with lengths turned into a mask."""
+    """Broadcasts `info` to every sequence, with lengths turned into a mask.
+
+    On a mesh it is laid out as the tokens are.
+    """
 
     def whole(x: Array | None) -> Array | None:
         if x is None or x.shape == tokens.shape:
-            return x
+            return x if x is None else lay(x, "B T")
         return jnp.broadcast_to(x, tokens.shape, out_sharding=layout("B T"))
 
-    return TokenInfo(
-        whole(info.segment_ids), whole(info.positions), None, info.real(tokens.shape[1])
-    )
+    real = info.real(tokens.shape[1])
+    return TokenInfo(whole(info.segment_ids), whole(info.positions), None, whole(real))
 
 
 def mean_state(

@@ -11,6 +11,8 @@ from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.batch import of_batch
 from attn.model.transformer import Transformer
+from attn.parallel.rules import batch_parts, lay
+from attn.parallel.shard import explicit_spec
 
 
 @jax.tree_util.register_dataclass
@@ -59,8 +61,9 @@ def start(
             "ModelConfig.attend_padding = True; decoding reads no padding, so it would be "
             "of another function than was trained"
         )
-    info = of_batch(info, tokens)
+    tokens, info = lay(tokens, "B L"), of_batch(info, tokens)
     real = jnp.ones((B, T), bool) if info.mask is None else info.mask
+    real = lay(real, "B L")
     positions = jnp.maximum(jnp.cumsum(real, axis=1) - 1, 0)
     # Without padding, masks need no positions that are known at run time alone.
     given = TokenInfo() if info.mask is None else TokenInfo(None, positions, None, real)
@@ -69,9 +72,9 @@ def start(
         given = TokenInfo(None, positions, None, info.mask)
     x, caches = model.advance(model.embed(tokens, given), given, caches)
     last = jnp.max(jnp.where(real, jnp.arange(T)[None], 0), axis=1)
-    x = jnp.take_along_axis(x, last[:, None, None], axis=1)
+    x = jax.vmap(lambda states, i: states[i])(x, last[:, None])
     count = real.sum(axis=1, dtype=jnp.int32)
-    return Decoded(caches, count, model.read(x)[:, 0], length)
+    return Decoded(caches, count, _logits(model, x), length)
 
 
 def advance(
@@ -85,7 +88,12 @@ def advance(
     info = TokenInfo(None, state.position[:, None], None, mask)
     x, caches = model.advance(model.embed(tokens[:, None], info), info, state.caches)
     more = 1 if active is None else active.astype(jnp.int32)
-    return Decoded(caches, state.position + more, model.read(x)[:, 0], state.length)
+    return Decoded(caches, state.position + more, _logits(model, x), state.length)
+
+
+def _logits(model: Transformer, x: Float[Array, "B 1 D"]) -> Float[Array, "B V"]:
+    """The logits of each next token, of the whole vocabulary on each device."""
+    return lay(model.read(x)[:, 0], "B R")
 
 
 def check_lengths(model: Transformer, T: int, length: int) -> None:
@@ -108,8 +116,21 @@ def check_lengths(model: Transformer, T: int, length: int) -> None:
 
 
 def state_of_beams(state: Decoded, rows: Int[Array, "R"]) -> Decoded:
-    """The state with its sequences chosen, repeated or reordered."""
-    return jax.tree.map(lambda x: x[rows], state)
+    """The state with its sequences chosen, repeated or reordered.
+
+    Raises:
+        UserError: the mesh divides them.
+    """
+    if batch_parts() > 1:
+        raise UserError(
+            f"the mesh divides sequences into {batch_parts()} parts, and beams go from one "
+            "to another; take a mesh of heads alone"
+        )
+
+    def taken(x: Array) -> Array:
+        return x.at[rows].get(out_sharding=explicit_spec(x))
+
+    return jax.tree.map(taken, state)
 
 
 def log_probs(state: Decoded) -> Float[Array, "B V"]:

@@ -16,6 +16,7 @@ from attn.kernels import TokenInfo
 from attn.model.decode import Decoded, advance, start
 from attn.model.sampling import GREEDY, Sampler
 from attn.model.transformer import Transformer
+from attn.parallel.rules import lay
 
 NO_TOKEN = -1
 """The filler after the end of a sequence in an array of generated tokens."""
@@ -86,8 +87,9 @@ def _generate(
         new = choose(_read(model, last), last.active, i)
         return i + 1, put(written, new.token, i), new
 
-    first = choose(begin(model, prompt, T + steps), jnp.ones(B, bool), 0)
-    written = put(jnp.full((B, steps), NO_TOKEN, jnp.int32), first.token, 0)
+    first = choose(begin(model, prompt, T + steps), lay(jnp.ones(B, bool), "B"), 0)
+    none = lay(jnp.full((B, steps), NO_TOKEN, jnp.int32), "B L")
+    written = put(none, first.token, 0)
     return lax.while_loop(unfinished, write, (jnp.asarray(1), written, first))[1]
 
 
@@ -163,7 +165,7 @@ def _first(
     end: End,
 ) -> Writing:
     state = begin(nnx.merge(graph, weights), prompt, length)
-    active = jnp.ones(len(prompt.tokens), bool)
+    active = lay(jnp.ones(len(prompt.tokens), bool), "B")
     return _choose(state, active, 0, key=key, sampler=sampler, end=end)
 
 

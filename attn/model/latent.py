@@ -105,9 +105,10 @@ class LatentAttention(Attention):
         c, k_rotated = self.cached(x, info)
         k = jnp.concatenate([c, k_rotated], axis=-1)[:, :, None]
         if x.shape[1] > 1:
+            heads = self.project(x, info)
             out = attend_prompt(
                 self.kernel,
-                *self.project(x, info),
+                *heads,
                 cache,
                 mask=self.mask,
                 info=info,
@@ -116,7 +117,8 @@ class LatentAttention(Attention):
                 scale=self.spec.scale,
                 impl=self.spec.impl or "auto",
             )
-            return out, fill(self.kernel, k, k, None, cache, mask=self.mask, info=info)
+            q = heads[0]
+            return out, fill(self.kernel, q, k, None, cache, mask=self.mask, info=info)
         q, scale = self._absorbed_queries(x, info)
         mixed, cache = step(
             self.kernel,

@@ -72,7 +72,7 @@ class ShortConv(nnx.Module):
             raise UserError(
                 "a short_conv of an encoder sees later tokens; it cannot decode"
             )
-        return jnp.zeros((B, W - 1, D), dtype)
+        return lay(jnp.zeros((B, W - 1, D), dtype), "B L D")
 
     def _kept(
         self, x: Float[Array, "B T D"], info: TokenInfo, cache: Float[Array, "B W D"]
@@ -84,7 +84,7 @@ class ShortConv(nnx.Module):
             return both[:, T:]
         last = jnp.max(jnp.where(info.mask, jnp.arange(T)[None], -1), axis=1)
         at = last[:, None] + 1 + jnp.arange(W)[None]
-        return jnp.take_along_axis(both, at[..., None], axis=1)
+        return jax.vmap(lambda row, i: row[i])(both, at)
 
     def shifted(self, x: Array) -> list[Array]:
         """Shifts `x` [B, T, ...] by each tap; 0 beyond the ends."""

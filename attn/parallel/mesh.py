@@ -6,7 +6,9 @@ so there is one code path. `rules` assigns dimensions to axes.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from jax.sharding import AxisType, Mesh
 
@@ -109,3 +111,15 @@ def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
         axis_types=(AxisType.Explicit,) * len(AXES),
         devices=devices[: shape.size],
     )
+
+
+def shape_of(mesh: Mesh | None) -> MeshShape:
+    """The shape of a mesh; that of one device for None."""
+    return MeshShape() if mesh is None else MeshShape(**mesh.shape)
+
+
+def using(mesh: Mesh | None) -> AbstractContextManager[Any]:
+    """Sets the mesh within a `with` block; none is set for None."""
+    import jax
+
+    return nullcontext() if mesh is None else jax.set_mesh(mesh)

@@ -65,7 +65,7 @@ def attention_flops(experiment: Experiment) -> float:
     return 3 * _sequences(experiment) * each
 
 
-def lower_decoding(experiment: Experiment, rows: int) -> Lowered:
+def lower_decoding(experiment: Experiment) -> Lowered:
     """Lowers the decoding of one more token of each row, with caches of whole sequences.
 
     Raises:
@@ -73,10 +73,9 @@ def lower_decoding(experiment: Experiment, rows: int) -> Lowered:
     """
     model = model_def(experiment)
     params, features = jax.eval_shape(lambda: build(experiment, jax.random.key(0)))
-    L = experiment.lengths[0]
-    source = None
+    L, rows, source = experiment.lengths[0], experiment.train.batch_size, None
     if experiment.model.encoder is not None:
-        source = jax.ShapeDtypeStruct((rows, experiment.lengths[1]), jnp.int32)
+        source = _shape("B S", (rows, experiment.lengths[1]), "int32")
 
     def begin(params, features, source):
         made = model.merge(params, features)
@@ -88,7 +87,7 @@ def lower_decoding(experiment: Experiment, rows: int) -> Lowered:
         return after.logits, after.caches, after.position
 
     caches = jax.eval_shape(begin, params, features, source)
-    ints = jax.ShapeDtypeStruct((rows,), jnp.int32)
+    ints = _shape("B", (rows,), "int32")
     run = jax.jit(step, donate_argnums=(3, 4))
     kinds = {"parameters": (params, features), "cache": caches, "batch": (ints, ints)}
     return Lowered(run.lower(params, features, ints, caches, ints), kinds)
@@ -101,10 +100,10 @@ def check_decoding(experiment: Experiment, shape: MeshShape) -> None:
             f"--what decode: task {experiment.task.name!r} writes no text; take a causal "
             "one, or --what train"
         )
-    if shape.size > shape.data:
+    if shape.seq > 1:
         raise UserError(
-            f"--what decode divides the batch alone and --mesh {shape} divides more; take "
-            "--mesh data=N, where N divides train.batch_size, on as many devices"
+            f"--what decode divides rows and heads, and --mesh {shape} the sequence; take "
+            "data, fsdp and heads"
         )
 
 

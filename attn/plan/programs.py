@@ -105,14 +105,13 @@ def compile_attention(
 def compile_decoding(
     experiment: Experiment, topology: Topology, shape: MeshShape
 ) -> Numbers:
-    """Compiles one decoding step of a device's part of the batch, which is all that it does.
+    """Compiles one decoding step of a batch.
 
     Raises:
-        UserError: the model does not decode, or the mesh divides more than the batch.
+        UserError: the model does not decode, or not on this mesh.
     """
     check_decoding(experiment, shape)
-    rows = experiment.train.batch_size // shape.data
-    return _compiled(lambda: lower_decoding(experiment, rows), topology, MeshShape())
+    return _compiled(lambda: lower_decoding(experiment), topology, shape)
 
 
 def _compiled(

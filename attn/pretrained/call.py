@@ -1,7 +1,6 @@
 """Pretrained models as they are called: inputs are checked, and padding may be anywhere."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model import Transformer
+from attn.parallel.mesh import using
 from attn.pretrained.checkpoint import Checkpoint
 
 
@@ -74,7 +74,7 @@ class Pretrained:
     def _run(self, *inputs: Any) -> Array:
         state = nnx.state(self.transformer)
         given = jax.tree.map(self._placed, inputs)
-        with nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
+        with using(self.mesh):
             return self._forward(state, *given)
 
     def _placed(self, x: Any) -> Array:

@@ -1,10 +1,8 @@
 """Real weights: a model from a checkpoint as Hugging Face or GGUF lay it out."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -14,6 +12,7 @@ from attn.errors import UserError, unknown
 from attn.kernels import Kernel
 from attn.model import Transformer
 from attn.objectives import StateHead, TokenHead
+from attn.parallel.mesh import shape_of, using
 from attn.pretrained.call import EncoderDecoder, Pretrained
 from attn.pretrained.checkpoint import Checkpoint, open_checkpoint
 from attn.pretrained.config_keys import read_config
@@ -45,15 +44,18 @@ def load(
 
     Raises:
         UserError: the checkpoint is not there, damaged, of an unknown family, or its
-            config asks for what the model cannot compute.
+            config asks for what the model cannot compute; or the mesh does not divide
+            the model.
     """
     checkpoint = open_checkpoint(Path(directory))
     family = family_of(checkpoint)
     there = family.model(read_config(family, checkpoint.config))
     found = sources(family, there, checkpoint)
     model = changed(there, kernel, num_kv_heads, dtype)
+    # The length of what it will read is not known, so whether `seq` divides it is not.
+    model.check_mesh(replace(shape_of(mesh), seq=1), 1, 1)
     head = StateHead() if family.kind == "encoder" else TokenHead()
-    with nullcontext() if mesh is None else jax.set_mesh(mesh):
+    with using(mesh):
         transformer = fill(model, head, found, checkpoint, mesh)
     kind = EncoderDecoder if family.kind == "encoder-decoder" else Pretrained
     return kind(transformer, checkpoint, mesh)

@@ -324,6 +324,16 @@ def test_a_task_is_audited_with_its_options(here, capsys):
     assert "did you mean 'induction'?" in capsys.readouterr().err
 
 
+def test_a_run_writes_the_same_on_a_mesh(here, capsys):
+    do("generate book --prompt mouse --steps 6")
+    alone = capsys.readouterr().out
+    do("generate book --prompt mouse --steps 6 --mesh heads=2")
+    assert capsys.readouterr().out == alone
+    assert len(alone) > len("mouse")
+    do("generate book --prompt mouse --steps 6 --mesh heads=3", code=2)
+    assert "heads = 3 does not divide num_heads" in capsys.readouterr().err
+
+
 def test_the_maps_of_a_sentence_in_a_notebook(here):
     run = attn.records.load("book")
     with jax.set_mesh(make_mesh()):

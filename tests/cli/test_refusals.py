@@ -104,6 +104,8 @@ OTHERS = {
     "swap smollm2 --steps -1": "--steps -1; it must be 0 or more",
     "swap smollm2 --seed -1": "--seed -1; it must be 0 or more",
     "generate single --rows -1": "--rows -1; ask for at least 1 example",
+    "generate single --mesh data=2": "only heads to divide; take heads=N",
+    "generate single --mesh head=2": "did you mean 'heads'",
     "run text_softmax --model.rope-base nan": "rope_base = nan; it must be at least 1",
     "run recall_softmax --model.kernel.softcap nan": "it must be above 0, or None",
     "run text_softmax --model.kv-rank 8 --model.bias qkv": "reads neither; leave them out",

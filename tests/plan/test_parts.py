@@ -92,12 +92,20 @@ def test_a_part_says_what_it_is_and_offers_no_change_of_training(attention, deco
     assert changes(decoding) == ()
 
 
-@pytest.mark.parametrize("axis", ["heads", "fsdp", "seq"])
-def test_a_mesh_that_divides_more_than_the_batch_does_not_decode(axis):
-    with pytest.raises(
-        UserError, match=rf"{axis}=2.* divides more; take --mesh data=N"
-    ):
-        check_decoding(EXPERIMENT, MeshShape(data=2, **{axis: 2}))
+def test_a_decoding_step_of_divided_heads_sends_no_more_than_sums_and_logits():
+    found = planned("decode", data=2, heads=2).numbers
+    assert found.held["parameters"] < 4 * cost.count_params(EXPERIMENT)
+    rows = EXPERIMENT.train.batch_size // 2
+    positions = 4 * rows * T * EXPERIMENT.model.repeats
+    assert found.held["cache"] == cost.decode_state(EXPERIMENT) + positions
+    kinds = {one.kind for one in found.collectives}
+    assert kinds == {"all-reduce", "all-gather"}
+    assert {one.axis for one in found.collectives} == {"heads"}
+
+
+def test_a_mesh_that_divides_the_sequence_does_not_decode():
+    with pytest.raises(UserError, match=r"data=2,seq=2 the sequence; take data, fsdp"):
+        check_decoding(EXPERIMENT, MeshShape(data=2, seq=2))
 
 
 def test_what_has_no_text_or_no_attention_is_refused_by_name():

@@ -41,6 +41,12 @@ def test_a_model_on_a_mesh_is_divided_and_gives_the_same(tmp_path):
     np.testing.assert_allclose(found[real], known["expected"][real], rtol=0, atol=1e-4)
 
 
+def test_a_mesh_that_does_not_divide_the_model_is_refused(tmp_path):
+    mesh = make_mesh(MeshShape(heads=3))
+    with pytest.raises(UserError, match="mesh heads = 3 and num_kv_heads = 2"):
+        load(write_case(tmp_path, "llama-3"), mesh=mesh)
+
+
 @pytest.mark.parametrize("name", ["qwen-2", "gpt2", "bert"])
 def test_fewer_key_heads_are_means_of_groups(name, tmp_path):
     whole = load(write_case(tmp_path, name))

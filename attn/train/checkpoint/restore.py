@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 from attn.config import Experiment
 from attn.errors import UserError
 from attn.model import Transformer
-from attn.parallel.mesh import make_mesh
+from attn.parallel.mesh import make_mesh, shape_of
 from attn.records.folder import RunFolder
 from attn.records.identity import experiment_of, identity
 from attn.records.run import read_result
@@ -43,12 +43,15 @@ def restore_state(
     return checkpoints.restore(jax.tree.map(on_mesh, vars(fresh)))
 
 
-def restore_model(folder: Path, seed: int) -> Transformer:
+def restore_model(folder: Path, seed: int, mesh: Mesh | None = None) -> Transformer:
     """Restores the model of the run in `folder`, with the newest weights of a seed.
+
+    Args:
+        mesh: where the weights are laid out; the first device unless given.
 
     Raises:
         UserError: there is no such seed, no good checkpoint, or only one from before
-            the end of a finished run.
+            the end of a finished run; or the mesh does not divide the model.
     """
     config = RunFolder(folder).config()
     if config is None:
@@ -60,11 +63,12 @@ def restore_model(folder: Path, seed: int) -> Transformer:
             config = RunFolder(more).config()
             own = experiment_of(config).seed_numbers if config else ()
             if seed in own:
-                return restore_model(more, seed)
+                return restore_model(more, seed, mesh)
             known += own
         numbers = ", ".join(map(str, known))
         raise UserError(f"seed = {seed}; {folder} trained the seeds {numbers}")
-    mesh = make_mesh()
+    experiment.resolved_model.check_mesh(shape_of(mesh), *experiment.lengths)
+    mesh = make_mesh() if mesh is None else mesh
     with jax.set_mesh(mesh):
         checkpoints = checkpoints_of(experiment, folder)
         restored = restore_state(experiment, checkpoints, mesh)
