@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
-
     from attn.model import Transformer
+    from attn.parallel.mesh import Mesh
     from attn.records.run import Run
 
 __all__ = ["load", "restore"]
