@@ -11,7 +11,10 @@ from attn.errors import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, Failed, UserError
 
 _LOST = ("Gloo", "NCCL", "CoordinationService")
 """Words of jax's errors when another process has ended."""
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS}
+_DISK = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS),
+    *(errno.EACCES, errno.EPERM),
+}
 
 
 def run(command: Callable[[], int]) -> int:

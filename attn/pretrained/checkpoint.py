@@ -86,6 +86,10 @@ def read_json(path: Path, otherwise: str) -> dict[str, Any]:
         raise UserError(f"{otherwise}: it has no {path.name}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); get the file again"
+        ) from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); get the file again") from error
     if not isinstance(found, dict):

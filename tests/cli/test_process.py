@@ -127,6 +127,19 @@ def test_a_full_disk_is_said_in_one_line():
     assert said == "failed: [Errno 28] No space left on device\n"
 
 
+def test_a_file_that_may_not_be_written_is_said_in_one_line():
+    code = """
+import sys
+from attn.cli import ending
+def write(): raise PermissionError(13, "Permission denied", "README.md")
+sys.exit(ending.run(write))
+"""
+    child = python("-c", code)
+    _, said = child.communicate()
+    assert child.returncode == 1
+    assert said == "failed: [Errno 13] Permission denied: 'README.md'\n"
+
+
 def test_an_ascii_terminal_is_spoken_to_in_ascii():
     code = "from attn.cli import process; process.prepare(heavy=False); print('3 \u00b1 1')"
     env = os.environ | {"PYTHONIOENCODING": "ascii"}

@@ -144,6 +144,10 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):
     assert "has no config.json" in refusal(lambda: load(tmp_path))
+    (tmp_path / "config.json").mkdir()
+    said = refusal(lambda: load(tmp_path))
+    assert "config.json cannot be read (Is a directory)" in said
+    (tmp_path / "config.json").rmdir()
     assert "is not here" in refusal(lambda: load(tmp_path / "absent"))
     (tmp_path / "config.json").write_text("{")
     assert "is not JSON" in refusal(lambda: load(tmp_path))
