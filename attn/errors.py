@@ -24,7 +24,7 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> UserError:
     from difflib import get_close_matches
 
     names = sorted(names)
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    near = get_close_matches(str(name), names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
     return UserError(f"unknown {kind} {name!r}; {hint}")
 

@@ -1,6 +1,6 @@
 """Decoding on every device of a mesh: each has the caches of its rows and its heads.
 
-No device reads what another one holds, so a step adds no collective.
+No device reads what another one holds, so a step of self-attention adds no collective.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from attn.attention.state_cache import StateCache
 from attn.errors import UserError
 from attn.masks import Mask, PerHead
 from attn.parallel.heads import spread
-from attn.parallel.rules import axis_size, lay, on_mesh, spec
+from attn.parallel.mesh import MeshShape
+from attn.parallel.rules import axis_size, batch_parts, lay, on_mesh, spec
 
 Cache = KeyCache | StateCache
 """What a layer keeps of earlier tokens."""
@@ -24,13 +25,24 @@ HEADS = "B T N H"
 """The dimensions of queries, keys and values."""
 
 
-def check_mesh(mask: Mask) -> None:
-    """Raises `UserError` for a mesh that divides what decoding needs whole."""
+def check_rows(B: int) -> None:
+    """Raises `UserError` for a mesh that divides the sequence, or not B rows."""
     if axis_size("seq") > 1:
         raise UserError(
             f"mesh seq = {axis_size('seq')}: decoding divides rows and heads, and not the "
             "sequence; take a mesh of data, fsdp and heads"
         )
+    if B % batch_parts():
+        raise UserError(
+            f"the mesh divides rows into {batch_parts()} parts, and there are {B}; give a "
+            "multiple"
+        )
+
+
+def check_mesh(mask: Mask, B: int, N: int, K: int) -> None:
+    """Raises `UserError` for a mesh that does not divide rows and heads of a cache."""
+    check_rows(B)
+    MeshShape(heads=axis_size("heads")).check_heads(N, K)
     if isinstance(mask, PerHead) and axis_size("heads") > 1:
         raise UserError(
             f"mesh heads = {axis_size('heads')}: a mask for each head needs all heads on "

@@ -62,7 +62,7 @@ def begin(
         UserError: the kernel does not decode, or not under this mask, or not on this
             mesh.
     """
-    check_mesh(mask)
+    check_mesh(mask, B, *heads)
     if "decoding" not in kernel.can:
         raise kernel.unable("decoding", "asked to decode")
     if looks_ahead(kernel.pattern(mask, L, L), L, L):
@@ -125,6 +125,10 @@ def attend_prompt(
     impl: str = "auto",
 ) -> Float[Array, "B T N Hv"]:
     """Attends over a prompt as `prefill` does, and leaves the cache as it is."""
+    if not isinstance(bias, RelativeBias | None):
+        raise UserError(
+            "bias is an array; decoding takes one by distance, from attn.positions"
+        )
     rule, pattern, at_positions = kernel, mask, isinstance(cache, KeyCache)
     if isinstance(cache, KeyCache):
         rule, pattern = kernel.on_cache(mask, cache.length)

@@ -233,12 +233,7 @@ class Attention(Layer):
 
     def check_mesh(self, shape, mask, T, S=0):
         N, K, _ = self.sizes
-        shape.check_divides("heads", {"num_heads": N})
-        if K % shape.heads and shape.heads % K:
-            raise UserError(
-                f"mesh heads = {shape.heads} and num_kv_heads = {K}: one must divide the "
-                "other"
-            )
+        shape.check_heads(N, K)
         if shape.seq > 1:
             keys, kernel = (S if self.crosses else T), self.mechanism
             seen = kernel.pattern(self.seen(mask), T, keys)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from attn.attention.cache_shards import check_rows
 from attn.errors import UserError
 from attn.kernels import TokenInfo
 from attn.model.batch import of_batch
@@ -47,7 +48,8 @@ def start(
         source, source_info: what the encoder reads, of an encoder-decoder.
 
     Raises:
-        UserError: the prompt is empty or too long, or a layer does not decode.
+        UserError: the prompt is empty or too long, a layer does not decode, or the mesh
+            divides the sequence, or not these rows.
     """
     B, T = tokens.shape
     check_lengths(model, T, length)
@@ -61,6 +63,7 @@ def start(
             "ModelConfig.attend_padding = True; decoding reads no padding, so it would be "
             "of another function than was trained"
         )
+    check_rows(B)
     tokens, info = lay(tokens, "B L"), of_batch(info, tokens)
     real = jnp.ones((B, T), bool) if info.mask is None else info.mask
     real = lay(real, "B L")
@@ -84,6 +87,7 @@ def advance(
     active: Bool[Array, "B"] | None = None,
 ) -> Decoded:
     """Reads one more token of each sequence, or of those that are active."""
+    tokens, active = lay(tokens, "B"), None if active is None else lay(active, "B")
     mask = None if active is None else active[:, None]
     info = TokenInfo(None, state.position[:, None], None, mask)
     x, caches = model.advance(model.embed(tokens[:, None], info), info, state.caches)

@@ -41,13 +41,13 @@ def product(
 
 def _whole(x: Array, w: Array, dims: str, dtype: DTypeLike | None) -> Array:
     """The product with a weight that no `fsdp` divides."""
+    shape = (*x.shape[:2], *w.shape[x.ndim - 2 :])
     if device_kind() != "cpu" or axis_size("seq") > 1:
         inner = range(2, x.ndim), range(x.ndim - 2)
-        return _contracted(x, w, inner, layout(dims), dtype)
+        return _contracted(x, w, inner, layout(dims, shape), dtype)
     rows, columns = _matrix(x, 2), _matrix(w, x.ndim - 2)
     both = _laid(_axes(x)[0], _axes(columns)[1])
     y = jnp.matmul(rows, columns, preferred_element_type=dtype, out_sharding=both)
-    shape = (*x.shape[:2], *w.shape[x.ndim - 2 :])
     return jnp.reshape(y, shape, out_sharding=layout(dims, shape))
 
 

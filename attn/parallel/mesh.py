@@ -76,6 +76,15 @@ class MeshShape:
                     f"{', '.join(map(str, fits[:12]))}"
                 )
 
+    def check_heads(self, N: int, K: int) -> None:
+        """Raises `UserError` where `heads` does not divide N query and K key heads."""
+        self.check_divides("heads", {"num_heads": N})
+        if K % self.heads and self.heads % K:
+            raise UserError(
+                f"mesh heads = {self.heads} and num_kv_heads = {K}: one must divide the "
+                "other"
+            )
+
 
 def use_cpu_devices(count: int) -> None:
     """Splits the CPU into `count` devices; must precede the first use of any device.
@@ -115,7 +124,8 @@ def make_mesh(shape: MeshShape = MeshShape()) -> Mesh:
 
 def shape_of(mesh: Mesh | None) -> MeshShape:
     """The shape of a mesh; that of one device for None."""
-    return MeshShape() if mesh is None else MeshShape(**mesh.shape)
+    sizes = {} if mesh is None else mesh.shape
+    return MeshShape(**{name: sizes.get(name, 1) for name in AXES})
 
 
 def using(mesh: Mesh | None) -> AbstractContextManager[Any]:

@@ -142,8 +142,8 @@ def _compile(
             raise
         raise TooLarge(
             f"{topology.name}, mesh {shape}: {(reason.splitlines() or [code])[0].rstrip('.')}; divide more "
-            "(--mesh with fsdp, heads or seq, or more devices), --model.remat, or "
-            "--train.accumulate"
+            "(--mesh with fsdp or heads, or more devices), or train with seq, "
+            "--model.remat or --train.accumulate"
         ) from None
 
 

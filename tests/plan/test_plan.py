@@ -221,7 +221,8 @@ def test_a_program_without_room_is_one_line_that_names_the_way_out():
         _compile(refused, DEVICES, SHAPE)
     assert str(told.value) == (
         "cpu:4, mesh data=2,heads=2: needs 1.16T of 95.74G; divide more (--mesh with "
-        "fsdp, heads or seq, or more devices), --model.remat, or --train.accumulate"
+        "fsdp or heads, or more devices), or train with seq, --model.remat or "
+        "--train.accumulate"
     )
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         _compile(refusing("INTERNAL: other"), DEVICES, SHAPE)
