@@ -6,15 +6,16 @@
 
 A window four times as long, in batches of as many bytes: a mechanism that uses what lies
 far back gains by it. All see the 2.5 MB that half of `long_text` sees. Models have the
-same parameters, data, steps and seeds, and differ in `model.kernel` and, at 1,024 bytes,
-in the learning rate: the best of four for each in a third of the steps and one seed (`tune
-text_1024 --over train.peak_lr=1e-2,2e-2,4e-2,8e-2 --train.steps 200`, 45 minutes).
+same parameters, data, steps and seeds, and differ in `model.kernel` and in the learning
+rate: the best of four for each on 1,024 bytes, in a third of the steps and of one seed
+(`tune text_1024 --over train.peak_lr=1e-2,2e-2,4e-2,8e-2 --train.steps 200`, 45 minutes).
 """
 
 from dataclasses import replace
 
 from attn.config import Experiment
 from attn.config.claims import Claim
+from attn.config.tuning import tuned
 from attn.kernels import (
     RGLRU,
     GatedDelta,
@@ -65,5 +66,14 @@ def study_of(base: Experiment, minutes: int) -> Study:
     )
 
 
-register(at_own_rates(study_of(SHORT, minutes=70)))
-register(study_of(LONG, minutes=90))
+def at_rates_of(study: Study, other: Study) -> Study:
+    """Makes each experiment of a study at the rate of its mechanism in another one."""
+    pairs = zip(study.experiments, other.experiments, strict=True)
+    grids = {mine.name: other.tunings[theirs.name] for mine, theirs in pairs}
+    experiments = tuned(study.experiments, grids)
+    return replace(study, experiments=experiments, tunings=grids)
+
+
+short = at_own_rates(study_of(SHORT, minutes=70))
+register(short)
+register(at_rates_of(study_of(LONG, minutes=90), short))

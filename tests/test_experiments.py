@@ -123,7 +123,7 @@ def test_a_study_compares_models_of_equal_size_on_equal_terms(study):
     "study", [s for s in STUDIES if s.tunings], ids=lambda s: s.name
 )
 def test_a_tuned_study_takes_the_best_rate_of_a_grid_for_each_experiment(study):
-    assert [*study.tunings] == sorted(e.name for e in study.experiments)
+    assert {*study.tunings} == {e.name for e in study.experiments}
     for e in study.experiments:
         grid = study.tunings[e.name]
         sign = 1 if e.task.metric.higher_is_better else -1
