@@ -25,6 +25,7 @@ from attn.attention.cache_shards import (
     on_devices,
 )
 from attn.attention.key_cache import EMPTY, empty_keys
+from attn.attention.prompt import attend_prompt, fill, prefill
 from attn.attention.state_cache import StateCache, empty_state, require_values
 from attn.errors import UserError
 from attn.kernels.base import Kernel, Weights
@@ -34,8 +35,14 @@ from attn.masks.lifetime import num_slots, slots
 from attn.positions import RelativeBias
 
 __all__ = [
-    *("Cache", "KeyCache", "StateCache"),
-    *("attend_prompt", "begin", "fill", "prefill", "step"),
+    "Cache",
+    "KeyCache",
+    "StateCache",
+    "attend_prompt",
+    "begin",
+    "fill",
+    "prefill",
+    "step",
 ]
 
 
