@@ -24,7 +24,7 @@ from attn.attention.cache_shards import (
     lay_cache,
     on_devices,
 )
-from attn.attention.key_cache import EMPTY, empty_keys
+from attn.attention.key_cache import EMPTY, KeyCache, empty_keys
 from attn.attention.prompt import attend_prompt, fill, prefill
 from attn.attention.state_cache import StateCache, empty_state, require_values
 from attn.errors import UserError
