@@ -48,7 +48,7 @@ register(
         name="architectures",
         claim=both.claim,
         experiments=(both, alone),
-        minutes=9,
+        minutes=18,
         claims=(
             Claim(both.claim, better(both.name, EXACT)),
             Claim(alone.claim, (Prediction(alone.name, both.name, at_least=-0.01),)),
