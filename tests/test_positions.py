@@ -52,6 +52,14 @@ def test_rotary_is_its_formula():
             assert out[t, i + 3] == pytest.approx(pair.imag, abs=1e-5)
 
 
+def test_a_part_of_a_head_is_rotated_as_a_head_of_that_width():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 3, 10)), jnp.float32)
+    found = rotary(x, dim=4)
+    np.testing.assert_array_equal(found[..., 4:], x[..., 4:])
+    np.testing.assert_allclose(found[..., :4], rotary(x[..., :4]), rtol=1e-6)
+    assert not np.allclose(found[:, 1:, :, :4], x[:, 1:, :, :4])
+
+
 def test_rotary_scores_depend_on_distance_only():
     random = np.random.default_rng(1)
     q, k = random.normal(size=(2, 8)).astype(np.float32)

@@ -264,6 +264,18 @@ def test_a_field_of_the_model_changes_what_it_says(change):
     assert largest_gap(logits_of(experiment_of(**change), batch), base) > 1e-3
 
 
+@pytest.mark.parametrize("kernel", [Softmax(), Linear()])
+def test_a_gate_multiplies_every_channel_of_every_head(kernel):
+    model = new_model(experiment_of(kernel=kernel, gate=True), 0)
+    layer = next(b.layer for b in model.layers if hasattr(b.layer, "gate"))
+    random = np.random.default_rng(0)
+    x, out = random.normal(size=(2, 5, 16)), random.normal(size=(2, 5, 2, 8))
+    x, out = (jnp.asarray(array, jnp.float32) for array in (x, out))
+    gate = 1 / (1 + np.exp(-np.einsum("btd,dnh->btnh", x, layer.gate[...])))
+    expected = np.einsum("btnh,nhd->btd", gate * out, layer.o[...])
+    np.testing.assert_allclose(layer.read_out(out, x), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_the_width_of_a_short_convolution_is_how_far_it_sees():
     batch = random_batch(RECALL, (1,))
     batch["positions"] = np.arange(16, dtype=np.int32)[None]
