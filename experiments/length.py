@@ -1,4 +1,4 @@
-"""Studies of four mechanisms at 1,024 and at 4,096 bytes of real text.
+"""Studies of six mechanisms at 1,024 and at 4,096 bytes of real text.
 
     python launch.py fetch state-of-the-union
     python launch.py run text_1024
@@ -8,7 +8,7 @@ A window four times as long, in batches of as many bytes: a mechanism that uses 
 far back gains by it. All see the 2.5 MB that half of `long_text` sees. Models have the
 same parameters, data, steps and seeds, and differ in `model.kernel` and in the learning
 rate: the best of four for each on 1,024 bytes, in a third of the steps and of one seed
-(`tune text_1024 --over train.peak_lr=1e-2,2e-2,4e-2,8e-2 --train.steps 200`, 32 minutes).
+(`tune text_1024 --over train.peak_lr=1e-2,2e-2,4e-2,8e-2 --train.steps 200`, 50 minutes).
 """
 
 from dataclasses import replace
@@ -17,6 +17,8 @@ from attn.config import Experiment
 from attn.config.claims import Claim
 from attn.config.tuning import tuned
 from attn.kernels import (
+    RGLRU,
+    GatedDelta,
     Kernel,
     Linear,
     Retention,
@@ -46,6 +48,8 @@ MECHANISMS: tuple[Kernel, ...] = (
     WindowAttention(width=64),
     Linear(),
     Retention(),
+    GatedDelta(),
+    RGLRU(),
 )
 NAMES = tuple(kernel.name for kernel in MECHANISMS)
 
@@ -70,6 +74,6 @@ def at_rates_of(study: Study, other: Study) -> Study:
     return replace(study, experiments=experiments, tunings=grids)
 
 
-short = at_own_rates(study_of(SHORT, minutes=60))
+short = at_own_rates(study_of(SHORT, minutes=90))
 register(short)
-register(at_rates_of(study_of(LONG, minutes=70), short))
+register(at_rates_of(study_of(LONG, minutes=100), short))
