@@ -14,6 +14,7 @@ from attn.config import (
     Attention,
     Embedding,
     Experiment,
+    LatentAttention,
     ModelConfig,
     Norm,
     cost,
@@ -247,6 +248,36 @@ def test_what_goes_by_positions_reads_no_source():
     alone = ModelConfig(pattern=("short_conv", "attention"))
     with pytest.raises(UserError, match="short_conv mixes neighbours"):
         Experiment("alone", "It reads.", Dates(), alone)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_decoding_of_a_pair_keeps_the_bytes_that_tables_name(dtype):
+    """Whole keys, a ring, a state, a latent, and the encoder's keys once."""
+    block = (
+        Attention(num_kv_heads=1),
+        Attention(window=3),
+        Attention(kernel=Linear()),
+        LatentAttention(kv_rank=5),
+        Attention(source="memory", num_kv_heads=1),
+        MLP(),
+    )
+    model = ModelConfig(
+        block=block,
+        encoder_pattern=("attention", "mlp"),
+        num_heads=2,
+        repeats=2,
+        dtype=dtype,
+    )
+    pair = Experiment("pair", "It writes.", Dates(), model)
+    model, (L, S) = pair.resolved_model, pair.lengths
+    tokens, source = (jax.ShapeDtypeStruct((1, n), jnp.int32) for n in (1, S))
+    shapes = shapes_of(model)
+    state = nnx.eval_shape(
+        lambda m, t, s: start(m, t, L, source=s), shapes, tokens, source
+    )
+    leaves = jax.tree.leaves(state.caches)
+    counted = sum(x.size * x.dtype.itemsize for x in leaves if x.dtype != jnp.int32)
+    assert counted == cost.decode_state(pair)
 
 
 def test_decoding_refuses_what_it_would_not_follow():
