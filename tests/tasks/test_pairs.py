@@ -154,10 +154,20 @@ def pair(text: str):
     return Pair(text.encode(), b"x", b"")
 
 
+def test_the_margin_of_chrf_falls_with_the_root_of_the_number_of_texts():
+    pytest.importorskip("sacrebleu")
+    said, true = ["la tierra", "el mar"], ["la tierra", "el sol"]
+    few, many = (chrf(said * n, true * n)[1] for n in (8, 128))
+    assert few == pytest.approx(4 * many, rel=0.3)
+
+
 def test_chrf_is_100_for_the_text_itself_and_asks_for_its_package(monkeypatch):
     pytest.importorskip("sacrebleu")
-    assert chrf(["la tierra", "el mar"], ["la tierra", "el mar"]) == 100
-    assert 20 < chrf(["la tierra"], ["la sierra"]) < 80
+    assert chrf(["la tierra", "el mar"], ["la tierra", "el mar"]) == (100, 0)
+    score, margin = chrf(["la tierra"], ["la sierra"])
+    assert 20 < score < 80
+    assert margin == 0
+    assert chrf(["."], ["a"]) == (0, 0)
     monkeypatch.setattr("attn.tasks.text_pairs.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"sacrebleu.*pip install 'attn\[text\]'"):
         chrf(["a"], ["a"])
