@@ -9,7 +9,6 @@ replacement (Koehn 2004), 1,000 times.
 """
 
 import json
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
