@@ -5,10 +5,12 @@
     python launch.py run text_4096
 
 A window four times as long, in batches of as many bytes: a mechanism that uses what lies
-far back gains by it. All see the 2.5 MB that half of `long_text` sees. Models have the
-same parameters, data, steps and seeds, and differ in `model.kernel` and in the learning
-rate: the best of four for each on 1,024 bytes, in a third of the steps and of one seed
-(`tune text_1024 --over train.peak_lr=1e-2,2e-2,4e-2,8e-2 --train.steps 200`, 50 minutes).
+far back gains by it. All see the 2.5 MB that half of `long_text` sees. The text is one
+that its hash names; a library's sources differ from one Python to the next, and are read
+by `--task text:FOLDER`. Models have the same parameters, data, steps and seeds, and differ
+in `model.kernel` and in the learning rate: the best of four for each on 1,024 bytes, in a
+third of the steps and of one seed (`tune text_1024 --over
+train.peak_lr=1e-2,2e-2,4e-2,8e-2 --train.steps 200`, 50 minutes).
 """
 
 from dataclasses import replace
