@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Num
 
 from attn.errors import UserError, require_above_zero
@@ -218,7 +220,13 @@ class T5Bias(RelativeBias):
         return first + jnp.where(behind < exact, behind, exact + far)
 
     def at(self, distance):
-        return jnp.take(self.table, self.bucket(distance), axis=-1)
+        bucket = self.bucket(distance)
+        table, rows = (jax.typeof(x).sharding for x in (self.table, bucket))
+        if AxisType.Explicit not in table.mesh.axis_types:
+            return jnp.take(self.table, bucket, axis=-1)
+        # Heads and rows may lie along different mesh axes, which jax asks to be told.
+        laid = P(*table.spec[:-1], *rows.spec)
+        return self.table.at[..., bucket].get(out_sharding=laid)
 
 
 def _edges(exact: int, n: int, max_distance: int) -> list[int]:

@@ -14,8 +14,10 @@ from tiny import SOME, exhaustive, some
 from attn.attention import attend, effective_map
 from attn.kernels import KERNELS
 from attn.masks import FULL, Causal
+from attn.positions import T5Bias
 
 B, T, N, H = 8, 6, 8, 4
+SOFTMAX = naive.SPECS["softmax"]
 EVERY = [(name, impl) for name in naive.PATHS for impl in KERNELS[name].implementations]
 FIRST = [(name, KERNELS[name].implementations[0]) for name in naive.PATHS]
 
@@ -189,6 +191,35 @@ def test_groups_follow_their_key_head():
         actual = compiled(*sharded)
     assert collectives(compiled) == []
     assert_same(actual, run(*arrays))
+
+
+@pytest.mark.parametrize("impl", ["dense", "blockwise"])
+def test_a_learned_bias_of_positions_that_each_row_has_goes_with_its_heads(impl):
+    """The table lies along heads, the distances along the batch, and no device sends."""
+    random = np.random.default_rng(3)
+    q, k, v = (
+        jnp.asarray(random.normal(size=(B, T, N, H)), jnp.float32) for _ in "qkv"
+    )
+    table = jnp.asarray(random.normal(size=(N, 8)), jnp.float32)
+    positions = jnp.asarray(np.sort(random.integers(0, 20, (B, T)), axis=1))
+
+    def loss(table, q, k, v, positions):
+        given = {"q_positions": positions, "kv_positions": positions, "impl": impl}
+        out = attend(SOFTMAX, q, k, v, bias=T5Bias(table, True, 6), **given)
+        return jnp.sin(out).sum(axis=(1, 3))
+
+    def run(*arrays):
+        out, pull = jax.vjp(lambda table: loss(table, *arrays[1:]), arrays[0])
+        return out, pull(jnp.ones_like(out))[0]
+
+    with jax.set_mesh(make((2, 4))):
+        divided = [jax.device_put(x, BTNH) for x in (q, k, v)]
+        rows, heads = P("data", None), P("heads", None)
+        placed = jax.device_put(table, heads), *divided, jax.device_put(positions, rows)
+        compiled = jax.jit(run).lower(*placed).compile()
+        actual = compiled(*placed)
+    assert set(collectives(compiled)) <= {"all-reduce"}
+    assert_same(actual, jax.jit(run)(table, q, k, v, positions))
 
 
 def test_the_search_finds_a_collective_that_is_there():
