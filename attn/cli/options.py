@@ -73,7 +73,8 @@ class Planning:
     """A training step of all seeds; or of one, one more token of each sequence of a batch,
     with caches of whole sequences, or one layer's attention, forward and backward."""
     sweep: bool = False
-    """Plan every mesh data x heads and fsdp x heads of the devices, and rank them."""
+    """Plan every mesh data x heads and fsdp x heads of the devices, and rank them; with
+    seq too where none of these divides the experiment."""
     whole: bool = False
     """Compile all layers of a deep model, not two blocks and five."""
     support: bool = False

@@ -120,12 +120,25 @@ def _compiled(
     """Compiles what is lowered under a mesh, and says what its compiler tells."""
     start = time.perf_counter()
     with jax.set_mesh(mesh_on(topology, shape)), recording() as choices:
-        step = made()
+        step = _lowered(made, topology)
         compiled = _compile(step.lowered, topology, shape)
     seconds = time.perf_counter() - start
     chosen = by_layer(choices).values()
     counted = Counter(f"{one.kernel}: {one.implementation}" for one in chosen)
     return _numbers(compiled, step.kinds, topology, shape, counted, seconds)
+
+
+def _lowered(made: Callable[[], Lowered], topology: Topology) -> Lowered:
+    """Lowers a program; jax looks for cuDNN itself where attention is to run on it."""
+    try:
+        return made()
+    except RuntimeError as error:
+        if not str(error).startswith("cuDNN "):
+            raise
+        raise UserError(
+            f"--on {topology.name} chooses cuDNN, which is not installed; run: pip install "
+            "--no-deps nvidia-cudnn-cu13 nvidia-cublas"
+        ) from None
 
 
 def _compile(

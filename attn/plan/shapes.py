@@ -8,18 +8,29 @@ from attn.parallel.mesh import MeshShape
 from attn.plan.topologies import Topology
 
 
-def shapes(experiment: Experiment, topology: Topology) -> list[MeshShape]:
+def shapes(
+    experiment: Experiment, topology: Topology, *, seq: bool = False
+) -> list[MeshShape]:
     """All meshes `data` x `fsdp` x `heads` over all devices that divide the experiment.
 
-    Parameters are divided by all parts of the batch, or by none.
+    Parameters are divided by all parts of the batch, or by none. Meshes that divide the
+    sequence too are asked for by `seq`, and stand where there are no others.
     """
-    found = []
-    for heads in divisors(topology.count):
-        batch = topology.count // heads
-        found.append(MeshShape(data=batch, heads=heads))
+    whole = [s for s in _shapes(topology.count, 1) if allowed(experiment, s)]
+    if whole and not seq:
+        return whole
+    parts = divisors(topology.count)[1:]
+    divided = (s for n in parts for s in _shapes(topology.count // n, n))
+    return whole + [s for s in divided if allowed(experiment, s)]
+
+
+def _shapes(count: int, seq: int) -> Iterator[MeshShape]:
+    """Meshes whose other axes have some number of parts in all."""
+    for heads in divisors(count):
+        batch = count // heads
+        yield MeshShape(data=batch, heads=heads, seq=seq)
         if batch > 1:
-            found.append(MeshShape(fsdp=batch, heads=heads))
-    return [shape for shape in found if allowed(experiment, shape)]
+            yield MeshShape(fsdp=batch, heads=heads, seq=seq)
 
 
 def divisors(n: int) -> list[int]:
@@ -39,21 +50,24 @@ def allowed(experiment: Experiment, shape: MeshShape) -> bool:
 def choose(experiment: Experiment, topology: Topology, text: str) -> MeshShape:
     """The mesh that was asked for; without one, the batch in as many parts as can be.
 
+    Where the batch has not so many, heads, or else the sequence, are divided.
+
     Raises:
         UserError: it has not as many devices as the topology, or does not divide the
             experiment; the nearest that do are named.
     """
-    fit = shapes(experiment, topology)
     if not text:
+        fit = shapes(experiment, topology)
         if not fit:
             raise UserError(
                 f"no mesh of {topology.count} devices divides {experiment.name!r}: give "
                 "train.batch_size or model.num_heads more factors, or choose another --on"
             )
-        return min(fit, key=lambda shape: (shape.heads, shape.fsdp))
+        return min(fit, key=lambda shape: (shape.heads, shape.seq, shape.fsdp))
     shape = MeshShape.parse(text)
     if shape.size == topology.count and allowed(experiment, shape):
         return shape
+    fit = shapes(experiment, topology, seq=shape.seq > 1)
     near = ", ".join(map(str, nearest(shape, fit)))
     instead = f"; the nearest that do: {near}" if near else "; no mesh does"
     if shape.size != topology.count:
@@ -72,8 +86,11 @@ def nearest(shape: MeshShape, others: list[MeshShape], count: int = 3) -> Iterat
     """The meshes that differ least from one, by their factors."""
 
     def apart(other: MeshShape) -> float:
-        pairs = [(shape.batch, other.batch), (shape.heads, other.heads)]
-        return sum(max(a, b) / min(a, b) for a, b in pairs) + (
+        sizes = (
+            (shape.batch, shape.heads, shape.seq),
+            (other.batch, other.heads, other.seq),
+        )
+        return sum(max(a, b) / min(a, b) for a, b in zip(*sizes)) + (
             (shape.fsdp > 1) != (other.fsdp > 1)
         )
 

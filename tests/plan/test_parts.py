@@ -103,6 +103,18 @@ def test_a_decoding_step_of_divided_heads_sends_no_more_than_sums_and_logits():
     assert {one.axis for one in found.collectives} == {"heads"}
 
 
+@pytest.mark.parametrize("said", ["cuDNN not found.", "cuDNN is not detected."])
+def test_a_missing_cudnn_is_one_line_with_its_install(monkeypatch, said):
+    """jax looks for it as it traces, and says so in either way."""
+
+    def lower(experiment):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("attn.plan.programs.lower_attention", lower)
+    with pytest.raises(UserError, match=r"chooses cuDNN.*pip install .*nvidia-cudnn"):
+        planned("attend", data=4)
+
+
 def test_a_mesh_that_divides_the_sequence_does_not_decode():
     with pytest.raises(UserError, match=r"data=2,seq=2 the sequence; take data, fsdp"):
         check_decoding(EXPERIMENT, MeshShape(data=2, seq=2))

@@ -102,8 +102,24 @@ def test_a_mesh_that_does_not_fit_names_the_nearest_that_do(mesh, said):
         choose(EXPERIMENT, topology("cpu:8"), mesh)
 
 
+def test_a_sequence_is_divided_where_batch_and_heads_are_too_few():
+    one = replace(EXPERIMENT, train=replace(TRAIN, batch_size=1))
+    assert {str(shape) for shape in shapes(one, topology("cpu:8"))} == {
+        "heads=4,seq=2",
+        "heads=2,seq=4",
+        "seq=8",
+    }
+    assert choose(one, topology("cpu:8"), "") == MeshShape(seq=8)
+    with pytest.raises(UserError, match="the nearest that do: heads=4,seq=2"):
+        choose(one, topology("cpu:8"), "data=2,heads=4")
+    with pytest.raises(UserError, match="8; the nearest that do: seq=8, heads=2,seq=4"):
+        choose(one, topology("cpu:8"), "seq=6")
+    asked = choose(EXPERIMENT, topology("cpu:8"), "data=2,heads=2,seq=2")
+    assert asked == MeshShape(data=2, heads=2, seq=2)
+
+
 def test_an_experiment_that_no_mesh_divides_is_told_what_to_change():
     odd = experiment_of(num_heads=1, head_dim=16, train=replace(TRAIN, batch_size=3))
     assert odd.model.d_model == MODEL.d_model
-    with pytest.raises(UserError, match=r"no mesh of 8 devices divides 'tiny': give"):
-        choose(odd, topology("cpu:8"), "")
+    with pytest.raises(UserError, match=r"no mesh of 7 devices divides 'tiny': give"):
+        choose(odd, topology("cpu:7"), "")
