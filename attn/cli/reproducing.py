@@ -2,7 +2,6 @@
 
 import json
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
@@ -22,23 +21,28 @@ if TYPE_CHECKING:
     from attn.records.run import Run
     from attn.report.reproduction import Compared
 
+MADE = ("compiled.json", "*/config.json", "*/*/config.json")
+"""Patterns of what this command makes beside tables: compiled steps, and runs."""
+
 
 def reproduce(words: Sequence[str], registry: Source) -> int:
     """Compares the numbers of a paper with ours; without a name, lists the papers."""
+    from attn.cli.folders import check_made
     from attn.cli.options import Reproducing
     from attn.cli.parsing import parse
     from attn.report.reproduction import compare
 
     papers = _papers(registry)
-    if not words:
-        print("\n".join(_listed(papers, registry)))
-        return 0
-    name, rest = ("", words) if words[0].startswith("-") else (words[0], words[1:])
-    asked = parse(Reproducing, rest, prog="launch.py reproduce PAPER")
+    if not words or words[0].startswith("-"):
+        asked = parse(Reproducing, words, prog="launch.py reproduce [PAPER]")
+        return _list(papers, registry, asked, " ".join(words))
+    name, rest = words[0], words[1:]
+    asked = parse(Reproducing, rest, prog="launch.py reproduce [PAPER]")
     refuse_unused(asked, "reproduce", "nprocs")
     if name not in papers:
         raise unknown("paper", name, papers)
     _have(asked)
+    check_made(_root(name, asked), "reproduce", *MADE)
     paper = _one_table(papers[name], asked.table)
     tables = {table.name for table in paper.tables}
     ours = [r for r in registry().reproductions(name) if r.table in tables]
@@ -66,29 +70,27 @@ def _papers(registry: Source) -> "dict[str, Paper]":
     }
 
 
-def _listed(papers: "dict[str, Paper]", registry: Source) -> list[str]:
-    """Each paper in some lines: its numbers, how many of them have ours, and minutes."""
-    from attn.records.published import cells
+def _list(
+    papers: "dict[str, Paper]", registry: Source, asked: "Reproducing", option: str
+) -> int:
+    """Prints the list of papers, as lines or as JSON.
 
-    lines = []
-    for name, paper in papers.items():
-        ours = registry().reproductions(name)
-        beside = sum(len(one.rows) for one in ours)
-        minutes = sum({(r.experiments, r.steps): r.minutes for r in ours}.values())
-        took = f", {minutes:g} min" if minutes else ""
-        said = f"{beside} beside ours{took}" if beside else "none beside ours yet"
-        lines.append(f"{name:20} {len(list(cells(paper))):3} numbers, {said}")
-        lines += textwrap.wrap(
-            f"{paper.title} ({paper.year}), {paper.source}",
-            80,
-            initial_indent="  ",
-            subsequent_indent="  ",
+    Raises:
+        UserError: another option was given, which needs a paper.
+    """
+    from attn.report.reproductions import as_json, as_lines, listed
+
+    if asked != type(asked)(json=asked.json):
+        raise UserError(
+            f"reproduce {option} needs a paper; name one, as in reproduce h3, or say "
+            "reproduce alone for their list"
         )
-    return [
-        *lines,
-        "",
-        "reproduce PAPER: trains or compiles what is missing, and compares",
-    ]
+    rows = [listed(paper, registry().reproductions(n)) for n, paper in papers.items()]
+    if asked.json:
+        print(json.dumps([as_json(row) for row in rows], indent=2))
+    else:
+        print("\n".join(as_lines(rows)))
+    return 0
 
 
 def _root(name: str, asked: "Reproducing") -> Path:
@@ -223,6 +225,8 @@ def _as_json(one: "Compared") -> dict[str, object]:
         "n": ours and ours.n,
         "verdict": one.verdict,
         "differs": one.by.differs if one.by else None,
+        "note": one.by.note if one.by else None,
+        "not_run": cell.not_run,
         "caveat": cell.caveat,
         "source": cell.source,
     }

@@ -40,6 +40,8 @@ class Table:
     """Rows that are mechanisms of `attn.kernels.KERNELS`, and their names there."""
     transcribed: str = ""
     """Where the numbers were read, and what they were checked against."""
+    not_run: str = ""
+    """Why no number of ours stands beside one of these, where nothing here can."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Cell:
     setting: str
     caveat: str
     source: str
+    not_run: str = ""
+    """Why nothing here can stand beside it."""
 
 
 def cells(paper: Paper) -> Iterator[Cell]:
@@ -78,7 +82,8 @@ def cells(paper: Paper) -> Iterator[Cell]:
             unit = table.units.get(column, table.unit)
             if (value := table.rows[row][i]) is not None:
                 where = paper.name, table.name, row, column
-                yield Cell(*where, value, unit, table.setting, caveat, paper.source)
+                said = value, unit, table.setting, caveat, paper.source
+                yield Cell(*where, *said, table.not_run)
 
 
 def wrong_averages(table: Table) -> list[tuple[str, str, float, float]]:

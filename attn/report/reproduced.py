@@ -30,6 +30,7 @@ COMPARABLE = {
     "one seed": "not without an interval",
     "not finite": "not where a seed diverged",
     "order only": "only the order of rows",
+    "not comparable": "no: what differs is too much, and no other row is measured alike",
 }
 """What of a number can be compared, by its verdict."""
 

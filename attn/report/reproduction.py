@@ -2,7 +2,8 @@
 
 A number that is computed from configs must equal the published one to its last digit.
 One that is measured is held against our interval, and what differs is named beside it;
-where that is too much only orders are compared, of pairs whose intervals are apart.
+where that is too much (task, sizes or metric) only orders are compared, of pairs whose
+intervals are apart, and a row without another to be in order with is not comparable.
 So are the bytes that a compiler plans, since another one plans others.
 """
 
@@ -22,6 +23,7 @@ from attn.records.run import Run
 from attn.registry import Reproduction
 
 NOT_RUN = "not run"
+NOT_COMPARABLE = "not comparable"
 NOTHING_COMPILED: Mapping[str, Planned] = MappingProxyType({})
 
 
@@ -144,12 +146,23 @@ def _verdict(
     if callable(by.rows[row]):
         return "exact" if round(ours.mean, digits) == published else "differs"
     if by.order_only or isinstance(by.rows[row], CompiledStep):
-        return "order only"
+        return "order only" if _has_order(by, row) else NOT_COMPARABLE
     if ours.half is None:
         return "one seed"
     rounding = 0.5 * 10.0**-digits
     within = abs(ours.mean - published) <= ours.half + rounding
     return "within the interval" if within else "outside the interval"
+
+
+def _has_order(by: Reproduction, row: str) -> bool:
+    """Whether another row of the column is measured on the same task, or compiled too."""
+    others = (source for name, source in by.rows.items() if name != row)
+    return any(_ordered_with(by.rows[row]) == _ordered_with(other) for other in others)
+
+
+def _ordered_with(source: object) -> Hashable:
+    """Returns what the sources of two rows must share to have an order."""
+    return source.task if isinstance(source, Experiment) else type(source)
 
 
 def orders(compared: Sequence[Compared]) -> list[Order]:
@@ -163,8 +176,7 @@ def orders(compared: Sequence[Compared]) -> list[Order]:
             continue
         source = one.by.rows[one.cell.row]
         if one.ours.half is not None or isinstance(source, CompiledStep):
-            task = source.task if isinstance(source, Experiment) else None
-            at = one.cell.table, one.cell.column, task
+            at = one.cell.table, one.cell.column, _ordered_with(source)
             columns.setdefault(at, []).append(one)
     return [_order(column) for column in columns.values() if len(column) > 1]
 
@@ -198,9 +210,11 @@ def _pair(one: Compared, other: Compared, by: Reproduction) -> str:
 
 
 def summary(compared: Sequence[Compared]) -> str:
-    """The number of verdicts of each kind, as in `9 exact, 2 differs, 45 not run`."""
+    """The number of verdicts of each kind, as in `9 exact, 45 not run`, and why not."""
     counts: dict[str, int] = {}
     for one in compared:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
     ordered = sorted(counts, key=lambda verdict: (verdict == NOT_RUN, -counts[verdict]))
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ordered)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ordered)
+    why = dict.fromkeys(one.cell.not_run for one in compared if one.cell.not_run)
+    return "; ".join([said, *why])

@@ -87,6 +87,30 @@ def test_a_cell_carries_all_that_must_be_said_of_it():
     assert heads["multi-query", "d_ff"].unit == "width"
 
 
+def test_a_table_may_say_why_nothing_stands_beside_it():
+    found = {(it.row, it.column): it for it in cells(PAPERS["deltaproduct"])}
+    learns = {
+        row: it.value for (row, column), it in found.items() if column == "learns"
+    }
+    assert learns == {
+        "DeltaProduct_1[-1, 1]": 0,
+        "DeltaProduct_2[-1, 1]": 1,
+        "DeltaProduct_1[0, 1]": 0,
+        "DeltaProduct_2[0, 1]": 0,
+    }
+    assert found["S3, one layer", "Householder steps"].value == 2
+    assert all("several Householder steps" in it.not_run for it in found.values())
+    assert all("expected" in it.caveat for it in found.values())
+    assert not any(it.not_run for it in cells(PAPERS["lra"]))
+
+
+def test_numbers_of_canon_layers_say_what_of_part_4_1_is_absent():
+    (it,) = (it for it in cells(PAPERS["physicslm"]) if it.table == "depth")
+    assert (it.value, it.unit) == (2, "times")
+    assert "Depo, Brevo and Mano" in it.caveat
+    assert "arXiv 2512.17351" in it.source
+
+
 def test_rows_that_are_mechanisms_here_have_their_names():
     assert {name for _, it in TABLES for name in it.mechanisms.values()} <= set(KERNELS)
     lra = PAPERS["lra"].tables[0]

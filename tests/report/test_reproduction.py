@@ -19,7 +19,7 @@ from attn.kernels import WindowAttention
 from attn.records import collect
 from attn.records.compiled import FILE, Planned, read_planned
 from attn.records.identity import identity
-from attn.records.published import Paper, Table
+from attn.records.published import Paper, Table, cells
 from attn.records.result import Result
 from attn.records.run import Run
 from attn.registry import Reproduction
@@ -89,6 +89,31 @@ def test_a_failed_run_is_not_run_and_other_settings_are_not_compared():
     runs = {"a": run_of(0.5, 0.5, status="failed"), "b": run_of(0.6, 0.61)}
     found, _ = verdicts(rows, runs, order_only=True)
     assert (found["a", "score"], found["b", "score"]) == ("not run", "order only")
+
+
+def test_other_settings_without_a_row_to_be_in_order_with_are_not_comparable():
+    a = EXPERIMENTS["a"]
+    runs = {"a": run_of(0.5, 0.5)}
+    found, compared = verdicts({"a": a}, runs, order_only=True)
+    assert (found["a", "score"], orders(compared)) == ("not comparable", [])
+    apart = {"a": a, "b": replace(EXPERIMENTS["b"], task=TREES)}
+    found, _ = verdicts(apart, runs, order_only=True)
+    assert (found["a", "score"], found["b", "score"]) == ("not comparable", "not run")
+    beside = {"a": a, "b": EXPERIMENTS["b"]}  # b is not run yet
+    assert verdicts(beside, runs, order_only=True)[0]["a", "score"] == "order only"
+    assert verdicts({"a": a}, runs)[0]["a", "score"] == "within the interval"
+
+
+def test_a_computed_row_is_none_to_be_in_order_with():
+    rows = {"a": EXPERIMENTS["a"], "b": lambda: 0.6}
+    found, _ = verdicts(rows, {"a": run_of(0.5, 0.5)}, order_only=True)
+    assert (found["a", "score"], found["b", "score"]) == ("not comparable", "exact")
+
+
+def test_why_a_table_is_not_run_is_said_with_the_verdicts():
+    table = replace(TABLE, not_run="nothing here can")
+    compared = compare(replace(PAPER, tables=(table,)), [], {})
+    assert summary(compared) == "7 not run; nothing here can"
 
 
 def test_a_score_in_another_unit_is_scaled():
@@ -167,7 +192,9 @@ def test_one_table_of_a_paper_is_asked_for_by_name(tmp_path, capsys, monkeypatch
     assert launch.main(["reproduce", "bhojanapalli2020", "--table", "head_size", *have]) == 0  # fmt: skip
     found = json.loads(capsys.readouterr().out)
     assert {one["table"] for one in found} == {"head_size"}
-    assert launch.main(["reproduce", "bhojanapalli2020", "--table", "of heads"]) == 2
+    assert launch.main(["reproduce", "bhojanapalli2020", "--table", "head_sizes"]) == 2
+    said = "unknown table of bhojanapalli2020 'head_sizes'; did you mean 'head_size'?"
+    assert said in capsys.readouterr().err
 
 
 STEPS = {row: CompiledStep(experiment) for row, experiment in EXPERIMENTS.items()}
@@ -269,23 +296,58 @@ def test_the_table_has_what_stands_beside_ours_and_counts_the_rest():
     assert summary(compared) == "1 exact, 6 not run"
 
 
-def test_every_reproduction_names_a_table_a_column_and_rows_that_are_published():
+def registered() -> tuple[dict[str, Paper], list[Reproduction]]:
     import experiments  # noqa: F401
     from attn.records.published import read_papers
     from attn.registry import papers, reproductions
 
     (folder,) = papers()
     known = read_papers(folder)
-    beside = 0
+    return known, [one for name in known for one in reproductions(name)]
+
+
+def test_every_reproduction_names_a_table_a_column_and_rows_that_are_published():
+    known, every = registered()
+    beside, exact = 0, 0
     for name, paper in known.items():
-        ours = reproductions(name)
+        ours = [one for one in every if one.paper == name]
         named = {(t.name, c): set(t.rows) for t in paper.tables for c in t.columns}
         for one in ours:
             assert set(one.rows) <= named[one.table, one.column], one.name
         found = [c for c in compare(paper, ours, {}) if c.by]
         assert len(found) == sum(len(one.rows) for one in ours), "a null is named"
+        assert not any(c.cell.not_run for c in found), "it says why nothing is beside"
         beside += len(found)
-    assert beside > 20
+        exact += sum(c.verdict == "exact" for c in found)
+    assert beside >= 120
+    assert exact >= 33
+
+
+def test_an_interval_judges_only_what_was_trained_on_the_published_task_and_sizes():
+    judged = [one for one in registered()[1] if one.experiments and not one.order_only]
+    assert {one.name for one in judged} == {"h3/synthetic/Attention"}
+    assert {one.differs for one in judged} == {
+        "trained for fewer steps, at a higher rate, and without dropout"
+    }
+
+
+def test_a_setting_of_one_row_does_not_stand_on_the_others():
+    arena = [one for one in registered()[1] if one.name.startswith("lra/accuracy/")]
+    assert len(arena) == 5
+    for one in arena:
+        assert "padding" not in one.differs
+        assert one.note.startswith("Linear Trans.: ")
+
+
+def test_the_readme_counts_what_is_published_and_what_stands_beside_it():
+    known, every = registered()
+    numbers = sum(len(list(cells(paper))) for paper in known.values())
+    beside = sum(len(one.rows) for one in every)
+    root = Path(launch.__file__).parent
+    readme = " ".join((root / "README.md").read_text().split())
+    assert f"{numbers:,} numbers of {len(known)} papers. Beside {beside} of" in readme
+    found = (root / "experiments/README.md").read_text()
+    assert f"{beside} numbers of {numbers:,})" in found
 
 
 @pytest.mark.parametrize(
@@ -314,11 +376,10 @@ def test_the_hidden_widths_of_shazeer_are_exact(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "out/shazeer2019.tex").exists()
 
 
-def test_papers_are_listed_and_an_unknown_one_offers_the_nearest(capsys):
-    assert launch.main(["reproduce"]) == 0
-    listed = capsys.readouterr().out
-    assert "Attention Is All You Need (2017), arXiv 1706.03762" in listed
-    assert max(map(len, listed.splitlines())) <= 80
-    assert launch.main(["reproduce", "vaswani"]) == 2
-    assert "did you mean 'vaswani2017'?" in capsys.readouterr().err
-    assert launch.main(["reproduce", "--have", "x"]) == 2
+def test_caches_shrink_as_shared_keys_say(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(shlex.split("reproduce ainslie2023 --table cache --json")) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [(one["published"], one["ours"], one["verdict"]) for one in said] == [
+        (8, 8.0, "exact"), (64, 64.0, "exact"), (16, 16.0, "exact"),
+    ]  # fmt: skip
