@@ -44,6 +44,13 @@ def write_csv(path: Path, columns=("text", "label"), rows=None) -> Path:
     return path
 
 
+def colours(i: int, good: bool, seed: int) -> np.ndarray:
+    """An image of 2 x 2 colours, whose first half is the brighter if it is good."""
+    noise = np.random.default_rng([seed, i]).integers(0, 120, (2, 2, 3), np.uint8)
+    noise[0 if good else 1] += 110
+    return noise
+
+
 def write_tfds(folder: Path, name="letters") -> None:
     """A dataset on disk whose code is nowhere, as one that was copied here."""
     import tensorflow_datasets as tfds
@@ -55,6 +62,7 @@ def write_tfds(folder: Path, name="letters") -> None:
             features = {
                 "text": tfds.features.Text(),
                 "pixels": tfds.features.Tensor(shape=(2, 2), dtype=np.uint8),
+                "colours": tfds.features.Tensor(shape=(2, 2, 3), dtype=np.uint8),
                 "label": tfds.features.ClassLabel(names=list(WORDS)),
             }
             return tfds.core.DatasetInfo(
@@ -68,8 +76,17 @@ def write_tfds(folder: Path, name="letters") -> None:
 
         def _rows(self, count, seed):
             for i, (text, label) in enumerate(examples(count, seed)):
-                pixels = np.full((2, 2), 200 if label == "good" else 3, np.uint8)
-                yield i, {"text": text, "pixels": pixels, "label": label}
+                good = label == "good"
+                pixels = np.full((2, 2), 200 if good else 3, np.uint8)
+                yield (
+                    i,
+                    {
+                        "text": text,
+                        "pixels": pixels,
+                        "colours": colours(i, good, seed),
+                        "label": label,
+                    },
+                )
 
         def _generate_examples(self):
             raise NotImplementedError

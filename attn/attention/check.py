@@ -163,7 +163,8 @@ def _check_bias(call: Call) -> None:
 
 
 def _check_scale(scale: Any) -> None:
-    if scale is None or (isinstance(scale, Real) and math.isfinite(scale)):
+    number = isinstance(scale, Real) and not isinstance(scale, bool)
+    if scale is None or (number and math.isfinite(scale)):
         return
     array = hasattr(scale, "shape") and not isinstance(scale, np.generic)
     raise UserError(

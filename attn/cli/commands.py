@@ -91,10 +91,13 @@ def bench(words: Sequence[str], benchmarks: Callable[[], Any]) -> int:
     from functools import partial
 
     from attn.bench import command
+    from attn.cli.folders import folder
     from attn.cli.parsing import parse
     from attn.cli.progress import Watch
 
     asked = parse(command.Benching, words, prog="launch.py bench")
+    if asked.out is not None:
+        folder("--out", asked.out)
     quiet = partial(Watch, live=False)  # nothing is drawn while a call is timed
     command.bench(asked, benchmarks().SUITES, benchmarks().RESULTS, quiet)
     return 0

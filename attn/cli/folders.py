@@ -85,6 +85,23 @@ def run_folders(
     return runs
 
 
+def check_made(root: Path, command: str, *made: str) -> None:
+    """Raises `UserError` where `root` holds files, and none that a command makes.
+
+    Args:
+        made: patterns of what it makes beside tables, which are known by their endings.
+    """
+    others = sorted(p.name for p in root.glob("*") if not p.name.startswith("."))
+    endings = (".csv", ".md", ".tex")
+    tables = ({path.stem for path in root.glob(f"*{end}")} for end in endings)
+    ours = set.intersection(*tables) or any(any(root.glob(one)) for one in made)
+    if others and not ours:
+        raise UserError(
+            f"{root} holds {others[0]!r} and nothing that {command} makes; choose "
+            "another --workdir"
+        )
+
+
 def check_study(root: Path, study: str, names: Sequence[str]) -> None:
     """Raises `UserError` where `root` holds another study, one run, or other files."""
     if not root.is_dir():

@@ -11,6 +11,7 @@ from pathlib import Path
 from attn.config import Experiment, cost
 from attn.errors import UserError
 from attn.parallel.mesh import MeshShape
+from attn.tasks import SPLITS, Task
 
 CORE_FLOPS, CHIP_FLOPS = 10**13, 10**17
 """Upper bounds on the FLOP/s of a CPU core, and of an accelerator."""
@@ -32,12 +33,27 @@ def check_size(experiments: Sequence[Experiment], mesh: MeshShape) -> None:
             f"{mesh.size:,} devices, and it has {cores} cores; choose at most "
             f"{max(16, 8 * cores)}"
         )
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory = CHIP_BYTES * mesh.size if accelerated else host
+    memory = CHIP_BYTES * mesh.size if accelerated else _host_bytes()
     rate = CHIP_FLOPS * mesh.size if accelerated else CORE_FLOPS * cores
     for experiment in experiments:
         _check_memory(experiment, memory)
         _check_time(experiment, rate)
+
+
+def check_data(task: Task) -> None:
+    """Raises `UserError` where the rows of a task need more memory than there is."""
+    need, memory = data_bytes(task), _host_bytes()
+    if need > memory:
+        raise UserError(
+            f"{task.name!r} has {_short(_num_rows(task))} rows of task.seq_len = "
+            f"{_short(task.seq_len)}, which need at least {_gib(need)}, and there are "
+            f"{_gib(memory)}; lower task.seq_len or task.num_train"
+        )
+
+
+def _host_bytes() -> int:
+    """The bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_disk(experiments: Sequence[Experiment], root: Path) -> None:
@@ -66,6 +82,16 @@ def has_accelerator() -> bool:
     return any(Path("/dev", name).exists() for name in names)
 
 
+def data_bytes(task: Task) -> int:
+    """A lower bound on the bytes of the rows of all splits."""
+    return 2 * _num_rows(task) * task.seq_len
+
+
+def _num_rows(task: Task) -> int:
+    """The rows of all splits; one of each where the config does not say more."""
+    return sum(getattr(task, f"num_{split}", 1) for split in SPLITS)
+
+
 def needed_bytes(experiment: Experiment) -> dict[str, int]:
     """Lower bounds on the bytes that a run holds at once, of all seeds, by purpose."""
     model, task = experiment.model, experiment.task
@@ -73,10 +99,8 @@ def needed_bytes(experiment: Experiment) -> dict[str, int]:
     params = _param_bytes(experiment)
     stream = 2 if model.dtype == "bfloat16" else 4
     layers = len(model.one_block) * model.repeats
-    splits = ("num_train", "num_valid", "num_test")
-    examples = sum(getattr(task, split, 0) for split in splits)
     return {
-        "data": 2 * examples * task.seq_len,
+        "data": data_bytes(task),
         "parameters and gradients": 2 * params,
         "optimizer state": 2 * params,
         "activations": rows * task.seq_len * model.d_model * layers * stream
@@ -106,6 +130,10 @@ def _check_time(experiment: Experiment, rate: int) -> None:
             f"{steps:.3g} of {flops:.3g} FLOPs, at {rate:.1g} FLOP/s; lower "
             "train.steps"
         )
+
+
+def _short(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"{min(count, LARGEST):.3g}"
 
 
 def _gib(count: int) -> str:

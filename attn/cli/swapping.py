@@ -35,7 +35,7 @@ RATE = 1e-4
 
 def swap(words: Sequence[str], registry: Source) -> int:
     """Scores text with pretrained weights, under each mechanism that is registered."""
-    from attn.cli.folders import folder, writing
+    from attn.cli.folders import check_made, folder, writing
     from attn.cli.options import Swapping
     from attn.cli.parsing import parse
     from attn.inspect.writer import pretrained_folder
@@ -63,6 +63,7 @@ def swap(words: Sequence[str], registry: Source) -> int:
     name = Path(words[0]).name.removesuffix(".gguf")
     where = asked.workdir or f"runs/swap-{name}"
     root = folder("--workdir", where)
+    check_made(root, "swap", "swap.json")
     work = _work(registry().replacements(), asked)
     archive(TEXT, by="swap")
     weights = pretrained_folder(Path(words[0]))

@@ -49,7 +49,7 @@ LATER = {
     name: UNUSED
     for name in "first_seed attention_dropout attend_padding norm embedding gated gate "
     "qk_norm rope_scaling encoder_pattern encoder_block encoder_repeats "
-    "window scale remat".split()
+    "window scale remat grey".split()
 } | {
     "act": (None, "gelu_tanh"),
     "bias": (None, "none"),

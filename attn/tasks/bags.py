@@ -17,14 +17,21 @@ def baselines(data: Dataset, classes: int, vocab_size: int) -> dict[str, float]:
     """Computes test accuracies; `bag_of_tokens` is multinomial naive Bayes."""
     train, test = data.splits["train"], data.splits["test"]
     target, truth = train["targets"][:, 0], test["targets"][:, 0]
-    prior = np.bincount(target, minlength=classes)
-    logs = np.log(prior + 1.0)[:, None], _log_counts(train, classes, vocab_size)
-    likeliest = [_likeliest(*logs, part) for part in _chunks(test)]
+    likeliest = naive_bayes(train, test, classes, vocab_size)
     return {
         "chance": 1 / classes,
-        "majority": float(np.mean(truth == prior.argmax())),
-        "bag_of_tokens": float(np.mean(truth == np.concatenate(likeliest))),
+        "majority": float(np.mean(truth == np.bincount(target).argmax())),
+        "bag_of_tokens": float(np.mean(truth == likeliest)),
     }
+
+
+def naive_bayes(
+    train: Rows, test: Rows, classes: int, vocab_size: int
+) -> Int[np.ndarray, " n"]:
+    """The likeliest class of each test row, where its tokens are drawn one by one."""
+    prior = np.bincount(train["targets"][:, 0], minlength=classes)
+    logs = np.log(prior + 1.0)[:, None], _log_counts(train, classes, vocab_size)
+    return np.concatenate([_likeliest(*logs, part) for part in _chunks(test)])
 
 
 def by_length(data: Dataset, classes: int) -> float:
@@ -52,7 +59,7 @@ def _log_counts(rows: Rows, classes: int, vocab_size: int) -> np.ndarray:
 
 
 def _likeliest(prior: np.ndarray, logs: np.ndarray, rows: Rows) -> np.ndarray:
-    """The likeliest class of each row, where tokens are drawn alone (naive Bayes)."""
+    """The class of each row whose logarithms add up to most."""
     seen, tokens = _seen(rows), rows["tokens"]
     scores = prior + np.stack([(own[tokens] * seen).sum(axis=1) for own in logs])
     return np.argmax(scores, axis=0)
@@ -66,5 +73,7 @@ def _chunks(rows: Rows) -> Iterator[Rows]:
 
 
 def _seen(rows: Rows) -> Bool[np.ndarray, "n T"]:
-    """A mask of the tokens that are no padding."""
-    return np.arange(rows["tokens"].shape[1]) < rows["lengths"][:, None]
+    """A mask of the tokens that are no padding, of each document of a row."""
+    n, T = rows["tokens"].shape
+    lengths = rows["lengths"].reshape(n, -1)
+    return (np.arange(T // lengths.shape[1]) < lengths[..., None]).reshape(n, T)

@@ -1,11 +1,17 @@
 """Linear classifiers of features, in NumPy: what a task gives away to a weighted sum."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Integer
+
+from attn.tasks.base import Dataset
 
 EPOCHS, RATE, MOMENTUM = 10, 0.01, 0.9
 BATCH = 32
 """Rows of a step: so few that BLAS keeps to one thread, since several wait for each other."""
+MOST = 2**28
+"""Values of a split that are looked at: 1 GiB as features."""
 
 
 def with_bias(values: Integer[np.ndarray, "n F"]) -> Float[np.ndarray, "n F+1"]:
@@ -53,6 +59,22 @@ def accuracy(
 ) -> float:
     """The share of rows whose own class scores highest."""
     return float(np.mean((x @ weights).argmax(axis=1) == y))
+
+
+Fit = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+def fitted(fit: Fit, data: Dataset, classes: int) -> float:
+    """The test accuracy of the weights that `fit` makes of the train split."""
+    (x, y), (x_test, y_test) = (_features(data, split) for split in ("train", "test"))
+    return accuracy(fit(x, y, classes), x_test, y_test)
+
+
+def _features(data: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The features and the labels of a split's first rows."""
+    rows = data.splits[split]
+    part = slice(max(1, MOST // rows["tokens"].shape[1]))
+    return with_bias(rows["tokens"][part]), np.asarray(rows["targets"][part])[:, 0]
 
 
 def _softmax(scores: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:

@@ -21,9 +21,12 @@ from attn.tasks.bags import baselines, by_length
 from attn.tasks.base import SPLITS, Dataset, Rows, split_by_hash
 from attn.tasks.byte_tokens import ByteTokens
 from attn.tasks.packaged import PackagedExamples
+from attn.tasks.synthetic import require
 
 HELD_OUT = 0.1
 """The share of valid mails, and of test mails."""
+LONGEST = 299_383
+"""The bytes of the longest body."""
 MEMBER = re.compile(r"package/data/(easy-ham|hard-ham|spam)-\d/.+\.txt")
 END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
@@ -39,6 +42,11 @@ class Mails(ByteTokens, PackagedExamples):
 
     seq_len: int = 1024
     """Bytes read of a body; shorter ones are padded at the end."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        words = f"the longest mail has {LONGEST:,} bytes; lower it"
+        require(self, "seq_len", self.seq_len <= LONGEST, words)
 
     @property
     def num_classes(self) -> int:

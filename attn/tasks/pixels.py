@@ -15,12 +15,7 @@ import numpy as np
 from attn.errors import UserError
 from attn.tasks.archives import open_deb, read_file, read_idx
 from attn.tasks.base import Dataset, Rows
-from attn.tasks.linear import (
-    accuracy,
-    class_means,
-    softmax_regression,
-    with_bias,
-)
+from attn.tasks.linear import class_means, fitted, softmax_regression
 from attn.tasks.packaged import PackagedExamples
 
 PIXELS = 28 * 28
@@ -73,17 +68,12 @@ class Pixels(PackagedExamples):
 
     def baselines(self, data: Dataset) -> dict[str, float]:
         """Computes test accuracies; the last two see all pixels at once."""
-        (x, y), (x_test, y_test) = (
-            (with_bias(rows["tokens"]), np.asarray(rows["targets"])[:, 0])
-            for rows in (data.splits["train"], data.splits["test"])
-        )
-        fitted = {"class_mean": class_means, "logistic_regression": softmax_regression}
+        y, y_test = (data.splits[s]["targets"][:, 0] for s in ("train", "test"))
         return {
             "chance": 1 / KINDS,
             "majority": float(np.mean(y_test == np.bincount(y).argmax())),
-        } | {
-            name: accuracy(fit(x, y, KINDS), x_test, y_test)
-            for name, fit in fitted.items()
+            "class_mean": fitted(class_means, data, KINDS),
+            "logistic_regression": fitted(softmax_regression, data, KINDS),
         }
 
 

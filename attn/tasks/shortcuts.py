@@ -1,9 +1,10 @@
 """Solvers that do not attend, for any task: what its rows give away without a model.
 
-Each is a table filled on the train split, or a token that is copied: from a place, from a
-distance, or the n-th that is new in its row. A distance is chosen on the valid split; a
-place, and n, on train for each position that is scored. A task whose answers such a solver
-finds does not measure attention.
+Each is a table filled on the train split, naive Bayes of the tokens of a row (where a class
+of the whole row is asked for), or a token that is copied: from a place, from a distance, or
+the n-th that is new in its row. A distance is chosen on the valid split; a place, and n, on
+train for each position that is scored. A task whose answers such a solver finds does not
+measure attention.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from attn.tasks.bags import naive_bayes
 from attn.tasks.base import Dataset, Rows
 from attn.tasks.targets import real
 from attn.tasks.trivial import fixed_place, nth_new
@@ -57,11 +59,26 @@ def shortcuts(data: Dataset, documents: int = 1) -> dict[str, float]:
     for name, views in _chosen(train).items():
         best = max(views, key=lambda view: _accuracy(view(train, valid), valid))
         found[name] = _accuracy(best(train, test), test)
+    if train.at is None:
+        found["bag of tokens"] = _bag(train, test)
     if train.at is not None and train.targets.shape[1] < train.tokens.shape[1]:
         parts = Dataset({"train": train.rows(), "test": test.rows()}, "", "")
         found["copy of a place"] = fixed_place(parts)
         found["n-th new token"] = nth_new(parts)
     return found
+
+
+def _bag(train: Questions, test: Questions) -> float:
+    """The accuracy of the likeliest class of the tokens of a row, in any order."""
+    learned, asked = (
+        {"tokens": q.tokens, "targets": q.targets, "lengths": q.lengths}
+        for q in (train, test)
+    )
+    classes, tokens = (
+        1 + int(max(learned[key].max(), asked[key].max()))
+        for key in ("targets", "tokens")
+    )
+    return _accuracy(naive_bayes(learned, asked, classes, tokens)[:, None], test)
 
 
 def questions(rows: Rows, documents: int) -> Questions:

@@ -3,7 +3,8 @@
     python launch.py run digits_softmax --task tfds:imdb_reviews
 
 A dataset that is not on disk is downloaded. Texts are read as they are, images and other
-arrays of bytes value by value. Where there is no valid split, it is taken from train.
+arrays of bytes value by value, or of coloured images a grey value for each pixel. Where
+there is no valid split, it is taken from train.
 """
 
 import contextlib
@@ -16,10 +17,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Integer, UInt8
 
 from attn.errors import UserError, unknown
-from attn.tasks.base import SPLITS
+from attn.tasks import linear
+from attn.tasks.base import SPLITS, Dataset
 from attn.tasks.labelled import Example, Labelled
 from attn.tasks.vocabulary import BYTES
 
@@ -27,6 +29,8 @@ HOST = "storage.googleapis.com"
 """Where TFDS keeps what it says of its datasets."""
 NAMES = {"train": "train", "validation": "valid", "valid": "valid", "test": "test"}
 """The names of splits in TensorFlow Datasets, and ours."""
+GREY = (2_989, 5_870, 1_140)
+"""Ten-thousandths of red, green and blue in the grey of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Tfds(Labelled):
     """Tell the label of a text or an image of a TensorFlow dataset."""
 
     name = "tfds"
+
+    grey: bool = False
+    """Whether an image of 3 channels is read as one grey value for each pixel, as Long
+    Range Arena (Tay et al. 2021) reads CIFAR-10."""
 
     @property
     def example(self) -> str:
@@ -68,7 +76,18 @@ class Tfds(Labelled):
         by_hash = super().split_of(row)
         return "train" if by_hash in self._given() else by_hash
 
+    def baselines(self, data: Dataset) -> dict[str, float]:
+        """Computes test accuracies; of images also of a linear model of all values."""
+        own = super().baselines(data)
+        sources, _ = load(self.data, (self.text_column, self.label_column))
+        if not isinstance(sources["train"][0][self.text_column], np.ndarray):
+            return own
+        fit = linear.softmax_regression
+        return own | {"logistic_regression": linear.fitted(fit, data, self.num_classes)}
+
     def _text(self, value: Any) -> bytes:
+        if self.grey:
+            value = self._in_grey(value)
         if isinstance(value, str | bytes):
             return value.encode() if isinstance(value, str) else value
         if value.dtype == np.uint8 and self.vocabulary == BYTES:
@@ -77,6 +96,27 @@ class Tfds(Labelled):
             f"{self.data}: {self.text_column} holds {value.dtype} {value.shape}; it must "
             "be text, or bytes read with --task.vocabulary bytes; choose --task.text-column"
         )
+
+    def _in_grey(self, value: Any) -> UInt8[np.ndarray, "*pixels"]:
+        pixels = np.asarray(value)
+        if pixels.dtype != np.uint8 or pixels.shape[-1:] != (3,):
+            text = isinstance(value, str | bytes)
+            found = "text" if text else f"shape {pixels.shape}"
+            raise UserError(
+                f"{self.data}: --task.grey is given, and {self.text_column} holds {found}, "
+                "no pixels of 3 channels; choose --task.text-column, or --task.no-grey"
+            )
+        return to_grey(pixels)
+
+
+def to_grey(
+    pixels: UInt8[np.ndarray, "*pixels 3"],
+) -> UInt8[np.ndarray, "*pixels"]:
+    """Computes grey values as `tf.image.rgb_to_grayscale` does, in whole numbers.
+
+    White is 255.5 levels there, and fractions are cut off.
+    """
+    return (pixels.astype(int) @ GREY * 511 // (510 * 10_000)).astype(np.uint8)
 
 
 def label_name(value: Any, names: Sequence[str], where: str) -> str:

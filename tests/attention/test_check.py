@@ -61,6 +61,11 @@ MISREAD = {
         {"scale": np.ones(N)},
         "scale is an array; .* multiplies q",
     ),
+    "a switch for a scale": (
+        {"scale": True},
+        "scale is True; it must be a finite number",
+    ),
+    "a switch of numpy": ({"scale": np.True_}, "scale is True; .* finite number"),
     "no scale": ({"scale": float("nan")}, "scale is nan"),
     "a list": ({"q": Q.tolist()}, r"q is a list; .* jnp\.asarray\(q\)"),
     "a list of lengths": ({"kv_lengths": [1, 2]}, "kv_lengths is a list"),

@@ -20,10 +20,10 @@ def python(*words, **how):
 
 
 def end(child, number):
-    """Sends a signal; the exit code and what was said, within seconds."""
+    """Sends a signal; the exit code and what was said, within 2 s."""
     child.send_signal(number)
     try:
-        _, said = child.communicate(timeout=10)
+        _, said = child.communicate(timeout=2)
     finally:
         child.kill()
     return child.returncode, said

@@ -80,6 +80,8 @@ FOLDERS = {
     "report study --out out --readme latin": "latin is not UTF-8",
     "report study --out out --readme damaged.json": "needs one <!-- results:begin -->",
     "inspect recall_softmax --workdir file": "file is a file",
+    "swap nothing --workdir foreign": "holds 'notes.txt' and nothing that swap makes",
+    "reproduce reformer --workdir foreign": "nothing that reproduce makes",
 }
 SWEEPS = {
     "": "needs --over",
@@ -100,6 +102,11 @@ OTHERS = {
     "audit nothing": "unknown task 'nothing'",
     "audit text:none.txt": "there is no such file or folder",
     "audit csv:file": "file is empty",
+    "audit mails --task.seq-len 100000000": "the longest mail has 299,383 bytes",
+    "audit listops --task.num-train 1000000000000": "task.seq_len = 128, which need at least",
+    f"audit mqar --task.seq-len 1{'0' * 400}": "rows of task.seq_len = 1e+300",
+    "bench --only nothing --out ''": "--out is empty; name a folder",
+    "bench --only nothing --out file": "--out file: file is a file",
     "audit mqar --workdir file": "--workdir file: file is a file; choose another",
     "swap smollm2 --steps -1": "--steps -1; it must be 0 or more",
     "swap smollm2 --seed -1": "--seed -1; it must be 0 or more",

@@ -29,7 +29,7 @@ from attn.kernels import (
     WindowAttention,
 )
 from attn.positions import LinearScaling
-from attn.tasks import MQAR, TASKS, Dates, Digits, ListOps
+from attn.tasks import MQAR, TASKS, Dates, Digits, ListOps, Tfds
 
 BASE = Experiment("base", "It is so.", MQAR())
 
@@ -42,6 +42,12 @@ def test_a_field_that_is_not_used_leaves_older_hashes_alone():
     del values["model"]["attention_dropout"], values["first_seed"]
     del values["model"]["attend_padding"]
     assert fingerprint(from_json(values)) == fingerprint(BASE)
+    own = replace(BASE, name="own", task=Tfds(data="letters"))
+    assert fingerprint(own) == "cf367109d29b"  # before it had `grey`
+    assert (
+        fingerprint(replace(own, task=Tfds(data="letters", grey=True)))
+        != "cf367109d29b"
+    )
 
 
 def variants(config):

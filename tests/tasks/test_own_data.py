@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from own_data import examples, write_csv, write_text
+from own_data import colours, examples, write_csv, write_text
 
 from attn.data.build import prepare
 from attn.errors import UserError
@@ -254,6 +254,32 @@ def test_images_of_a_tfds_dataset_are_read_value_by_value(own_tasks, tmp_path):
     assert set(rows["lengths"]) == {4}
     expected = np.where(rows["targets"] == task.labels.index("good"), 200, 3)
     np.testing.assert_array_equal(rows["tokens"][:, :4], np.repeat(expected, 4, axis=1))
+
+
+def test_coloured_images_are_read_as_grey_pixels(own_tasks, tmp_path):
+    task = Tfds(data="letters", text_column="colours", seq_len=8, grey=True).resolved()
+    data = prepare(task, tmp_path)
+    rows = data.splits["test"]
+    assert set(rows["lengths"]) == {4}
+    good = rows["targets"][:, 0] == task.labels.index("good")
+    images = np.stack([colours(i, own, 2) for i, own in enumerate(good)]) / 255
+    # As tf.image.rgb_to_grayscale does with bytes: up from one half of a level.
+    expected = images @ [0.2989, 0.5870, 0.1140] * 255.5
+    np.testing.assert_array_equal(rows["tokens"][:, :4], expected.reshape(-1, 4) // 1)
+    said = task.baselines(data)
+    assert said["logistic_regression"] > 0.95 > said["bag_of_tokens"]
+    coloured = replace(task, grey=False, sha256="").resolved()
+    assert coloured.sha256 != task.sha256
+    assert "logistic_regression" in coloured.baselines(prepare(coloured, tmp_path))
+    assert "logistic_regression" not in own_tasks["tfds"].baselines(data)
+
+
+@pytest.mark.parametrize("column", ["text", "pixels"])
+def test_grey_is_of_three_channels(own_tasks, column):
+    said = refused(Tfds(data="letters", text_column=column, grey=True))
+    assert f"{column} holds " in said
+    assert "no pixels of 3 channels" in said
+    assert "--task.no-grey" in said
 
 
 @pytest.mark.parametrize("value", [-1, 0.5, "good", np.array([1, 0])])

@@ -10,6 +10,7 @@ from tiny_packages import HEADERS, TEST, TRAIN, VALID, deb_of, idx_of, images, m
 from attn.errors import UserError
 from attn.tasks import SPLITS, Dataset, Mails, Pixels
 from attn.tasks.archives import open_deb, read_idx
+from attn.tasks.mails import LONGEST, read_bodies
 from attn.tasks.packages import PACKAGES, archive, place
 
 
@@ -172,3 +173,11 @@ def test_the_real_package_has_the_rows_that_are_told(task):
     rows = task.split_rows()
     commonest = np.bincount(rows["test"]["targets"][:, 0]).max()
     assert [*(len(rows[split]["tokens"]) for split in SPLITS), commonest] == REAL[task]
+
+
+def test_the_longest_real_mail_is_as_long_as_a_row_may_be():
+    if not place(PACKAGES["spam-assassin"]).exists():
+        pytest.skip("no spam-assassin here; python launch.py fetch spam-assassin")
+    assert max(len(body) for body, _ in read_bodies(Mails().archive())) == LONGEST
+    with pytest.raises(UserError, match=r"Mails\.seq_len = 299384; the longest mail"):
+        Mails(seq_len=LONGEST + 1)

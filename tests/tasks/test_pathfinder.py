@@ -24,7 +24,7 @@ def easy() -> Dataset:
 @pytest.mark.parametrize(
     "task, least",
     [
-        (Pathfinder(num_test=96), 0.97),
+        (Pathfinder(num_test=600), 0.99),
         (Pathfinder(num_test=48, distractor_contrast=1.0), 0.95),
         (Pathfinder(size=64, contour_length=9, num_test=48), 1.0),
     ],

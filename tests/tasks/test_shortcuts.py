@@ -1,5 +1,7 @@
 """Solvers that do not attend find what a task gives away, and nothing else."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from small import dataset
@@ -16,6 +18,7 @@ from attn.tasks import (
     VariableTracking,
     WordProblem,
 )
+from attn.tasks.bags import baselines
 from attn.tasks.base import SPLITS
 from attn.tasks.shortcuts import questions, shortcuts
 
@@ -168,6 +171,46 @@ def test_a_length_that_tells_the_class_is_found():
     found = shortcuts(made(rows))
     assert found["length"] == 1.0
     assert found["last token"] < 0.7
+
+
+@pytest.mark.parametrize("documents", [1, 2])
+def test_a_bag_tells_what_counts_tell_and_nothing_of_order(documents):
+    def rows(rng, ordered):
+        lengths = rng.integers(6, 11, (400, documents))
+        target = rng.integers(0, 2, (400, 1))
+        tokens = rng.integers(0, 8, (400, 20))
+        half = rng.permuted(np.tile(np.arange(20) < 10, (400, 1)), axis=1)
+        tokens[half] += 8 if ordered else 8 * np.repeat(target, 10)
+        if ordered:  # the first two are in order, wherever they are in the alphabet
+            tokens[:, :2] = np.sort(tokens[:, :2], axis=1)
+            tokens[:, 1] += tokens[:, 0] == tokens[:, 1]
+            tokens[:, :2] = np.where(target, tokens[:, :2], tokens[:, 1::-1])
+        seen = (np.arange(20 // documents) < lengths[..., None]).reshape(400, 20)
+        padding = 16 + target * ordered  # which would tell all
+        tokens = np.where(seen, tokens, padding)
+        lengths = lengths if documents > 1 else lengths[:, 0]
+        return {"tokens": tokens, "targets": target, "lengths": lengths}
+
+    told = shortcuts(made(partial(rows, ordered=False)), documents)
+    assert told["bag of tokens"] > 0.97 > max(told[x] for x in told if "bag" not in x)
+    assert (
+        shortcuts(made(partial(rows, ordered=True)), documents)["bag of tokens"] < 0.6
+    )
+
+
+def test_a_bag_is_the_baseline_of_padded_rows_and_is_asked_of_whole_rows_alone():
+    def rows(rng):
+        targets = rng.integers(0, 3, (300, 1))
+        tokens = np.minimum(rng.poisson(2 + targets, (300, 7)), 9)
+        return {
+            "tokens": tokens,
+            "targets": targets,
+            "lengths": rng.integers(1, 8, 300),
+        }
+
+    data = made(rows)
+    assert shortcuts(data)["bag of tokens"] == baselines(data, 3, 10)["bag_of_tokens"]
+    assert "bag of tokens" not in shortcuts(dataset(MQAR(**FEW)))
 
 
 def test_padding_behind_a_target_is_no_question():

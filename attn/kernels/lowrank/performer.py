@@ -26,8 +26,9 @@ class Performer(FeatureAttention):
     Features are kept as logarithms, and sums relative to the largest key that they hold
     (`log_state`), so queries and keys may have any size. The authors' code divides keys
     by their largest feature over the whole sequence, which a causal output must not
-    see, and adds 1e-6 to every feature, so that weights which underflow become uniform;
-    here nothing is added, and the weights are those of lemma 1.
+    see. It then adds an epsilon of 1e-6 to every feature of queries and keys (its
+    `numerical_stabilizer`), so that weights which underflow become uniform. Lemma 1 has
+    no epsilon, and it is left out here.
     """
 
     name = "performer"

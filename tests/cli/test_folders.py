@@ -1,0 +1,37 @@
+"""Folders that commands go on in: those with what they made, and no others."""
+
+import pytest
+
+from attn.cli.folders import check_made
+from attn.cli.reproducing import MADE
+from attn.errors import UserError
+
+OURS = [
+    [],
+    [".lock"],
+    ["notes.txt", "compiled.json"],
+    ["notes.txt", "runs/recall/config.json"],
+    ["notes.txt", "recall/config.json"],
+    ["h3.csv", "h3.md", "h3.tex"],
+]
+FOREIGN = [["notes.txt"], ["a.csv", "b.md", "b.tex"], ["runs/notes.txt"]]
+
+
+def fill(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("names", OURS, ids=" ".join)
+def test_a_command_goes_on_among_what_it_made(tmp_path, names):
+    check_made(tmp_path / "new", "reproduce", *MADE)
+    fill(tmp_path, names)
+    check_made(tmp_path, "reproduce", *MADE)
+
+
+@pytest.mark.parametrize("names", FOREIGN, ids=" ".join)
+def test_a_command_makes_nothing_among_files_of_others(tmp_path, names):
+    fill(tmp_path, names)
+    with pytest.raises(UserError, match="nothing that reproduce makes; choose another"):
+        check_made(tmp_path, "reproduce", *MADE)
