@@ -1,4 +1,4 @@
-"""Models whose sequences a mesh divides: the same losses, and refusals by name."""
+"""Twenty steps on every mesh: the losses of one device; and refusals by name."""
 
 import re
 from dataclasses import replace
@@ -35,7 +35,7 @@ def losses(names, shape):
         RECALL if names[0] in DECODERS else TREES,
         train=replace(TRAIN, steps=STEPS, warmup_steps=0),
         block=(ShortConv(), *(known[name] for name in names), MLP()),
-        num_heads=4,
+        num_heads=8,
         head_dim=4,
     )
     experiment.check_mesh(shape)
@@ -49,6 +49,14 @@ def losses(names, shape):
 
 
 CUBE, LINE = MeshShape(2, 2, 2), MeshShape(seq=4)
+OTHERS = (
+    MeshShape(data=8),
+    MeshShape(heads=8),
+    MeshShape(data=2, heads=4),
+    MeshShape(fsdp=8),
+    MeshShape(fsdp=2, heads=4),
+    MeshShape(fsdp=2, heads=2, seq=2),
+)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +67,11 @@ CUBE, LINE = MeshShape(2, 2, 2), MeshShape(seq=4)
         exhaustive(("window",), LINE),
         exhaustive(("linear",), LINE),
         exhaustive(tuple(ENCODERS), CUBE),
+        *(exhaustive(tuple(DECODERS), shape) for shape in OTHERS),
     ],
     ids=str,
 )
-def test_a_divided_sequence_gives_the_losses_of_one_device(names, shape):
+def test_a_mesh_gives_the_losses_of_one_device(names, shape):
     alone, divided = losses(names, MeshShape()), losses(names, shape)
     assert (alone[-1] < alone[0]).all()
     np.testing.assert_allclose(divided, alone, rtol=1e-5, atol=0)
