@@ -201,7 +201,7 @@ def test_committed_audits_are_of_tasks_with_the_baselines_that_they_have_now(
     name, *knobs = path.stem.split("-")
     values = (knob.split("=") for knob in knobs)
     task = TASKS[name](**{k: int(v) if v.isdecimal() else v for k, v in values})
-    own = few_baselines(task)
+    own = few_baselines(task) if task.metric.name == "accuracy" else {}
     with path.open() as file:
         kept = {row["solver"]: float(row["accuracy"]) for row in csv.DictReader(file)}
     assert {f"{key.replace('_', ' ')} (its own)" for key in own} < set(kept)

@@ -98,7 +98,8 @@ class Auditing:
     json: bool = False
     """Print JSON."""
     workdir: str | None = None
-    """Folder in which to keep the table, and a picture of examples that are images."""
+    """Folder in which to keep the table, and a picture of examples that are images;
+    runs/audits by default, where reports look."""
 
 
 @dataclass(frozen=True)

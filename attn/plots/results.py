@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from attn.errors import UserError
+from attn.plots.apart import bold, floor
+from attn.plots.audits import shortcuts
 from attn.plots.tables import Cell, Column, Row, Table
 from attn.plots.units import (
     NONE,
@@ -22,13 +24,15 @@ from attn.records.environment import every, provenance
 from attn.records.estimates import Estimate
 from attn.records.files import read_bytes, write_atomically
 from attn.records.knobs import RATE
+from attn.records.power import POWER
 from attn.records.run import Run
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 CAPTION = (
     "Mean over seeds ± half of the 95 % interval (Student t). Bold: the best mean, and "
-    "every mean whose interval overlaps the best one's. FLOPs and time are of one seed, "
+    "every mean whose interval overlaps the best one's, or whose difference from it is below "
+    f"what their seeds find with a probability of {POWER:.0%}. FLOPs and time are of one seed, "
     "time the median over calls ± half of its interquartile range; scratch memory is what "
     "a training step of all seeds needs beside its arguments."
 )
@@ -87,7 +91,10 @@ def make_tables(runs: Sequence[Run]) -> list[Table]:
 
 
 def make_table(group: Group) -> Table:
-    """Makes the table of one task: runs by family, then baselines, best first."""
+    """Makes the table of one task: runs by family, then baselines, best first.
+
+    Its note names a kept audit, the noise floor, and what made the runs.
+    """
     costs = [column for column in COSTS if _is_shown(column, group)]
     tuned = group.is_tuned
     columns = (
@@ -102,8 +109,8 @@ def make_table(group: Group) -> Table:
         *_baseline_rows(group, len(group.varying), 2 * tuned + len(costs)),
     )
     notes = [_made_by(group.runs), TUNED if tuned else "", _of_some(group)]
-    note = " · ".join(filter(None, notes))
-    return Table(group.title, columns, rows, note=note)
+    said = [shortcuts(group), floor(group), " · ".join(filter(None, notes))]
+    return Table(group.title, columns, rows, note="\n".join(filter(None, said)))
 
 
 def _is_shown(cost: Column, group: Group) -> bool:
@@ -129,7 +136,7 @@ def _gain(run: Run) -> Cell:
 
 
 def _run_rows(group: Group, costs: Sequence[Column], *, tuned: bool) -> list[Row]:
-    best = _best(group)
+    best = bold(group)
     rows = []
     for run in group.runs:
         cells = [Cell(group.labels[run.directory]), Cell(run.family, family=run.family)]
@@ -175,21 +182,10 @@ def _score_cell(run: Run, *, strong: bool) -> Cell:
     return Cell(metric_text(run.metric, score), value, score.half, score.n, strong)
 
 
-def _best(group: Group) -> set[Path]:
-    """The runs whose interval overlaps that of the best mean; none without intervals."""
-    scores = {run.directory: run.score for run in group.done}
-    finite = {at: s for at, s in scores.items() if s and s.half is not None}
-    if len(finite) < 2:
-        return set()
-    pick = max if group.higher_is_better else min
-    best = pick(finite.values(), key=lambda score: score.mean)
-    return {at for at, s in finite.items() if s.low <= best.high and best.low <= s.high}
-
-
 def _of_some(group: Group) -> str:
     """A note where some score has no interval, so that the best may not be bold."""
     lone = [run for run in group.done if run.score and run.score.half is None]
-    return SOME if lone and _best(group) else ""
+    return SOME if lone and bold(group) else ""
 
 
 def _made_by(runs: Sequence[Run]) -> str:

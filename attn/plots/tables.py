@@ -57,6 +57,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     note: str = ""
+    """One paragraph a line."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +96,8 @@ def _markdown(table: Table, level: int) -> str:
     lines = [list(map(_escape, table.names)), rules, *map(_markdown_row, table.rows)]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     heading = f"{'#' * level} {_escape(table.title)}" if table.title else ""
-    return "\n\n".join(part for part in (heading, body, _escape(table.note)) if part)
+    notes = map(_escape, table.note.splitlines())
+    return "\n\n".join(part for part in (heading, body, *notes) if part)
 
 
 def _markdown_row(row: Row) -> list[str]:
@@ -190,7 +192,8 @@ def _latex(table: Table) -> str:
     sides = "".join("l" if column.text else "r" for column in table.columns)
     heads = " & ".join(name.translate(LATEX) for name in table.names)
     rows = "\n".join(f"{_latex_row(row)} \\\\" for row in table.rows)
-    caption = ". ".join(filter(None, (table.title, table.note))).translate(LATEX)
+    parts = (part.removesuffix(".") for part in (table.title, *table.note.splitlines()))
+    caption = ". ".join(filter(None, parts)).translate(LATEX)
     return (
         f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n"
         f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{heads} \\\\\n\\midrule\n"

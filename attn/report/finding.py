@@ -1,13 +1,13 @@
-"""The findings of a table in sentences, with no order where intervals overlap."""
+"""The findings of a table in sentences, with no order where seeds tell nothing apart."""
 
 import math
 from collections.abc import Sequence
 
+from attn.plots.apart import alike, ranked
 from attn.plots.units import metric_label, metric_text
 from attn.records.comparison import Group
 from attn.records.estimates import Estimate
 from attn.records.run import Run
-from attn.report.noise import floor
 
 
 def findings(group: Group) -> list[str]:
@@ -16,23 +16,21 @@ def findings(group: Group) -> list[str]:
     sure = [pair for pair in known if pair[1].half is not None]
     said = _without_score(group)
     if len(sure) > 1:
-        said += [*_order(group, sure), *filter(None, [floor(group)])]
+        said += _order(group)
     elif sure:
         said.append(f"{_named(group, sure)}.")
     who = "All" if len(sure) == len(known) else "All with an interval"
     return [*said, *_beside_baselines(group, sure, who), *_unsure(group, known)]
 
 
-def _order(group: Group, known: Sequence[tuple[Run, Estimate]]) -> list[str]:
-    """The best run, those whose intervals overlap its, and those behind it."""
-    sign = 1 if group.higher_is_better else -1
-    ranked = sorted(known, key=lambda pair: -sign * pair[1].mean)
-    (_, best), rest = ranked[0], ranked[1:]
-    alike = [p for p in rest if p[1].low <= best.high and best.low <= p[1].high]
-    behind = [pair for pair in rest if pair not in alike]
-    said = [f"Best by its mean: {_named(group, ranked[:1])}."]
-    if alike:
-        said.append(f"Not told apart from it: {_named(group, alike)}.")
+def _order(group: Group) -> list[str]:
+    """The best run, those that are not told apart from it, and those behind it."""
+    best, *rest = ranked(group)
+    near = [pair for pair in rest if alike(pair, best)]
+    behind = [pair for pair in rest if not alike(pair, best)]
+    said = [f"Best by its mean: {_named(group, [best])}."]
+    if near:
+        said.append(f"Not told apart from it: {_named(group, near)}.")
     if behind:
         said.append(f"Behind it, by more than the intervals: {_named(group, behind)}.")
     return said

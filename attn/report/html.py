@@ -144,7 +144,8 @@ def _group(group: Group) -> str:
     """Formats one task: its table, then its plots."""
     table = make_table(group)
     heading = f'<h2 id="{group.slug}">{escape(group.title)}</h2>\n'
-    return f"{heading}{to_html(table)}{note(table.note)}{_pictures(group)}"
+    notes = "".join(map(note, table.note.splitlines()))
+    return f"{heading}{to_html(table)}{notes}{_pictures(group)}"
 
 
 def note(text: str) -> str:

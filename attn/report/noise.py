@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
+from attn.plots.apart import values
 from attn.plots.tables import Cell, Column, Row, Table
 from attn.plots.units import NONE, metric_label, metric_text
 from attn.records.comparison import Group
@@ -34,21 +34,6 @@ def noise_table(group: Group) -> Table:
     return Table(group.title, columns, rows)
 
 
-def floor(group: Group) -> str | None:
-    """The noise floor in a sentence; None where no run has two seeds."""
-    scored = [pair for pair in _scored(group) if pair[1].half is not None]
-    if not scored:
-        return None
-    middle = median(spread(_values(run)) for run, _ in scored)
-    n = min(score.n for _, score in scored)
-    least = Estimate(detectable(middle, middle, n), None, n)
-    text = metric_text(group.metric, least, with_n=False)
-    return (
-        f"Noise floor: two runs of {n} seeds with the median spread must differ by {text} "
-        f"to be told apart ({POWER:.0%} power at 5 %)."
-    )
-
-
 def _scored(group: Group) -> list[tuple[Run, Estimate]]:
     """The runs with a score, the best first; then those of one seed, or that diverged."""
     sign = -1 if group.higher_is_better else 1
@@ -61,15 +46,11 @@ def _scored(group: Group) -> list[tuple[Run, Estimate]]:
     return sorted(known, key=place)
 
 
-def _values(run: Run) -> Sequence[float]:
-    return (run.result.test or {}).get(run.metric, ())
-
-
 def _cells(
     group: Group, run: Run, score: Estimate, scored: Sequence[tuple[Run, Estimate]]
 ) -> tuple[Cell, ...]:
     best, top = scored[0]
-    own, others = spread(_values(run)), spread(_values(best))
+    own, others = spread(values(run)), spread(values(best))
     gap, n = abs(score.mean - top.mean), min(score.n, top.n)
     mean = score.mean if math.isfinite(score.mean) else None
     first = (

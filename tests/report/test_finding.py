@@ -55,7 +55,6 @@ def test_those_with_intervals_are_ordered_and_the_rest_is_named(tmp_path, make_r
     text = said(tmp_path)
     assert "Best by its mean: softmax 90.0" in text
     assert "by more than the intervals: window 50.0" in text
-    assert "two runs of 3 seeds with the median spread" in text
     assert "All with an interval are better than copy last" in text
     assert "One seed, no interval, so these numbers order nothing: topk 95.0" in text
     assert text.endswith("Not finite: linear.")
