@@ -205,7 +205,7 @@ def test_committed_audits_are_of_tasks_with_the_baselines_that_they_have_now(
     with path.open() as file:
         kept = {row["solver"]: float(row["accuracy"]) for row in csv.DictReader(file)}
     assert {f"{key.replace('_', ' ')} (its own)" for key in own} < set(kept)
-    assert kept["chance (its own)"] == own["chance"]
+    assert kept.get("chance (its own)") == own.get("chance")
 
 
 def test_the_families_study_holds_three_families_two_tasks_and_three_seeds():
