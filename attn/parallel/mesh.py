@@ -5,7 +5,7 @@ need an unwanted collective fails where it is written. One device is a 1 × 1 ×
 so there is one code path. `rules` assigns dimensions to axes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -70,20 +70,29 @@ class MeshShape:
             axis, ways = "data * fsdp", self.batch
         for name, value in sizes.items():
             if value % ways:
-                fits = [n for n in range(1, value + 1) if value % n == 0]
+                fits = (n for n in range(1, value + 1) if value % n == 0)
                 raise UserError(
                     f"mesh {axis} = {ways} does not divide {name} = {value}; it can be "
-                    f"{', '.join(map(str, fits[:12]))}"
+                    f"{nearest(ways, fits)}"
                 )
 
     def check_heads(self, N: int, K: int) -> None:
         """Raises `UserError` where `heads` does not divide N query and K key heads."""
         self.check_divides("heads", {"num_heads": N})
         if K % self.heads and self.heads % K:
+            fits = (
+                n for n in range(1, N + 1) if not N % n and (not K % n or not n % K)
+            )
             raise UserError(
                 f"mesh heads = {self.heads} and num_kv_heads = {K}: one must divide the "
-                "other"
+                f"other; it can be {nearest(self.heads, fits)}"
             )
+
+
+def nearest(wanted: int, sizes: Iterable[int], count: int = 12) -> str:
+    """Some sizes that are nearest to one by their ratio, ascending, for an error."""
+    by_ratio = sorted(sizes, key=lambda n: max(n / wanted, wanted / n))
+    return ", ".join(map(str, sorted(by_ratio[:count])))
 
 
 def use_cpu_devices(count: int) -> None:

@@ -67,7 +67,7 @@ def test_a_mesh_that_cannot_be_read_is_refused(text, words):
         (
             MeshShape(1, 3),
             {"num_heads": 6, "head_dim": 4, "num_kv_heads": 2},
-            "heads = 3 and num_kv_heads = 2: one must divide the other",
+            "heads = 3 and num_kv_heads = 2: one must divide the other; it can be 1, 2, 6",
         ),
         (
             MeshShape(3, 1),
@@ -78,6 +78,11 @@ def test_a_mesh_that_cannot_be_read_is_refused(text, words):
             MeshShape(1, 4),
             {"num_heads": 4, "d_ff": 30},
             "d_ff = 30; it can be 1, 2, 3, 5",
+        ),
+        (
+            MeshShape(data=96),
+            {"train": replace(TRAIN, batch_size=5040)},
+            "batch_size = 5040; it can be 63, 70, 72, 80, 84, 90, 105, 112, 120, 126, 140, 144",
         ),
     ],
 )
