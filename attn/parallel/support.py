@@ -1,9 +1,10 @@
 """The table of what a mesh's `seq` axis serves: mechanism, mask, and strategies."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from attn.errors import UserError
-from attn.kernels import KERNELS, Kernel
+from attn.kernels import KERNELS, Kernel, Softmax
 from attn.masks import FULL, Causal, Global, Mask, PerHead, Window
 from attn.parallel.strategies import STRATEGIES, Division, why_unsupported
 
@@ -17,6 +18,13 @@ MASKS: dict[str, Mask] = {
     "per_head": PerHead((NEAR, Causal()) * (HEADS // 2)),
 }
 """A mask of each kind that strategies tell apart."""
+SENT = {
+    "scan": ("all-gather", "reduce-scatter"),
+    "ring": ("collective-permute",),
+    "all_to_all": ("all-to-all",),
+    "all_gather": ("all-gather", "reduce-scatter"),
+}
+"""The collectives of each strategy, forward and backward, beside gradients of weights."""
 
 
 class Support(NamedTuple):
@@ -26,6 +34,8 @@ class Support(NamedTuple):
     mask: str
     strategies: tuple[str, ...]
     """Empty where the mechanism takes the mask and no strategy serves them."""
+    sinks: tuple[str, ...] = ()
+    """Those that serve it with sinks; empty, too, where it cannot have any."""
 
 
 def support(kernel: Kernel, mask: str) -> Support | None:
@@ -40,9 +50,16 @@ def support(kernel: Kernel, mask: str) -> Support | None:
             kernel.check(one, LENGTH, LENGTH)
     except UserError:
         return None
-    call = Division(kernel, seen, LENGTH, LENGTH, HEADS, HEADS, PARTS)
-    able = tuple(name for name in STRATEGIES if why_unsupported(name, call) is None)
-    return Support(kernel.name, mask, able)
+    able, sinks = _able(kernel, seen), ()
+    if isinstance(kernel, Softmax):
+        sinks = _able(replace(kernel, sinks=True), seen)
+    return Support(kernel.name, mask, able, sinks)
+
+
+def _able(kernel: Kernel, mask: Mask) -> tuple[str, ...]:
+    """The strategies that serve a mechanism, with its knobs as they are, under a mask."""
+    call = Division(kernel, mask, LENGTH, LENGTH, HEADS, HEADS, PARTS)
+    return tuple(name for name in STRATEGIES if why_unsupported(name, call) is None)
 
 
 def table() -> list[Support]:

@@ -3,13 +3,16 @@
 from itertools import groupby
 
 from attn.parallel.strategies import STRATEGIES
-from attn.parallel.support import Support
+from attn.parallel.support import SENT, Support
 from attn.plots.tables import Cell, Column, Row, Table
 from attn.plots.units import NONE
 
+_SENDS = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in SENT.items())
 NOTE = (
     "Masks that a strategy serves, of those that the mechanism takes; what is not here is "
-    "refused by name. Each is held to one device in tests/parallel/test_sequence.py."
+    "refused by name. sinks: the strategies that serve it with attention sinks, too. Each "
+    "is held to one device in tests/parallel/test_sequence.py.\n"
+    f"Sent beside gradients of weights: {_SENDS}."
 )
 
 
@@ -18,7 +21,7 @@ def supported(rows: list[Support]) -> Table:
     each = groupby(rows, key=lambda row: row.kernel)
     return Table(
         "Sequences over devices: mechanism, strategy, mask",
-        (Column("mechanism", text=True), *(Column(s, text=True) for s in STRATEGIES)),
+        tuple(Column(s, text=True) for s in ("mechanism", *STRATEGIES, "sinks")),
         tuple(_row(kernel, list(own)) for kernel, own in each),
         NOTE,
     )
@@ -29,6 +32,18 @@ def _row(kernel: str, rows: list[Support]) -> Row:
 
     def served(strategy: str) -> str:
         masks = [row.mask for row in rows if strategy in row.strategies]
-        return "all" if len(masks) == len(rows) else ", ".join(masks) or NONE
+        others = [row.mask for row in rows if row.mask not in masks]
+        if len(others) == 1 < len(masks):
+            return f"not {others[0]}"
+        return ", ".join(masks) or NONE if others else "all"
 
-    return Row((Cell(kernel), *(Cell(served(strategy)) for strategy in STRATEGIES)))
+    each = (*(served(strategy) for strategy in STRATEGIES), _with_sinks(rows))
+    return Row((Cell(kernel), *map(Cell, each)))
+
+
+def _with_sinks(rows: list[Support]) -> str:
+    """The strategies that serve one mechanism with sinks: all that do without, or which."""
+    if all(row.sinks == row.strategies for row in rows):
+        return "all"
+    with_any = (s for s in STRATEGIES if any(s in row.sinks for row in rows))
+    return ", ".join(with_any) or NONE

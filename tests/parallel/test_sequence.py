@@ -1,6 +1,7 @@
 """The certificate: sequences over devices give what one device gives, or a refusal."""
 
 import re
+from dataclasses import replace
 from functools import cache, partial
 
 import jax
@@ -18,17 +19,10 @@ from attn.kernels import KERNELS, Softmax
 from attn.masks import FULL, Causal, Window
 from attn.parallel.ring import ring_schedule
 from attn.parallel.strategies import STRATEGIES, Division, choose_strategy
-from attn.parallel.support import HEADS, LENGTH, MASKS, support, table
+from attn.parallel.support import HEADS, LENGTH, MASKS, SENT, support, table
 from attn.positions import Alibi, alibi_slopes
 
 B, T, N, H = 2, LENGTH, HEADS, 4
-SENT = {
-    "scan": {"all-gather", "reduce-scatter"},
-    "ring": {"collective-permute"},
-    "all_to_all": {"all-to-all"},
-    "all_gather": {"all-gather", "reduce-scatter"},
-}
-"""What each strategy sends, beside gradients of weights."""
 RICH = Softmax(sinks=True, softcap=4.0)
 
 
@@ -66,11 +60,14 @@ def arrays_of(spec, K):
 
 def values(spec, mask, strategy, asked):
     """Makes the function of arrays to outputs and gradients."""
+    scale = 0.3 if "scale" in asked else None
+    # So few scores are `dense` otherwise, and those of one device are.
+    impl = "blockwise" if "tiles" in asked and strategy != "auto" else "auto"
+    options = {"mask": mask, "strategy": strategy, "scale": scale, "impl": impl}
 
     def loss(moving, still):
         call = attend_with_lse if "lse" in asked else attend
-        scale = 0.3 if "scale" in asked else None
-        found = call(spec, **moving, **still, mask=mask, strategy=strategy, scale=scale)
+        found = call(spec, **moving, **still, **options)
         out, *lse = found if "lse" in asked else (found,)
         seen = [jnp.where(jnp.isfinite(x), x, 0).sum() for x in lse]
         return jnp.sin(out).sum() + sum(seen), found
@@ -92,7 +89,10 @@ def laid(name, x, heads):
 
 def assert_as_one_device(spec, mask, strategy, asked=(), shape=(1, 1, 2), K=N):
     """Compares values and gradients with one device's; returns what is sent."""
-    moving, given = arrays_of(spec, K), options(*(set(asked) - {"lse", "scale"}))
+    moving, given = (
+        arrays_of(spec, K),
+        options(*(set(asked) - {"lse", "scale", "tiles"})),
+    )
     moving |= {n: x for n, x in given.items() if n == "bias"}
     still = {n: x for n, x in given.items() if n != "bias"}
     alone = values(spec, mask, "auto", asked)(moving, still)
@@ -111,8 +111,8 @@ def assert_as_one_device(spec, mask, strategy, asked=(), shape=(1, 1, 2), K=N):
 
 
 def cells():
-    """Every mechanism, mask and strategy that the table knows."""
-    for name in naive.PATHS:
+    """Every mechanism, mask and strategy that the table knows, and whether it serves."""
+    for name in naive.SPECS:
         for mask in MASKS:
             row = support(naive.SPECS[name], mask)
             for strategy in STRATEGIES if row else ():
@@ -143,11 +143,29 @@ def test_a_declared_cell_gives_what_one_device_gives(name, mask, strategy):
     spec = naive.SPECS[name]
     sent = assert_as_one_device(spec, MASKS[mask], strategy)
     of_weights = {"all-reduce"} | ({"all-gather"} if spec.owns != "nothing" else set())
-    assert sent <= SENT[strategy] | of_weights
-    assert sent & SENT[strategy]
+    assert sent <= {*SENT[strategy]} | of_weights
+    assert sent & {*SENT[strategy]}
 
 
-@pytest.mark.parametrize("case", [c[:3] for c in cells() if not c[3]], ids="-".join)
+WITH_SINKS = [
+    exhaustive(name, mask, strategy)
+    for name, mask, strategy, _ in cells()
+    if strategy in support(naive.SPECS[name], mask).sinks
+]
+
+
+@pytest.mark.parametrize(("name", "mask", "strategy"), WITH_SINKS)
+def test_a_cell_with_sinks_gives_what_one_device_gives(name, mask, strategy):
+    spec = replace(naive.SPECS[name], sinks=True)
+    assert_as_one_device(spec, MASKS[mask], strategy)
+
+
+REFUSED = [
+    c[:3] if c[0] in naive.PATHS else exhaustive(c[:3]) for c in cells() if not c[3]
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids="-".join)
 def test_a_cell_that_is_not_declared_is_refused_by_name(case):
     name, mask, strategy = case
     spec = naive.SPECS[name]
@@ -171,6 +189,8 @@ EVERYTHING = ("padding", "lengths", "segments", "alibi", "scale", "lse")
         (RICH, "window", "all_gather", EVERYTHING, (2, 2, 2), 2),
         (RICH, "window", "all_to_all", EVERYTHING, (2, 2, 2), 2),
         (Softmax(), "causal", "ring", ("bias",), (1, 1, 4), 1),
+        (RICH, "causal", "ring", ("tiles", "padding", "lse"), (1, 1, 2), 2),
+        exhaustive(RICH, "window", "ring", ("tiles", *EVERYTHING), (2, 2, 2), 2),
         exhaustive(Softmax(), "causal", "ring", ("lse",), (1, 1, 4), 4),
         exhaustive(Softmax(), "causal", "ring", ("positions",), (1, 1, 4), 4),
         exhaustive(Softmax(), "full", "ring", ("segments",), (1, 1, 8), 2),
@@ -185,6 +205,20 @@ def test_options_of_softmax_give_what_one_device_gives(
     spec, mask, strategy, asked, shape, K
 ):
     assert_as_one_device(spec, MASKS[mask], strategy, asked, shape, K)
+
+
+SCANS = [
+    (n, mask) for n, mask, strategy, able in cells() if able and strategy == "scan"
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"),
+    [c if c == ("gated_delta", "causal") else exhaustive(*c) for c in SCANS],
+)
+def test_a_scan_with_padding_and_groups_gives_what_one_device_gives(name, mask):
+    asked, shape = ("padding", "lengths"), (2, 2, 2)
+    assert_as_one_device(naive.SPECS[name], MASKS[mask], "scan", asked, shape, 2)
 
 
 def test_scan_has_one_implementation_and_says_so():
@@ -266,3 +300,13 @@ def test_a_ring_goes_no_farther_than_the_mask():
 def test_the_table_has_every_mechanism_and_a_strategy_for_each():
     assert {row.kernel for row in table()} == set(KERNELS)
     assert all(row.strategies for row in table() if row.mask != "per_head")
+
+
+def test_every_cell_of_the_table_is_held_to_one_device():
+    rows = [(row.kernel, row.mask, row) for row in table()]
+    served = {(*cell, s) for *cell, row in rows for s in row.strategies}
+    with_sinks = {(*cell, s) for *cell, row in rows for s in row.sinks}
+    assert {getattr(case, "values", case) for case in DECLARED} == served
+    assert {case.values for case in WITH_SINKS} == with_sinks
+    family = {name for name, kind in KERNELS.items() if issubclass(kind, Softmax)}
+    assert {name for name, *_ in with_sinks} == family

@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from meshes import BTNH, KINDS, collectives, make, placed
+from meshes import BTNH, COLLECTIVES, KINDS, collectives, make, placed
 from tiny import SOME, exhaustive, some
 
 from attn.attention import attend, effective_map
@@ -227,3 +227,18 @@ def test_the_search_finds_a_collective_that_is_there():
         x = jax.device_put(jnp.ones((8, 4)), P("heads", None))
         compiled = jax.jit(lambda x: x.sum()).lower(x).compile()
     assert collectives(compiled) == ["all-reduce"]
+
+
+FOUND = (
+    *("all-gather", "all-reduce", "all-to-all", "ragged-all-to-all"),
+    *("collective-broadcast", "collective-permute", "reduce-scatter"),
+)
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_the_search_knows_every_kind_of_collective(kind):
+    started = f"  %s = (f32[4], f32[8]) {kind}-start(%x), channel_id=1\n"
+    started += f"  ROOT %d = f32[8]{{0:T(256)}} {kind}-done(%s)"
+    plain = f'  %{kind}.1 = f32[8]{{0}} {kind}(%x), metadata={{op_name="{kind}"}}'
+    used = f"  %y = f32[8]{{0}} add(%{kind}.1, %{kind}.1)"
+    assert COLLECTIVES.findall("\n".join((started, plain, used))) == [kind, kind]

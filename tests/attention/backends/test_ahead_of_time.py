@@ -4,7 +4,7 @@ Needs packages beyond the extra `test`; CONTRIBUTING.md says which, under "Other
 """
 
 import os
-import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,64 +13,32 @@ import oracle
 import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from meshes import BTNH
+from meshes import collectives, compile_for, described
 from packages import need
 
-from attn.attention import attend
+from attn.attention import attend, recording
 from attn.attention.backends import BACKENDS, CallShape, device_kind
 from attn.kernels import Softmax
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
 from attn.masks import FULL, BigBird, Blocks, Causal, Chunk, Global, Window
-from attn.parallel.mesh import MeshShape
-from attn.plan.programs import mesh_on
-from attn.plan.topologies import PACKAGES, topology
+from attn.parallel.support import SENT
 
 # Or libtpu looks for a TPU's metadata, and refuses a second process.
 os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 # Or the plugin for GPUs looks for libraries that compiling does not need.
 os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
 
-COLLECTIVES = re.compile(
-    r" (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\("
-)
 TPUS = {"v5e:2x2": "TPU v5 lite", "v6e:2x2": "TPU v6 lite", "v5p:2x2x1": "TPU v5"}
 COMPOSITE = Causal() & (Window(255, 0) | Global(4))
 MEGABYTE = 1e6
-
-
-def chips(name, data=1, heads=4):
-    """Chips of a described machine, as a mesh data x heads."""
-    devices = topology(name)
-    need(PACKAGES[devices.chip.platform])
-    return mesh_on(devices, MeshShape(data, heads))
-
-
-def compile_for(mesh, attend, T=2048, S=None, K=4, H=128, dtype="bfloat16", **given):
-    """The program of the output and the gradients, B = 2 and N = 8."""
-    place = NamedSharding(mesh, BTNH)
-    shapes = (2, T, 8, H), (2, S or T, K, H), (2, S or T, K, H)
-    qkv = [jax.ShapeDtypeStruct(s, dtype, sharding=place) for s in shapes]
-    rows = NamedSharding(mesh, P("data", None))
-    given = {
-        name: jax.ShapeDtypeStruct(shape, jnp.int32, sharding=rows)
-        for name, shape in given.items()
-    }
-
-    def both(qkv, given, weighting):
-        out, pull = jax.vjp(lambda qkv: attend(*qkv, **given), qkv)
-        return out, pull(weighting)
-
-    # Library code broadcasts as it likes.
-    with jax.set_mesh(mesh), jax.numpy_rank_promotion("allow"):
-        return jax.jit(both).lower(qkv, given, qkv[0]).compile()
 
 
 def check(program, target, calls, most):
     """So many kernels of the library, no communication, little memory."""
     text = program.as_text()
     assert text.count(f'custom_call_target="{target}"') == calls
-    assert COLLECTIVES.findall(text) == []
+    assert collectives(program) == []
     assert program.memory_analysis().temp_size_in_bytes < most
 
 
@@ -90,7 +58,7 @@ def served(name, mask, T=2048, H=128, dtype="bfloat16", required=(), S=None):
 
 @pytest.mark.parametrize("name", TPUS)
 def test_splash_compiles_for_a_tpu_divided_over_heads(name):
-    mesh = chips(name)
+    mesh = described(name)
     with jax.set_mesh(mesh):
         assert device_kind() == TPUS[name]
         kernel = served("splash", COMPOSITE, required=("packing",))
@@ -100,7 +68,7 @@ def test_splash_compiles_for_a_tpu_divided_over_heads(name):
 
 @pytest.mark.parametrize("name", ["splash", "pallas"])
 def test_a_tpu_kernel_sends_nothing_over_a_mesh_of_data_and_heads(name):
-    mesh = chips("v5e:2x2", data=2, heads=2)
+    mesh = described("v5e:2x2", data=2, heads=2)
     with jax.set_mesh(mesh):
         kernel = served(name, Causal())
     calls = {"splash": 2, "pallas": 3}[name]
@@ -109,7 +77,7 @@ def test_a_tpu_kernel_sends_nothing_over_a_mesh_of_data_and_heads(name):
 
 @pytest.mark.parametrize("name", TPUS)
 def test_our_own_kernel_compiles_for_a_tpu_with_all_that_it_can(name):
-    mesh = chips(name)
+    mesh = described(name)
     mask = Causal() & (Blocks(np.eye(16, dtype=bool), 128) | Window(255, 0))
     with jax.set_mesh(mesh):
         served("pallas", mask, required=("packing", "lengths", "lse", "sinks"))
@@ -133,7 +101,7 @@ def test_our_own_kernel_compiles_for_a_tpu_with_all_that_it_can(name):
 
 
 def test_our_own_kernel_asks_the_mask_about_positions_known_at_run_time():
-    mesh = chips("v5e:2x2")
+    mesh = described("v5e:2x2")
     with jax.set_mesh(mesh):
         served("pallas", COMPOSITE, T=500, H=80, required=("positions",))
 
@@ -149,12 +117,12 @@ def test_without_splash_the_scores_are_held():
     def dense(q, k, v):
         return attend(Softmax(), q, k, v, mask=COMPOSITE, impl="dense")
 
-    program = compile_for(chips("v5e:2x2"), dense, T=8192)
+    program = compile_for(described("v5e:2x2"), dense, T=8192)
     assert program.memory_analysis().temp_size_in_bytes > 1000 * MEGABYTE
 
 
 def test_splash_holds_no_scores_where_dense_attention_does():
-    mesh = chips("v5e:2x2")
+    mesh = described("v5e:2x2")
     with jax.set_mesh(mesh):
         kernel = served("splash", Causal(), T=8192)
     program = compile_for(mesh, kernel, T=8192)
@@ -172,25 +140,24 @@ def test_splash_holds_no_scores_where_dense_attention_does():
     ids=str,
 )
 def test_splash_compiles_for_every_kind_of_mask_and_head(mask, H, dtype):
-    mesh = chips("v5e:2x2")
+    mesh = described("v5e:2x2")
     with jax.set_mesh(mesh):
         kernel = served("splash", mask, H=H, dtype=dtype)
     program = compile_for(mesh, kernel, H=H, dtype=dtype)
     check(program, "tpu_custom_call", 2, 40 * MEGABYTE)
 
 
-def test_cudnn_sends_nothing_over_eight_h200s():
+@pytest.mark.parametrize(
+    ("target", "data", "mask"),
+    [
+        ("h200:8", 2, Causal()),
+        *(("h200:4", 1, m) for m in (Causal(), Causal() & Window(255, 0), FULL)),
+    ],
+    ids=str,
+)
+def test_cudnn_compiles_for_h200s_divided_over_data_and_heads(target, data, mask):
     need("nvidia.cudnn")
-    mesh = chips("h200:8", data=2, heads=4)
-    with jax.set_mesh(mesh):
-        kernel = served("cudnn", Causal())
-    check_cudnn(compile_for(mesh, kernel))
-
-
-@pytest.mark.parametrize("mask", [Causal(), Causal() & Window(255, 0), FULL], ids=str)
-def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
-    need("nvidia.cudnn")
-    mesh = chips("h200:4")
+    mesh = described(target, data)
     with jax.set_mesh(mesh):
         assert device_kind() == "NVIDIA H200"
         kernel = served("cudnn", mask)
@@ -199,7 +166,7 @@ def test_cudnn_compiles_for_an_h200_divided_over_heads(mask):
 
 def test_cudnn_compiles_with_lengths():
     need("nvidia.cudnn")
-    mesh = chips("h200:4")
+    mesh = described("h200:4")
     with jax.set_mesh(mesh):
         kernel = served("cudnn", Causal(), required=("lengths",))
 
@@ -213,7 +180,7 @@ def check_cudnn(program):
     text = program.as_text()
     assert text.count('custom_call_target="__cudnn$fmhaSoftmax"') == 1
     assert text.count('custom_call_target="__cudnn$fmhaSoftmaxBackward"') == 1
-    assert COLLECTIVES.findall(text) == []
+    assert collectives(program) == []
     assert program.memory_analysis().temp_size_in_bytes < 40 * MEGABYTE
 
 
@@ -221,7 +188,7 @@ def check_cudnn(program):
 @pytest.mark.parametrize("mask", [Causal(), Causal() & Chunk(200)], ids=str)
 def test_tokamax_compiles_for_an_h200_divided_over_heads(mask):
     need("tokamax")
-    mesh = chips("h200:4")
+    mesh = described("h200:4")
     with jax.set_mesh(mesh):
         kernel = served("tokamax", mask, T=1024, H=64)
     program = compile_for(mesh, kernel, T=1024, H=64)
@@ -234,7 +201,7 @@ def test_tokamax_compiles_for_an_h200_divided_over_heads(mask):
     ids=["composite", "table"],
 )
 def test_our_gpu_kernel_compiles_for_an_h200_divided_over_heads(mask, dtype, H):
-    mesh = chips("h200:4")
+    mesh = described("h200:4")
     asked = "packing", "lengths", "softcap", "sinks", "lse"
     with jax.set_mesh(mesh):
         served("triton", mask, 1024, H, dtype, asked)
@@ -249,11 +216,37 @@ def test_our_gpu_kernel_compiles_for_an_h200_divided_over_heads(mask, dtype, H):
     check(program, "__gpu$xla.gpu.triton", 3, 20 * MEGABYTE)
 
 
+@pytest.mark.parametrize(
+    ("target", "strategy", "impl", "chosen", "called"),
+    [
+        ("v5e:2x2", "all_to_all", "auto", "splash", "tpu_custom_call"),
+        ("v5e:2x2", "ring", "pallas", "pallas", "tpu_custom_call"),
+        ("h200:8", "all_to_all", "auto", "cudnn", "__cudnn$fmhaSoftmaxBackward"),
+        ("h200:8", "ring", "auto", "triton", "__gpu$xla.gpu.triton"),
+        ("h200:8", "all_gather", "auto", "triton", "__gpu$xla.gpu.triton"),
+    ],
+)
+def test_kernels_compile_where_a_mesh_divides_the_sequence(
+    target, strategy, impl, chosen, called
+):
+    if chosen == "cudnn":
+        need("nvidia.cudnn")
+    mesh = described(target, data={"v5e:2x2": 1, "h200:8": 2}[target], heads=1, seq=4)
+    how = {"mask": Causal(), "impl": impl, "strategy": strategy}
+    with recording() as found:
+        program = compile_for(mesh, partial(attend, Softmax(), **how))
+    assert found[0].implementation == f"{strategy} of {chosen}"
+    assert {one.implementation.split()[-1] for one in found} == {chosen}
+    assert f'custom_call_target="{called}"' in program.as_text()
+    assert set(collectives(program)) == set(SENT[strategy])
+    assert program.memory_analysis().temp_size_in_bytes < 40 * MEGABYTE
+
+
 def test_jit_chooses_anew_for_another_chip():
     seen = []
     traced = jax.jit(lambda x: (seen.append(device_kind()), x)[1])
     for name in ("v5e:2x2", "v6e:2x2", "v5e:2x2"):
-        mesh = chips(name)
+        mesh = described(name)
         x = jax.ShapeDtypeStruct((4,), jnp.float32, sharding=NamedSharding(mesh, P()))
         with jax.set_mesh(mesh):
             traced.lower(x)
