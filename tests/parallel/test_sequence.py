@@ -1,6 +1,5 @@
 """The certificate: sequences over devices give what one device gives, or a refusal."""
 
-import re
 from dataclasses import replace
 from functools import cache, partial
 
@@ -16,9 +15,8 @@ from tiny import exhaustive
 from attn.attention import attend, attend_with_lse, recording
 from attn.errors import UserError
 from attn.kernels import KERNELS, Softmax
-from attn.masks import FULL, Causal, Window
-from attn.parallel.ring import ring_schedule
-from attn.parallel.strategies import STRATEGIES, Division, choose_strategy
+from attn.masks import Causal
+from attn.parallel.strategies import STRATEGIES
 from attn.parallel.support import HEADS, LENGTH, MASKS, SENT, support, table
 from attn.positions import Alibi, alibi_slopes
 
@@ -238,63 +236,6 @@ def test_what_a_divided_call_chose_is_recorded():
     assert [(x.implementation, x.reason) for x in found] == [
         ("ring of dense", "asked for by name; 512 scores are within 1,048,576")
     ]
-
-
-def division(kernel=Softmax(), mask=Causal(), N=N, K=N, seq=2, **facts):
-    return Division(kernel, mask, 16, 16, N, K, seq, **facts)
-
-
-@pytest.mark.parametrize(
-    ("call", "chosen"),
-    [
-        (division(), "all_to_all"),
-        (division(KERNELS["linear"]()), "scan"),
-        (division(K=1), "ring"),
-        (division(mask=Window(3, 0), seq=4), "ring"),
-        (division(mask=MASKS["per_head"]), "all_gather"),
-        (division(KERNELS["moba"](), K=1), "all_to_all"),
-        (division(KERNELS["topk"](), K=1), "all_gather"),
-    ],
-)
-def test_auto_takes_what_sends_least(call, chosen):
-    assert choose_strategy(call)[0] == chosen
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (division(seq=3), "seq = 3 does not divide T = 16"),
-        (division(KERNELS["moba"](), N=2, K=2, seq=4), "4 parts do not divide 2 heads"),
-    ],
-)
-def test_what_no_strategy_serves_is_refused(call, words):
-    with pytest.raises(UserError, match=re.escape(words)):
-        choose_strategy(call)
-
-
-def test_a_strategy_needs_a_mesh_that_divides_the_sequence():
-    x = jnp.ones((1, 4, 1, 4))
-    with pytest.raises(UserError, match="'ring', and no mesh divides the sequence"):
-        attend(Softmax(), x, x, x, strategy="ring")
-
-
-def test_a_ring_of_a_causal_mask_is_balanced_by_zigzag_order():
-    schedule = ring_schedule(Causal(), 32, 32, 4)
-    assert schedule.zigzag
-    each = schedule.seen.sum(axis=(2, 3))
-    assert (each == each[:1]).all()
-    assert not ring_schedule(FULL, 32, 32, 4).zigzag
-
-
-def test_a_ring_goes_no_farther_than_the_mask():
-    def arc(mask):
-        schedule = ring_schedule(mask, 32, 32, 8)
-        return schedule.start, schedule.steps
-
-    assert arc(Window(3, 0)) == (0, 2)
-    assert arc(Window(4, 4)) == (7, 3)
-    assert arc(Window(5, 0)) == (0, 3)
-    assert arc(FULL) == (0, 8)
 
 
 def test_the_table_has_every_mechanism_and_a_strategy_for_each():
