@@ -1,4 +1,4 @@
-"""A study of architectures on real text to text: an encoder, a decoder, or both.
+"""A study of three architectures: an encoder, a decoder, or both.
 
     python launch.py fetch cmudict
     python launch.py run architectures
@@ -8,9 +8,9 @@ An encoder-decoder (Vaswani et al. 2017) reads a source with an encoder that loo
 ways, and its decoder attends to the encoder's states. A decoder alone reads the source
 as a prompt, looking back (Radford et al. 2018, section 3.3). Both learn to write dates of
 16 locales as ISO 8601, the phones of a word, and the spans that were cut out of a text
-(Raffel et al. 2020, section 3.2), with equal parameters, data and steps. Sources of
-questions and summaries are longer, and an encoder-decoder alone reads them, since a
-decoder takes twice the time. An encoder alone writes nothing: it tells masked bytes.
+(Raffel et al. 2020, section 3.2), with equal parameters, data and steps. Questions have
+longer sources, and an encoder-decoder alone reads them: a decoder takes twice the time.
+An encoder alone writes nothing: it tells masked bytes.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from attn.config.claims import Claim, Prediction
 from attn.config.match import match
 from attn.config.optimizers import Muon
 from attn.registry import Study, register
-from attn.tasks import Dates, MaskedText, Pronounce, Questions, Spans, Summaries
+from attn.tasks import Dates, MaskedText, Pronounce, Questions, Spans
 from experiments.lineup import better
 
 ENCODER_DECODER = ModelConfig(
@@ -61,13 +61,6 @@ spans = replace(
     task=Spans(),
     train=SHORT,
 )
-summaries = replace(
-    dates,
-    name="summaries_encoder_decoder",
-    claim="Reading a docstring, an encoder-decoder predicts its first line better than n-grams.",
-    task=Summaries(),
-    train=replace(SHORT, steps=400, batch_size=16),
-)
 masked = replace(
     dates,
     name="masked_encoder",
@@ -96,7 +89,6 @@ BARS = {
     pronounce: "letter_mode",
     questions: "first_default",
     spans: "ngram",
-    summaries: "ngram",
     masked: "ngram",
 }
 register(
@@ -106,7 +98,6 @@ register(
         experiments=(
             *(one for *pair, _ in PAIRS for one in pair),
             questions,
-            summaries,
             masked,
         ),
         minutes=60,

@@ -58,11 +58,10 @@ def audit(words: Sequence[str], registry: Source) -> int:
     table = _table(task, audited, data, changed)
     if asked.json:
         print(json.dumps({"task": task.name, "data": data.sha256, **found}, indent=2))
+    printer = console(quiet=asked.json)
+    printer.print(to_rich([table], [NOTE], width=printer.width))
     paths = _write(table, audited, task, data, root / _stem(task, changed))
-    if not asked.json:
-        printer = console()
-        printer.print(to_rich([table], [NOTE], width=printer.width))
-        print_paths(printer, *paths)
+    print_paths(printer, *paths)
     return 0
 
 

@@ -53,7 +53,9 @@ def plan(words: Sequence[str], registry: Source) -> int:
         raise UserError("plan needs --on, as in --on v5p:8x8x8 or --on h200:8")
     devices = topology(asked.on)
     root = None if where.workdir is None else folder("--workdir", where.workdir)
-    meshes = _meshes(experiments[0], devices, where.mesh, sweep=asked.sweep)
+    meshes = _meshes(
+        experiments[0], devices, where.mesh, sweep=asked.sweep, what=asked.what
+    )
     if asked.what != "train":
         _check_part(experiments[0], meshes, asked)
     devices.require()
@@ -91,16 +93,20 @@ def _print_support(words: Sequence[str], *, json_too: bool) -> int:
 
 
 def _meshes(
-    experiment: "Experiment", devices: "Topology", text: str, *, sweep: bool
+    experiment: "Experiment", devices: "Topology", text: str, *, sweep: bool, what: str
 ) -> "list[MeshShape]":
-    """The meshes to plan: the one that was asked for, or all with --sweep."""
+    """The meshes to plan: the one that was asked for, or all with --sweep.
+
+    Decoding divides no sequence.
+    """
     from attn.plan.shapes import choose as choose_mesh
     from attn.plan.shapes import shapes
 
-    chosen = choose_mesh(experiment, devices, text)
+    seq = False if what == "decode" else None
+    chosen = choose_mesh(experiment, devices, text, seq=seq)
     if sweep and text:
         raise UserError(f"--sweep tries every mesh; leave out --mesh {text}")
-    return shapes(experiment, devices) if sweep else [chosen]
+    return shapes(experiment, devices, seq=seq) if sweep else [chosen]
 
 
 def _check_part(

@@ -45,9 +45,10 @@ def check_data(task: Task) -> None:
     need, memory = data_bytes(task), _host_bytes()
     if need > memory:
         raise UserError(
-            f"{task.name!r} has {_short(_num_rows(task))} rows of task.seq_len = "
+            f"{task.name!r} has at least {_short(_num_rows(task))} rows of task.seq_len = "
             f"{_short(task.seq_len)}, which need at least {_gib(need)}, and there are "
-            f"{_gib(memory)}; lower task.seq_len or task.num_train"
+            f"{_gib(memory)}; lower task.seq_len"
+            + (" or task.num_train" if hasattr(task, "num_train") else "")
         )
 
 

@@ -73,7 +73,7 @@ class MeshShape:
                 fits = (n for n in range(1, value + 1) if value % n == 0)
                 raise UserError(
                     f"mesh {axis} = {ways} does not divide {name} = {value}; it can be "
-                    f"{nearest(ways, fits)}"
+                    f"{nearest_sizes(ways, fits)}"
                 )
 
     def check_heads(self, N: int, K: int) -> None:
@@ -85,11 +85,11 @@ class MeshShape:
             )
             raise UserError(
                 f"mesh heads = {self.heads} and num_kv_heads = {K}: one must divide the "
-                f"other; it can be {nearest(self.heads, fits)}"
+                f"other; it can be {nearest_sizes(self.heads, fits)}"
             )
 
 
-def nearest(wanted: int, sizes: Iterable[int], count: int = 12) -> str:
+def nearest_sizes(wanted: int, sizes: Iterable[int], count: int = 12) -> str:
     """Some sizes that are nearest to one by their ratio, ascending, for an error."""
     by_ratio = sorted(sizes, key=lambda n: max(n / wanted, wanted / n))
     return ", ".join(map(str, sorted(by_ratio[:count])))

@@ -9,15 +9,18 @@ from attn.plan.topologies import Topology
 
 
 def shapes(
-    experiment: Experiment, topology: Topology, *, seq: bool = False
+    experiment: Experiment, topology: Topology, *, seq: bool | None = None
 ) -> list[MeshShape]:
     """All meshes `data` x `fsdp` x `heads` over all devices that divide the experiment.
 
-    Parameters are divided by all parts of the batch, or by none. Meshes that divide the
-    sequence too are asked for by `seq`, and stand where there are no others.
+    Parameters are divided by all parts of the batch, or by none.
+
+    Args:
+        seq: whether meshes that divide the sequence are among them; None where there are
+            no others.
     """
     whole = [s for s in _shapes(topology.count, 1) if allowed(experiment, s)]
-    if whole and not seq:
+    if seq is False or (whole and seq is None):
         return whole
     parts = divisors(topology.count)[1:]
     divided = (s for n in parts for s in _shapes(topology.count // n, n))
@@ -47,7 +50,9 @@ def allowed(experiment: Experiment, shape: MeshShape) -> bool:
     return True
 
 
-def choose(experiment: Experiment, topology: Topology, text: str) -> MeshShape:
+def choose(
+    experiment: Experiment, topology: Topology, text: str, *, seq: bool | None = None
+) -> MeshShape:
     """The mesh that was asked for; without one, the batch in as many parts as can be.
 
     Where the batch has not so many, heads, or else the sequence, are divided.
@@ -57,17 +62,18 @@ def choose(experiment: Experiment, topology: Topology, text: str) -> MeshShape:
             experiment; the nearest that do are named.
     """
     if not text:
-        fit = shapes(experiment, topology)
+        fit = shapes(experiment, topology, seq=seq)
         if not fit:
             raise UserError(
                 f"no mesh of {topology.count} devices divides {experiment.name!r}: give "
-                "train.batch_size or model.num_heads more factors, or choose another --on"
+                "train.batch_size, model.num_heads or task.seq_len more factors, or choose "
+                "another --on"
             )
         return min(fit, key=lambda shape: (shape.heads, shape.seq, shape.fsdp))
     shape = MeshShape.parse(text)
     if shape.size == topology.count and allowed(experiment, shape):
         return shape
-    fit = shapes(experiment, topology, seq=shape.seq > 1)
+    fit = shapes(experiment, topology, seq=seq if shape.seq == 1 else seq is not False)
     near = ", ".join(map(str, nearest(shape, fit)))
     instead = f"; the nearest that do: {near}" if near else "; no mesh does"
     if shape.size != topology.count:

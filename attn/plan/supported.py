@@ -45,5 +45,9 @@ def _with_sinks(rows: list[Support]) -> str:
     """The strategies that serve one mechanism with sinks: all that do without, or which."""
     if all(row.sinks == row.strategies for row in rows):
         return "all"
-    with_any = (s for s in STRATEGIES if any(s in row.sinks for row in rows))
-    return ", ".join(with_any) or NONE
+
+    def always(strategy: str) -> bool:
+        served = [row.sinks for row in rows if strategy in row.strategies]
+        return bool(served) and all(strategy in sinks for sinks in served)
+
+    return ", ".join(filter(always, STRATEGIES)) or NONE

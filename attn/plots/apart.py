@@ -28,11 +28,10 @@ def ranked(group: Group) -> list[Scored]:
 
 
 def alike(one: Scored, best: Scored) -> bool:
-    """Whether a run is not told apart from the best one.
+    """Whether a run is as good as the best one, or below the noise floor beside it.
 
-    It is told apart where their intervals do not meet, and their difference is one that
-    their seeds are likely to find. Where one spread is small the first does not imply the
-    second.
+    It is neither where their intervals are disjoint and their difference is one that their
+    seeds find with the power of `detectable`; disjoint intervals alone do not imply that.
     """
     (run, score), (other, top) = one, best
     if score.low <= top.high and top.low <= score.high:
@@ -61,8 +60,8 @@ def floor(group: Group) -> str:
     n = min(score.n for _, score in sure)
     least = _shown(group.metric, detectable(middle, middle, n))
     return (
-        f"Noise floor: two runs of {n} seeds with the median spread must differ by {least} "
-        f"to be told apart ({metric_label(group.metric)}; {POWER:.0%} power at 5 %)."
+        f"Noise floor: {n} seeds with the median spread find a difference of {least} with "
+        f"{POWER:.0%} power at 5 %, and smaller ones less often ({metric_label(group.metric)})."
     )
 
 

@@ -3,8 +3,8 @@
 The command `audit` keeps one JSON file an audit, in `runs/audits` or where --workdir says. A
 report looks into the folder `audits` beside a run folder, then into the one beside the
 folder that holds it: `runs/audits` for `runs/mesh` and for the runs in `runs/heads`. An audit
-is of a table where it is of the same task and of the same rows by their hash, since these alone
-decide what a solver finds.
+is of a table where it is of a task of that name and of the same rows by their hash, since the
+rows decide what a solver finds.
 """
 
 import shlex
@@ -43,8 +43,14 @@ def write_audit(audit: Audit, path: Path) -> None:
 
 
 def shortcuts(group: Group) -> str:
-    """The best solver of the audit of a table's task, or how to make one, in a line."""
-    words = command(group.runs[0].task)
+    """The best solver of the audit of a table's task, or how to make one, in a line.
+
+    Empty for folders that cannot be read, and for tasks of a file that is not here.
+    """
+    task = group.runs[0].task
+    if task.get("is") not in TASKS:
+        return ""
+    words = command(task)
     audit = next(_of(group), None)
     if audit is None:
         return f"Shortcuts: not audited; python launch.py {words}"
@@ -56,10 +62,10 @@ def shortcuts(group: Group) -> str:
 def command(task: Mapping[str, Any]) -> str:
     """The words that audit exactly this task, as in `audit mqar --task.num-pairs 8`.
 
-    Own data are named without their folder, since that is no part of a record.
+    Own data are named without their folder, which is no part of a record.
     """
-    name, kind = task.get("is"), TASKS.get(str(task.get("is")))
-    default = {} if kind is None else to_json(kind())
+    name = str(task["is"])
+    default = to_json(TASKS[name]())
     data = f":{Path(str(task['data'])).name}" if task.get("data") else ""
     options = [
         _option(field.replace("_", "-"), task[field])

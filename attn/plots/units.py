@@ -13,7 +13,7 @@ _METRICS = {
     "bits_per_byte": ("bits per byte", 1.0, 3),
     "bits_per_token": ("bits per token", 1.0, 3),
     "chrf": ("chrF", 1.0, 1),
-    "chrf_margin": ("± over texts", 1.0, 1),
+    "chrf_margin": ("chrF, ± over texts", 1.0, 1),
 }
 
 

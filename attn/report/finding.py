@@ -11,7 +11,7 @@ from attn.records.run import Run
 
 
 def findings(group: Group) -> list[str]:
-    """The finding of a group: the best, what is not told apart from it, and baselines."""
+    """The finding of a group: the best, what noise may keep from it, and baselines."""
     known = [(run, score) for run in group.done if (score := run.score)]
     sure = [pair for pair in known if pair[1].half is not None]
     said = _without_score(group)
@@ -24,13 +24,13 @@ def findings(group: Group) -> list[str]:
 
 
 def _order(group: Group) -> list[str]:
-    """The best run, those that are not told apart from it, and those behind it."""
+    """The best run, those that noise may keep from it, and those behind it."""
     best, *rest = ranked(group)
     near = [pair for pair in rest if alike(pair, best)]
     behind = [pair for pair in rest if not alike(pair, best)]
     said = [f"Best by its mean: {_named(group, [best])}."]
     if near:
-        said.append(f"Not told apart from it: {_named(group, near)}.")
+        said.append(f"Within its interval or the noise floor: {_named(group, near)}.")
     if behind:
         said.append(f"Behind it, by more than the intervals: {_named(group, behind)}.")
     return said

@@ -4,7 +4,7 @@ A number that is computed from configs must equal the published one to its last 
 One that is measured is held against our interval, and what differs is named beside it;
 where that is too much (task, sizes or metric) only orders are compared, of pairs whose
 intervals are apart, and a row without another to be in order with is not comparable.
-So are the bytes that a compiler plans, since another one plans others.
+Of the bytes that a compiler plans, too, only orders are compared: another plans others.
 """
 
 import math

@@ -11,7 +11,7 @@ from attn.tasks.packaged import Packaged
 from attn.tasks.packages import digest, find, place
 
 WIDTH = 80
-"""The letters of a line."""
+"""The characters of a line."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _missing(ours: Sequence[Reproduction]) -> tuple[str, ...]:
 
 
 def as_lines(rows: Sequence[Listed]) -> list[str]:
-    """Each paper in some lines of at most 80 letters, then what may be said next."""
+    """Each paper in some lines of at most 80 characters, then the command to go on with."""
     lines = [line for row in rows for line in _lines(row)]
     return [
         *lines,

@@ -114,6 +114,9 @@ def test_a_sequence_is_divided_where_batch_and_heads_are_too_few():
         choose(one, topology("cpu:8"), "data=2,heads=4")
     with pytest.raises(UserError, match="8; the nearest that do: seq=8, heads=2,seq=4"):
         choose(one, topology("cpu:8"), "seq=6")
+    assert shapes(one, topology("cpu:8"), seq=False) == []
+    with pytest.raises(UserError, match="no mesh of 8 devices divides"):
+        choose(one, topology("cpu:8"), "", seq=False)
     asked = choose(EXPERIMENT, topology("cpu:8"), "data=2,heads=2,seq=2")
     assert asked == MeshShape(data=2, heads=2, seq=2)
 

@@ -88,7 +88,6 @@ def test_where_the_metric_is_another_the_audit_is_of_tokens(tmp_path, make_run):
     [
         ({"is": "mqar"}, "audit mqar"),
         ({"is": "mqar", "num_pairs": 8, "pairs": 3}, "audit mqar --task.num-pairs 8"),
-        ({"is": "mine", "seq_len": 3}, "audit mine"),
         (
             {
                 "is": "text",
@@ -103,6 +102,11 @@ def test_where_the_metric_is_another_the_audit_is_of_tokens(tmp_path, make_run):
 )
 def test_the_command_is_of_exactly_the_task(task, said):
     assert command(task) == said
+
+
+def test_a_task_that_is_not_here_is_told_no_command(tmp_path, make_run):
+    edit(make_run("softmax"), "config", task={"is": "mine", "seq_len": 3})
+    assert not any("Shortcuts" in line for line in lines(tmp_path))
 
 
 def test_the_command_that_a_table_names_makes_its_certificate(

@@ -16,7 +16,7 @@ def test_the_best_what_is_alike_and_what_is_behind(tmp_path, make_run):
     make_run("linear", score=0.40, spread=0.01)
     text = said(tmp_path)
     assert "Best by its mean: softmax 90.0" in text
-    assert "Not told apart from it: window 89.0" in text
+    assert "Within its interval or the noise floor: window 89.0" in text
     assert "by more than the intervals: linear 40.0" in text
     assert "All are better than copy last, the best predictor without a model" in text
 

@@ -319,8 +319,7 @@ def test_every_reproduction_names_a_table_a_column_and_rows_that_are_published()
         assert not any(c.cell.not_run for c in found), "it says why nothing is beside"
         beside += len(found)
         exact += sum(c.verdict == "exact" for c in found)
-    assert beside >= 120
-    assert exact >= 33
+    assert (beside, exact) == (123, 33)
 
 
 def test_an_interval_judges_only_what_was_trained_on_the_published_task_and_sizes():

@@ -101,6 +101,7 @@ def test_a_killed_job_goes_on_to_the_same_bits_and_a_finished_one_is_left(
     os.kill(job_of(jobs / names[0]), signal.SIGKILL)
     _, said = process.communicate(timeout=500)
     assert process.returncode == 0, said
+    assert "is submitted again" in said
     for name in names:
         pairs = zip(weights(alone / name), weights(jobs / name), strict=True)
         assert all(np.array_equal(mine, theirs) for mine, theirs in pairs)
