@@ -100,7 +100,7 @@ register(
             questions,
             masked,
         ),
-        minutes=60,
+        minutes=86,
         claims=(
             *(Claim(one.claim, better(one.name, bar)) for one, bar in BARS.items()),
             *(
