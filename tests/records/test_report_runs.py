@@ -190,8 +190,8 @@ def test_maps_that_hold_python_objects_are_refused(tmp_path):
 
 def test_a_run_names_the_layers_of_both_its_stacks():
     results = Path(__file__).parents[2] / "experiments" / "results" / "architectures"
-    found = {run.name: KNOBS["layers"](run) for run in load_all(results)}
-    assert found == {
+    runs = [run for run in load_all(results) if run.name.startswith("dates")]
+    assert {run.name: KNOBS["layers"](run) for run in runs} == {
         "dates_decoder": "attention mlp x 4",
         "dates_encoder_decoder": "attention mlp x 2 > attention cross_attention mlp x 2",
     }

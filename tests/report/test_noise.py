@@ -28,7 +28,7 @@ def test_each_run_is_held_against_the_best(tmp_path, make_run):
     assert abs(gap - 0.03) < 1e-9
     assert shown == detectable(sds["window"], sds["softmax"], 3)
     assert seeds == seeds_needed(sds["window"], sds["softmax"], gap)
-    assert "two runs of 3 seeds" in floor(group)
+    assert "Noise floor: 3 seeds" in floor(group)
 
 
 def test_one_seed_has_no_floor(tmp_path, make_run):

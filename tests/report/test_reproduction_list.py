@@ -40,10 +40,13 @@ def test_a_package_that_is_here_is_not_named(capsys, tiny_packages):
     assert "  needs data: fetch state-of-the-union\n" in said("reproduce", capsys)
 
 
-def test_a_damaged_package_must_be_fetched_again(capsys, tiny_packages):
+def test_a_damaged_package_must_be_fetched_again(capsys, tiny_packages, request):
     from attn.tasks.packages import PACKAGES
 
-    (tiny_packages / PACKAGES["fashion-mnist"].file).write_bytes(b"cut")
+    path = tiny_packages / PACKAGES["fashion-mnist"].file
+    whole = path.read_bytes()  # other tests read this file, too
+    path.write_bytes(b"cut")
+    request.addfinalizer(lambda: path.write_bytes(whole))
     found = said("reproduce", capsys)
     assert "  needs data: fetch fashion-mnist state-of-the-union\n" in found
 
