@@ -15,7 +15,7 @@ from attn.records.seeds import remaining
 
 def workdir(text: str | None, name: str) -> Path:
     """The folder that --workdir names; `runs/NAME` by default."""
-    return Path("runs", name) if text is None else folder("--workdir", text)
+    return folder("--workdir", f"runs/{name}" if text is None else text)
 
 
 def folder(option: str, text: str, *, file: bool = False) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attn.cli.folders import check_made
+from attn.cli.folders import check_made, workdir
 from attn.cli.reproducing import MADE
 from attn.errors import UserError
 
@@ -35,3 +35,11 @@ def test_a_command_makes_nothing_among_files_of_others(tmp_path, names):
     fill(tmp_path, names)
     with pytest.raises(UserError, match="nothing that reproduce makes; choose another"):
         check_made(tmp_path, "reproduce", *MADE)
+
+
+def test_the_default_folder_is_checked_as_a_given_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(workdir(None, "audits")) == "runs/audits"
+    (tmp_path / "runs").touch()
+    with pytest.raises(UserError, match="runs is a file"):
+        workdir(None, "audits")
