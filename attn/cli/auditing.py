@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from attn.cli.console import console, print_paths
 from attn.errors import UserError
 
 if TYPE_CHECKING:
-    from attn.plots.audits import Audit
     from attn.plots.tables import Table
+    from attn.records.audits import Audit
     from attn.tasks import Dataset, Task
 
 NOTE = (
@@ -38,7 +37,9 @@ def audit(words: Sequence[str], registry: Source) -> int:
     from attn.cli.options import Auditing
     from attn.cli.parsing import parse, print_help_of, split_off
     from attn.cli.sizes import check_data
+    from attn.config import to_json
     from attn.data.build import prepare
+    from attn.plots.audits import changed
     from attn.plots.terminal import to_rich
     from attn.tasks.shortcuts import best, shortcuts
 
@@ -51,24 +52,25 @@ def audit(words: Sequence[str], registry: Source) -> int:
     task = _task(name, rest)
     check_data(task)
     task.check()
-    changed = _changed(task)
+    given = changed(to_json(task)).items()
+    knobs = [re.sub(r"[^\w.=-]+", "-", f"{field}={value}") for field, value in given]
     data = prepare(task := task.resolved())
     found = dict(best(shortcuts(data, task.objective.num_documents)))
     audited = _certificate(task, found, data)
-    table = _table(task, audited, data, changed)
+    table = _table(task, audited, data, knobs)
     if asked.json:
         print(json.dumps({"task": task.name, "data": data.sha256, **found}, indent=2))
     printer = console(quiet=asked.json)
     printer.print(to_rich([table], [NOTE], width=printer.width))
-    paths = _write(table, audited, task, data, root / _stem(task, changed))
+    paths = _write(table, audited, task, data, root / _stem(task, knobs))
     print_paths(printer, *paths)
     return 0
 
 
 def _certificate(task: "Task", found: dict[str, float], data: "Dataset") -> "Audit":
     """The record that a report reads: solvers that know no rule, and what made it."""
-    from attn.config.codec import to_json
-    from attn.plots.audits import Audit
+    from attn.config import to_json
+    from attn.records.audits import Audit
     from attn.records.environment import environment
 
     own = {_own(name): x for name, x in _scored(task, "baselines", data).items()}
@@ -85,9 +87,9 @@ def _scored(task: "Task", kind: str, data: "Dataset") -> Mapping[str, float]:
     return getattr(task, kind)(data) if task.metric.name == "accuracy" else {}
 
 
-def _stem(task: "Task", changed: Sequence[str]) -> str:
+def _stem(task: "Task", knobs: Sequence[str]) -> str:
     """The name of the files, cut where it is longer than what disks take."""
-    name = "-".join([task.name, *changed])
+    name = "-".join([task.name, *knobs])
     if len(name.encode()) <= LONGEST:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:12]
@@ -99,8 +101,8 @@ def _write(
 ) -> list[Path]:
     """Keeps the table, its certificate, and a picture of examples that are images."""
     from attn.cli.folders import writing
-    from attn.plots.audits import write_audit
     from attn.plots.tables import write_tables
+    from attn.records.audits import write_audit
 
     with writing(stem.parent):
         paths = write_tables([table], stem, after=[NOTE])
@@ -115,15 +117,6 @@ def _write(
             drawn = draw_examples(data.splits["test"], task.image, title, LIGHT)
             drawn.savefig(paths[-1], metadata={"Software": None})
     return paths
-
-
-def _changed(task: "Task") -> list[str]:
-    """The knobs of a task that are not at their defaults, as in `seq_len=128`."""
-    return [
-        re.sub(r"[^\w.=-]+", "-", f"{field.name}={getattr(task, field.name)}")
-        for field in fields(task)
-        if getattr(task, field.name) != getattr(type(task)(), field.name)
-    ]
 
 
 def _task(name: str, words: Sequence[str]) -> "Task":
@@ -141,7 +134,7 @@ def _task(name: str, words: Sequence[str]) -> "Task":
 
 
 def _table(
-    task: "Task", audited: "Audit", data: "Dataset", changed: Sequence[str]
+    task: "Task", audited: "Audit", data: "Dataset", knobs: Sequence[str]
 ) -> "Table":
     """Solvers, the task's own baselines and what knows its rule, the best first."""
     from attn.plots.tables import Cell, Column, Row, Table
@@ -167,5 +160,5 @@ def _table(
     if task.metric.name != "accuracy":
         after.append(f"its own baselines are in {metric_label(task.metric.name)}")
     note = provenance([audited.environment], ("attn", "numpy"), after=after)
-    title = ", ".join([task.name, f"{task.seq_len} tokens", *changed])
+    title = ", ".join([task.name, f"{task.seq_len} tokens", *knobs])
     return Table(title, columns, tuple(rows), note)

@@ -124,6 +124,9 @@ class Training:
                 self.stop.agree()
                 stopping = bool(self.stop.requested)
                 saving = stopping or self.calls.is_save_due(self.step, self.saved)
+                if saving:
+                    # At most one interval of recorded steps is ever not on disk.
+                    self.checkpoints.settle()
                 if saving or self.calls.is_eval_due(self.step):
                     self._read(*unread)
                     unread = None

@@ -28,13 +28,19 @@ WORDS = (
 def start(tmp_path_factory):
     """Starts the run in a folder, all on one copy of the data."""
     env = os.environ | {"ATTN_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+    begun = []
 
     def begin(folder: Path, *more: str) -> subprocess.Popen:
         command = [sys.executable, "launch.py", *WORDS, "--workdir", str(folder), *more]
         out, err = subprocess.PIPE, subprocess.PIPE
-        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err)
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err)
+        begun.append(process)
+        return process
 
-    return begin
+    yield begin
+    for process in begun:
+        process.terminate()
+        process.communicate(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,9 @@ def lost(folder: Path) -> int:
     path = folder / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     steps = [json.loads(line)["step"] for line in lines if line.endswith("}")]
-    saved = [int(one.name) for one in (folder / "checkpoints").glob("[0-9]*")]
+    names = [one.name for one in (folder / "checkpoints").glob("[0-9]*")]
+    # One that is being written has a longer name.
+    saved = [int(name) for name in names if name.isdigit()]
     return max(steps, default=0) - max(saved, default=0)
 
 
