@@ -66,6 +66,9 @@ TRACED = [
 
 @pytest.mark.parametrize("experiment", TRACED)
 def test_every_experiment_traces_its_train_step(experiment):
+    # One block of the layers that repeat.
+    model = replace(experiment.model, repeats=1, encoder_repeats=None)
+    experiment = replace(experiment, model=model)
     task, B = experiment.task, experiment.train.batch_size
     shapes = {"tokens": (task.seq_len,), "targets": (task.num_scored,)}
     if getattr(task.objective, "scored", "all") == "positions":

@@ -40,6 +40,7 @@ def here(tmp_path_factory):
         # Pictures have tests of their own, and take longer than these runs.
         patch.setattr(plots, "PICTURES", {"tuning": plots.PICTURES["tuning"]})
         patch.setattr(heat, "MOST", 1)
+        patch.setattr(plots, "to_png", lambda figure: b"a picture")
         do(f"show recall_softmax {TINY} --save e.json")
         do("run e.json --workdir first --log tensorboard")
         yield folder

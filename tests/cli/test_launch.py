@@ -93,7 +93,7 @@ def test_list_show_and_help_answer_from_configs_alone(capsys):
     assert "--model.num-heads" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(launch, whole, tmp_path):
     cut = tmp_path / "cut"
     process = launch(*RUN, "--workdir", cut, background=True)

@@ -167,6 +167,7 @@ class Quiet:
     def end(self, result, seconds): ...
 
 
+@pytest.mark.exhaustive
 def test_a_run_learns_to_match_and_keeps_the_map_of_one_document(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))
     train = replace(TRAIN, steps=20, eval_every=10, warmup_steps=0, peak_lr=3e-2)

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 from jaxtyping import TypeCheckError
 from meshes import collectives, make
-from tiny import some
+from tiny import exhaustive, some
 
 from attn.attention.decode import begin, prefill, step
 from attn.config import ModelConfig
@@ -50,14 +50,16 @@ def prompt_of(name):
                   TokenInfo())  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "shape", [MeshShape(data=2, fsdp=2, heads=2), exhaustive(MeshShape(heads=4))]
+)
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_written_on_a_mesh_is_what_one_device_writes(name):
+def test_what_is_written_on_a_mesh_is_what_one_device_writes(name, shape):
     expected = generate(model_of(name), prompt_of(name), 5, end=3)
     assert len(np.unique(expected)) > 3
-    for shape in ({"heads": 4}, {"data": 2, "fsdp": 2, "heads": 2}):
-        with jax.set_mesh(make_mesh(MeshShape(**shape))):
-            found = generate(model_of(name), prompt_of(name), 5, end=3)
-        np.testing.assert_array_equal(found, expected)
+    with jax.set_mesh(make_mesh(shape)):
+        found = generate(model_of(name), prompt_of(name), 5, end=3)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_stream_and_beams_are_those_of_one_device():

@@ -165,7 +165,7 @@ def test_a_finished_run_is_not_repeated(whole):
 
 # A signal comes while step 3 (an ordinary call), 6 (a save) or 9 (the last but one)
 # is told, and is obeyed at the end of the call under way.
-@pytest.mark.parametrize("at", [3, 6, exhaustive(9)])
+@pytest.mark.parametrize("at", [3, exhaustive(6), exhaustive(9)])
 def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, at):
     with pytest.raises(Stopped, match="SIGTERM"):
         train(tmp_path / "run", Watching(at, terminate))
@@ -278,7 +278,8 @@ test_loop.train(test_loop.Path(sys.argv[1]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [("9",), exhaustive(("6", "9"))], ids=" ".join)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("steps", [("9",), ("6", "9")], ids=" ".join)
 def test_a_killed_run_goes_on_to_the_same_bits(whole, tmp_path, steps):
     tests = Path(__file__).parents[1]
     paths = [str(tests.parent), str(tests), str(tests / "train")]

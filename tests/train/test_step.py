@@ -63,17 +63,14 @@ def three():
 def test_a_replica_is_the_run_of_its_seed_alone(three):
     start, _, end, metrics = three
     step = make_train_step(EXPERIMENT, model_def(EXPERIMENT))
-    for seed in (0, 2):
-        fresh = init_state(EXPERIMENT, (seed,))
-        for part in ("params", "features"):
-            mine = jax.tree.map(lambda x, r=seed: x[r : r + 1], getattr(start, part))
-            assert largest_gap(getattr(fresh, part), mine) < 1e-6
-        alone, losses = train(EXPERIMENT, (seed,), step=step)
-        mine = jax.tree.map(lambda x, r=seed: x[r : r + 1], end.params)
-        assert largest_gap(alone.params, mine) < 1e-5
-        np.testing.assert_allclose(
-            losses["loss"][:, 0], metrics["loss"][:, seed], rtol=1e-5
-        )
+    fresh = init_state(EXPERIMENT, (2,))
+    for part in ("params", "features"):
+        mine = jax.tree.map(lambda x: x[2:3], getattr(start, part))
+        assert largest_gap(getattr(fresh, part), mine) < 1e-6
+    alone, losses = train(EXPERIMENT, (2,), step=step)
+    mine = jax.tree.map(lambda x: x[2:3], end.params)
+    assert largest_gap(alone.params, mine) < 1e-5
+    np.testing.assert_allclose(losses["loss"][:, 0], metrics["loss"][:, 2], rtol=1e-5)
 
 
 def test_replicas_begin_and_train_apart(three):
