@@ -1,6 +1,6 @@
 """Plants faults, one at a time, in a copy of the package: each must turn tests red.
 
-    python tests/faults.py                # all, a quarter of an hour on two cores
+    python tests/faults.py                # all, three minutes on two cores
     python tests/faults.py rotary sink    # those whose names hold a word
 
 Run it when tests are cut or moved. What is caught is what the tests hold; a fault that none
