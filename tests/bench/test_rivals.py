@@ -204,6 +204,7 @@ def launch(*words):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_door_runs_a_bench_and_writes_what_it_prints(tmp_path):
     words = ("--suite", "quick", "--only", "256 x 8 x 64, forward", "--json")
     done = launch(*words, "--out", str(tmp_path))

@@ -111,7 +111,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(launch, whole, tmp_path)
     assert result(cut)["test"] == result(whole)["test"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_folder_of_another_config_is_refused_and_left_alone(launch, whole):
     before = {p: p.stat().st_mtime_ns for p in whole.rglob("*")}
     done = launch(*RUN, "--model.num-heads", 4, "--workdir", whole)
@@ -120,7 +120,7 @@ def test_a_folder_of_another_config_is_refused_and_left_alone(launch, whole):
     assert {p: p.stat().st_mtime_ns for p in whole.rglob("*")} == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_damaged_data_is_named_and_nothing_is_written(
     launch, whole, data_dir, tmp_path
 ):

@@ -113,6 +113,7 @@ def test_a_latent_layer_has_keys_for_every_head_whatever_the_others_share():
     assert (shared.sizes[1], latent.sizes[1]) == (1, 4)
 
 
+@pytest.mark.exhaustive
 def test_a_mesh_changes_nothing():
     free = make(block=HYBRID, positions="alibi", num_heads=2)(TOKENS)
     with jax.set_mesh(make_mesh(MeshShape(data=2, heads=2))):

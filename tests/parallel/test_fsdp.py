@@ -74,6 +74,7 @@ def maps_on(shape, experiment):
         return jax.device_get(maps(weights, tokens))
 
 
+@pytest.mark.exhaustive
 def test_maps_of_divided_parameters_are_those_of_one_device():
     experiment = experiment_of(RECALL, num_heads=4, pattern=MIXED)
     alone = maps_on(WHOLE, experiment)

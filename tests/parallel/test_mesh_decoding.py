@@ -53,7 +53,9 @@ def prompt_of(name):
 @pytest.mark.parametrize(
     "shape", [MeshShape(data=2, fsdp=2, heads=2), exhaustive(MeshShape(heads=4))]
 )
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [exhaustive(n) if n == "latent" else n for n in MODELS]
+)
 def test_what_is_written_on_a_mesh_is_what_one_device_writes(name, shape):
     expected = generate(model_of(name), prompt_of(name), 5, end=3)
     assert len(np.unique(expected)) > 3
@@ -62,6 +64,7 @@ def test_what_is_written_on_a_mesh_is_what_one_device_writes(name, shape):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.exhaustive
 def test_a_stream_and_beams_are_those_of_one_device():
     prompt = Prompt(jnp.asarray(TOKENS[:1]))
     model = model_of("one key head")
