@@ -13,13 +13,13 @@ from tiny import (
     RECALL,
     TREES,
     calls,
-    exhaustive,
     experiment_for,
     experiment_of,
     largest_gap,
     logits,
     place,
     random_batch,
+    some,
 )
 
 from attn.config import ModelConfig
@@ -36,12 +36,6 @@ LATENT = {"num_heads": 2, "head_dim": 6, "kv_rank": 5, "rope_dim": 4}
 MESH = make_mesh()
 MADE = ["softmax", "longformer", "linear", "performer", "linformer", "rglru"]
 """One of each way to be made: exact, under a mask, by features, random or learned."""
-ALWAYS = ("softmax", "performer", "rglru")
-
-
-def some(names):
-    """Cases of `ALWAYS`, of which others are `exhaustive`."""
-    return [name if name in ALWAYS else exhaustive(name) for name in names]
 
 
 def latent_for(name, **model):
