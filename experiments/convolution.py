@@ -38,7 +38,7 @@ register(
         name="convolution",
         claim="The short convolution decides associative recall more than the mechanism does.",
         experiments=under(conv, MECHANISMS) + under(plain, MECHANISMS),
-        minutes=12,
+        minutes=15,
         claims=(
             Claim(
                 conv.claim, better("conv_softmax", 0.95) + better("conv_linear", 0.9)

@@ -50,7 +50,7 @@ register(
         name="kv_heads",
         claim=mha.claim,
         experiments=(mha, *PARAMS, *CACHE),
-        minutes=15,
+        minutes=32,
         claims=(
             Claim(
                 "At equal parameters multi-head attention is better than what shares its keys.",

@@ -44,7 +44,7 @@ register(
         name="positions",
         claim=base.claim,
         experiments=POSITIONS,
-        minutes=10,
+        minutes=22,
         claims=(
             Claim(
                 "At the trained length every way is within 0.05 bits per byte of rotation.",

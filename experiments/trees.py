@@ -41,7 +41,7 @@ register(
         name="trees",
         claim=listops.claim,
         experiments=MASKED + PADDED,
-        minutes=30,
+        minutes=44,
         claims=(
             Claim(
                 listops.claim,

@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "flax": "model plan/parts.py pretrained train",
     "optax": "train pretrained/uptraining.py",
     "orbax": "train/checkpoint",
-    "matplotlib": "plots bench/plot.py bench/ladder_plot.py inspect/draw.py",
+    "matplotlib": "plots bench/plot.py inspect/draw.py",
     "PIL": "plots",
     "rich": "bench cli plots",
     "tyro": "cli",

@@ -1,4 +1,7 @@
-"""Checks of a call of `attend`, made before anything is traced."""
+"""Checks of a call of `attend`, made before anything is traced.
+
+Those of arrays and of token info are a model's, too (`attn.model.batch`).
+"""
 
 import math
 from numbers import Real
@@ -12,22 +15,28 @@ from jax.core import Tracer
 from attn.attention.call import Call
 from attn.errors import UserError
 from attn.kernels.base import CAPABILITIES, Kernel
+from attn.kernels.tokens import TokenInfo
 from attn.masks import Mask, PerHead
 from attn.positions import RelativeBias
 
 KINDS = {
-    "kv_mask": (
+    "mask": (
         jnp.bool_,
         "True where a key is real: what is added to scores is a bias",
     ),
-    "segment_ids": (jnp.integer, "ids of segments; padding goes in kv_mask"),
+    "segment_ids": (
+        jnp.integer,
+        "ids of segments; padding goes in kv_mask, or in the mask of a TokenInfo",
+    ),
     "positions": (jnp.integer, "the position of each token, from 0"),
     "lengths": (jnp.integer, "how many tokens are real"),
-    "q": (jnp.floating, "cast it"),
-    "k": (jnp.floating, "cast it"),
-    "v": (jnp.floating, "cast it"),
+    "tokens": (jnp.integer, "ids of the vocabulary; padding goes into TokenInfo"),
+    "heads": (jnp.floating, "cast it"),
 }
 """The dtypes that an argument may have, and what it means."""
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes of q, k, v and a bias. Narrower ones, which jax has too, it promotes to no
+other."""
 
 
 def check(call: Call, lse: bool = False) -> None:
@@ -37,7 +46,7 @@ def check(call: Call, lse: bool = False) -> None:
     """
     _check_kernel(call.kernel)
     for name, x in (("q", call.q), ("k", call.k), ("v", call.v)):
-        _check_array(name, x, name)
+        check_array(name, x, "heads")
         if len(x.shape) != 4 or 0 in x.shape:
             raise UserError(
                 f"{name} is {tuple(x.shape)}; it must be (batch, tokens, heads, "
@@ -64,7 +73,7 @@ def _check_kernel(kernel: Any) -> None:
     raise UserError(f"kernel is {name}; it must be an instance, such as {way}")
 
 
-def _check_array(name: str, x: Any, kind: str) -> None:
+def check_array(name: str, x: Any, kind: str) -> None:
     """Raises `UserError` unless `x` is an array of the dtypes in `KINDS` for `kind`."""
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         raise UserError(
@@ -73,6 +82,9 @@ def _check_array(name: str, x: Any, kind: str) -> None:
     dtype, way = KINDS[kind]
     if not jnp.issubdtype(x.dtype, dtype):
         raise UserError(f"{name} is {x.dtype}; it must be {dtype.__name__}: {way}")
+    if dtype is jnp.floating and x.dtype.name not in FLOATS:
+        taken = f"{', '.join(FLOATS[:-1])} or {FLOATS[-1]}"
+        raise UserError(f"{name} is {x.dtype}; it must be {taken}: {way}")
 
 
 def _check_heads(call: Call) -> None:
@@ -94,30 +106,51 @@ def _check_tokens(call: Call) -> None:
     B = call.q.shape[0]
     if (call.q_info.segment_ids is None) != (call.kv_info.segment_ids is None):
         raise UserError("q_segment_ids and kv_segment_ids: give both or neither")
-    for side, info, L, of in (
-        ("q", call.q_info, call.q.shape[1], "T"),
-        ("kv", call.kv_info, call.k.shape[1], "S"),
+    check_info(call.q_info, (B, call.q.shape[1]), of="T", side="q_")
+    check_info(call.kv_info, (B, call.k.shape[1]), of="S", side="kv_")
+
+
+def check_info(
+    info: TokenInfo,
+    shape: tuple[int, int],
+    *,
+    of: str,
+    side: str = "",
+    once: bool = False,
+) -> None:
+    """Raises `UserError` for token info that is not of these tokens, or is misread.
+
+    Args:
+        shape: of the tokens, (B, L).
+        of: the letter of L.
+        side: what begins the names of arguments, as in `kv_`.
+        once: whether what is said once may be of every sequence.
+    """
+    for kind, x, own, most in (
+        ("segment_ids", info.segment_ids, shape, None),
+        ("positions", info.positions, shape, None),
+        ("lengths", info.lengths, shape[:1], shape[1]),
+        ("mask", info.mask, shape, None),
     ):
-        for kind, x, shape, most in (
-            ("segment_ids", info.segment_ids, (B, L), None),
-            ("positions", info.positions, (B, L), None),
-            ("lengths", info.lengths, (B,), L),
-        ):
-            if x is not None:
-                name = f"{side}_{kind}"
-                _check_shape(name, x, kind, shape)
-                _check_range(name, x, KINDS[kind][1], most, of)
-    if call.kv_info.mask is not None:
-        _check_shape("kv_mask", call.kv_info.mask, "kv_mask", (B, call.k.shape[1]))
+        if x is not None:
+            check_array(side + kind, x, kind)
+            _check_shape(side + kind, tuple(x.shape), own, once)
+            if kind != "mask":
+                check_range(side + kind, x, kind, most, of)
 
 
-def _check_shape(name: str, x: Any, kind: str, shape: tuple[int, ...]) -> None:
-    _check_array(name, x, kind)
-    if x.shape != shape:
-        raise UserError(f"{name} is {x.shape}; it must be {shape}")
+def _check_shape(
+    name: str, shape: tuple[int, ...], wanted: tuple[int, ...], once: bool
+) -> None:
+    ends = zip(reversed(shape), reversed(wanted))
+    spread = len(shape) <= len(wanted) and all(n in (1, of) for n, of in ends)
+    if shape != wanted and not (once and spread):
+        raise UserError(f"{name} is {shape}; it must be {wanted}")
 
 
-def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None:
+def check_range(
+    name: str, x: Any, kind: str, most: int | None = None, of: str = ""
+) -> None:
     """Raises `UserError` for values below 0 or above `most`, where they can be read."""
     if not _at_hand(x):
         return
@@ -125,7 +158,7 @@ def _check_range(name: str, x: Any, way: str, most: int | None, of: str) -> None
     numbers = np.asarray(x)
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0:
-        raise UserError(f"{name} holds {low}; it must be at least 0: {way}")
+        raise UserError(f"{name} holds {low}; it must be at least 0: {KINDS[kind][1]}")
     if most is not None and high > most:
         raise UserError(f"{name} holds {high}; it must be at most {of} = {most}")
 
@@ -155,7 +188,7 @@ def _check_bias(call: Call) -> None:
             "bias is bool; it is added to the scores: what may be seen goes into mask, "
             "as Blocks(array, 1), or into kv_mask"
         )
-    _check_array("bias", bias, "q")
+    check_array("bias", bias, "heads")
     shape = bias.shape
     whole = shape[2:] == (T, S) and len(shape) == 4
     if not whole or shape[0] not in (1, B) or shape[1] not in (1, N):

@@ -76,6 +76,7 @@ def _scoring(
 def _task(run: "Run", words: Sequence[str]) -> "Task":
     """The task of a run, with the options that are given."""
     from attn.cli.parsing import override
+    from attn.cli.sizes import check_data
 
     changed, where = override(run.experiment, words, "launch.py evaluate DIR")
     kept = (run.experiment.model, run.experiment.train, run.experiment.seeds)
@@ -85,6 +86,7 @@ def _task(run: "Run", words: Sequence[str]) -> "Task":
         raise UserError(
             "evaluate changes the task alone: --task.seq-len, --task, --split"
         )
+    check_data(changed.task)
     return changed.task.resolved()
 
 

@@ -94,12 +94,23 @@ def check_made(root: Path, command: str, *made: str) -> None:
     others = sorted(p.name for p in root.glob("*") if not p.name.startswith("."))
     endings = (".csv", ".md", ".tex")
     tables = ({path.stem for path in root.glob(f"*{end}")} for end in endings)
-    ours = set.intersection(*tables) or any(any(root.glob(one)) for one in made)
+    ours = set.intersection(*tables) or any(
+        path.name != "config.json" or _is_run(path.parent)
+        for one in made
+        for path in root.glob(one)
+    )
     if others and not ours:
         raise UserError(
             f"{root} holds {others[0]!r} and nothing that {command} makes; choose "
             "another --workdir"
         )
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether `config.json` in a folder is that of a run, be it damaged."""
+    path = folder / "config.json"
+    config = read_json_or_none(path)
+    return path.is_file() and (config is None or "fingerprint" in config)
 
 
 def check_study(root: Path, study: str, names: Sequence[str]) -> None:
@@ -120,7 +131,7 @@ def check_study(root: Path, study: str, names: Sequence[str]) -> None:
                 f"{root} holds {entry.name!r} of {there or 'no study'!r}, and not of "
                 f"{study!r}; choose another --workdir"
             )
-        run = entry.name in names or (entry / "config.json").is_file()
+        run = entry.name in names or _is_run(entry)
         ours, others = ours or run, others if run else [*others, entry.name]
     if others and not ours:
         raise UserError(

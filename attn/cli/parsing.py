@@ -39,6 +39,9 @@ def override(
     """
     words = list(words)
     for option, path in BY_NAME.items():
+        _, given = _take(words, path)
+        if given is not None and option != path:
+            raise UserError(f"--{path} is chosen by name: --{option} {given}")
         words, name = _take(words, option)
         if name is not None:
             experiment = set_field(experiment, path, name)

@@ -46,8 +46,8 @@ def check_data(task: Task) -> None:
     if need > memory:
         raise UserError(
             f"{task.name!r} has at least {_short(_num_rows(task))} rows of task.seq_len = "
-            f"{_short(task.seq_len)}, which need at least {_gib(need)}, and there are "
-            f"{_gib(memory)}; lower task.seq_len"
+            f"{_short(task.seq_len)}, which need at least {_size(need)}, and there are "
+            f"{_size(memory)}; lower task.seq_len"
             + (" or task.num_train" if hasattr(task, "num_train") else "")
         )
 
@@ -64,8 +64,8 @@ def check_disk(experiments: Sequence[Experiment], root: Path) -> None:
     need = sum(3 * _param_bytes(experiment) for experiment in experiments)
     if need > free:
         raise UserError(
-            f"{here} has {_gib(free)} free, and the checkpoints of {len(experiments)} "
-            f"run{'s' * (len(experiments) > 1)} need {_gib(need)}; make room, or choose "
+            f"{here} has {_size(free)} free, and the checkpoints of {len(experiments)} "
+            f"run{'s' * (len(experiments) > 1)} need {_size(need)}; make room, or choose "
             "another --workdir"
         )
 
@@ -112,10 +112,10 @@ def needed_bytes(experiment: Experiment) -> dict[str, int]:
 def _check_memory(experiment: Experiment, memory: int) -> None:
     need = needed_bytes(experiment)
     if sum(need.values()) > memory:
-        parts = ", ".join(f"{_gib(n)} {what}" for what, n in need.items())
+        parts = ", ".join(f"{_size(n)} {what}" for what, n in need.items())
         raise UserError(
-            f"{experiment.name!r} needs at least {_gib(sum(need.values()))} ({parts}) "
-            f"and there are {_gib(memory)}; lower what is largest: "
+            f"{experiment.name!r} needs at least {_size(sum(need.values()))} ({parts}) "
+            f"and there are {_size(memory)}; lower what is largest: "
             "model.d_model, train.batch_size, seeds, or the sizes of the task; "
             "train.accumulate holds fewer activations at once"
         )
@@ -137,5 +137,7 @@ def _short(count: int) -> str:
     return f"{count:,}" if count < 10**15 else f"{min(count, LARGEST):.3g}"
 
 
-def _gib(count: int) -> str:
+def _size(count: int) -> str:
+    if count < 2**30:
+        return f"{count / 2**20:,.1f} MiB"
     return f"{min(count, LARGEST) / 2**30:,.1f} GiB"

@@ -50,6 +50,7 @@ def tune(words: Sequence[str], registry: Source) -> int:
     grids = {e.name: rates_of(e, asked.over) for e in experiments}
     study = f"tune-{Path(name).stem}"
     root, mesh_shape = prepare(experiments, where, study)
+    _check_grids(experiments, grids, asked.trials, mesh_shape)
     check_study(root, study, [e.name for e in experiments])
     connect(root, mesh_shape, where)
     extensions = EXTENSIONS if asked.over is None else 0
@@ -59,6 +60,27 @@ def tune(words: Sequence[str], registry: Source) -> int:
         write_json(root / FOUND, encode(tunings))
         print_paths(console(), root / FOUND)
     return code
+
+
+def _check_grids(
+    experiments: "Sequence[Experiment]",
+    grids: "Mapping[str, tuple[float, ...]]",
+    trials: int,
+    mesh_shape: "MeshShape",
+) -> None:
+    """Raises `UserError` where a grid, all of whose rates train at once, is too large."""
+    from attn.cli.sizes import check_size
+
+    for e in experiments:
+        rates = len(grids[e.name])
+        replicas = trials * rates
+        try:
+            check_size([replace(e, seeds=replicas)], mesh_shape)
+        except UserError as error:
+            raise UserError(
+                f"--trials {trials} of {rates} rates train {replicas:,} replicas at once; "
+                f"lower it, or give fewer rates by --over: {error}"
+            ) from None
 
 
 def _tune_all(

@@ -1,13 +1,14 @@
 """The checks of a model: layers that do not fit it, and fields that none reads."""
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn.config.attention import Attention
 from attn.config.latent import LatentAttention
+from attn.config.layers import Layer
 from attn.config.shorthand import check_names
 from attn.errors import UserError
-from attn.kernels import Softmax
+from attn.kernels import KERNELS, Kernel, Softmax
 
 if TYPE_CHECKING:
     from attn.config.model import ModelConfig
@@ -34,6 +35,7 @@ CHOICES = {
 
 def check_layers(model: "ModelConfig") -> None:
     """Raises `UserError` for layers that are said twice, not at all, or do not exist."""
+    _check_kinds(model)
     if model.block and model.pattern != ("attention", "mlp"):
         raise UserError(
             f"ModelConfig.block and pattern = {model.pattern} both say what the "
@@ -50,6 +52,54 @@ def check_layers(model: "ModelConfig") -> None:
             f"ModelConfig.kernel = {model.kernel} has no 'attention' layer to run it: "
             f"pattern = {model.pattern}"
         )
+
+
+def _check_kinds(model: "ModelConfig") -> None:
+    """Raises `UserError` for a class or a name where an instance of it is meant."""
+    _check_kernel("ModelConfig.kernel", model.kernel)
+    for field in ("pattern", "block", "encoder_pattern", "encoder_block"):
+        each = getattr(model, field)
+        if not isinstance(each, tuple):
+            example = (
+                "(Attention(), MLP())" if "block" in field else "('attention', 'mlp')"
+            )
+            raise UserError(
+                f"ModelConfig.{field} is {_named(each)}; it must be a tuple, as in "
+                f"{example}"
+            )
+    for field in ("block", "encoder_block"):
+        for one in getattr(model, field):
+            _check_layer(field, one)
+
+
+def _check_layer(field: str, one: Any) -> None:
+    if not isinstance(one, Layer):
+        raise UserError(
+            f"ModelConfig.{field} holds {_named(one)}; it must hold instances, such as "
+            f"{_instance_of(one, Layer, Attention)}, and names go into "
+            f"{field.replace('block', 'pattern')}"
+        )
+    if isinstance(one, Attention) and one.kernel is not None:
+        _check_kernel(f"{type(one).__name__}.kernel", one.kernel)
+
+
+def _check_kernel(field: str, kernel: Any) -> None:
+    if not isinstance(kernel, Kernel):
+        meant = KERNELS.get(kernel) if isinstance(kernel, str) else kernel
+        raise UserError(
+            f"{field} is {_named(kernel)}; it must be an instance, such as "
+            f"{_instance_of(meant, Kernel, Softmax)}"
+        )
+
+
+def _named(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else repr(value)
+
+
+def _instance_of(meant: Any, kind: type, default: type) -> str:
+    """The call that makes the instance that was meant, or one of the default class."""
+    given = isinstance(meant, type) and issubclass(meant, kind)
+    return f"{(meant if given else default).__name__}()"
 
 
 def _check_encoder(model: "ModelConfig") -> None:

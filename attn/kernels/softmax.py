@@ -18,11 +18,11 @@ class Softmax(Kernel):
     """Softmax attention, softmax(q k^T / sqrt(H)) v, over the keys that the mask shows.
 
     Vaswani et al. 2017, section 3.2.1, equation 1. Time O(T S density); memory O(T S)
-    by definition (`dense`), O(T + S) tile by tile (`blockwise`) or by a library's
-    kernel (`cudnn`, `tokamax`, `splash`), or our own for TPUs (`pallas`). `dense` has derivatives of every order and
-    mode; `blockwise` has reverse mode, and its gradient both modes again. A subclass
-    that overrides `pattern` is softmax attention under that mask, and nothing else
-    (`attn.kernels.sparse.base`).
+    by definition (`dense`), O(T + S) tile by tile (`blockwise`), by a library's kernel
+    (`cudnn`, `tokamax`, `splash`) or by our own, for GPUs (`triton`) and TPUs
+    (`pallas`). `dense` has derivatives of every order and mode; `blockwise` has reverse
+    mode, and its gradient both modes again. A subclass that overrides `pattern` is
+    softmax attention under that mask, and nothing else (`attn.kernels.sparse.base`).
     """
 
     name = "softmax"

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from attn import config
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.batch import mean_state, of_batch
+from attn.model.batch import check_tokens, mean_state, of_batch
 from attn.model.memory import Memory
 from attn.model.products import product
 from attn.model.stack import Encoder, Stack
@@ -61,6 +61,7 @@ class Transformer(Stack):
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """Computes the states after the last layer; `key` turns dropout on."""
+        check_tokens(tokens, self.model.vocab_size)
         info = of_batch(info, tokens)
         return self.run(self.embed(tokens, info, types), info, memory, key)
 
@@ -102,6 +103,9 @@ class Transformer(Stack):
             types: the kind of each token (`Embedding.num_types`); 0 unless given.
             at: the positions that are read out, of a `TokenHead`; all unless given.
             key: turns dropout on.
+
+        Raises:
+            UserError: tokens or their info would be misread.
         """
         memory = self.memory(source, source_info, key)
         x = self.hidden(tokens, info, memory, types=types, key=key)
@@ -184,7 +188,8 @@ class Transformer(Stack):
             )
         if source is None or self.encoder is None:
             return None
-        info = of_batch(info, source)
+        check_tokens(source, self.model.vocab_size, "source")
+        info = of_batch(info, source, "source_")
         key = None if key is None else jax.random.fold_in(key, len(self.layers))
         x = self.encoder.run(self.embed(source, info), info, None, key)
         return Memory(x, info)
@@ -211,6 +216,7 @@ class Transformer(Stack):
 
         Layers are `layer_0`, ... and an encoder's `encoder_0`, ...
         """
+        check_tokens(tokens, self.model.vocab_size)
         found, info = {}, of_batch(info, tokens)
         memory = self.memory(source, source_info)
         if memory is not None and source is not None and self.encoder is not None:
@@ -221,6 +227,7 @@ class Transformer(Stack):
 
     def heads(self, tokens: Int[Array, "B T"]) -> dict[str, tuple[Array, Array, Array]]:
         """Computes q [B, T, N, H], k and v [B, T, K, H] of every attention layer."""
+        check_tokens(tokens, self.model.vocab_size)
         info = of_batch(TokenInfo(), tokens)
         inputs = self.attention_inputs(self.embed(tokens, info), info)
         return {f"layer_{i}": layer.project(x, TokenInfo()) for i, layer, x in inputs}

@@ -116,7 +116,10 @@ def _detected() -> tuple[str, int, int] | None:
 
     for cluster in ClusterEnv._cluster_types:
         # jax warns in a pod that is no part of an indexed job.
-        if cluster.name == "k8s" and "JOB_COMPLETION_INDEX" not in os.environ:
+        if (
+            cluster.__name__ == "K8sCluster"
+            and "JOB_COMPLETION_INDEX" not in os.environ
+        ):
             continue
         if cluster.opt_in_only_method or not cluster.is_env_present():
             continue

@@ -96,7 +96,7 @@ def shift(x: Array, axis: str, P: int, by: int = 1) -> Array:
 def to_zigzag(x: Array, axis: str, P: int) -> Array:
     """Reorders [B, L / P, ...] of each device from the sequence's order to zig-zag."""
     even, odd = (
-        lax.ppermute(half, axis, _moves(P, first))
+        _permute(half, axis, _moves(P, first))
         for first, half in enumerate(jnp.split(x, 2, axis=1))
     )
     return _alternate(even, odd, axis)
@@ -107,7 +107,7 @@ def from_zigzag(x: Array, axis: str, P: int) -> Array:
     low, high = jnp.split(x, 2, axis=1)
     low, high = jnp.split(_alternate(low, high, axis), 2, axis=1)
     halves = (
-        lax.ppermute(half, axis, [(to, i) for i, to in _moves(P, first)])
+        _permute(half, axis, [(to, i) for i, to in _moves(P, first)])
         for first, half in enumerate((low, high))
     )
     return jnp.concatenate(list(halves), axis=1)
@@ -117,6 +117,12 @@ def _moves(P: int, first: int) -> list[tuple[int, int]]:
     """The device that holds each even half, or odd one, in zig-zag order."""
     halves = [2 * i + first for i in range(P)]
     return [(i, h if h < P else 2 * P - 1 - h) for i, h in enumerate(halves)]
+
+
+def _permute(x: Array, axis: str, moves: list[tuple[int, int]]) -> Array:
+    """Sends along the axis, and nothing where every part stays, which XLA would send."""
+    stays = all(source == target for source, target in moves)
+    return x if stays else lax.ppermute(x, axis, moves)
 
 
 def _alternate(a: Array, b: Array, axis: str) -> Array:

@@ -1,7 +1,7 @@
 """The collectives of a compiled program, read off its text: kind, count, bytes, mesh axis.
 
 An operation inside a loop counts as often as the loop turns, where the text says it. One
-whose groups hold a device each sends nothing and is left out. A TPU's compiler writes
+whose groups hold a device each sends nothing and is left out, as is a permute to itself. A TPU's compiler writes
 some in other forms, which are known here:
 
 - a gather that runs while products do is in each of several fusions, and counts once;
@@ -122,6 +122,10 @@ def _read(line: str, mesh: Mapping[str, int], on_a_host: int) -> Collective | No
         return None
     result, kind, start = match[1], match[2], bool(match[3])
     groups = groups_of(line, int(np.prod(list(mesh.values()))))
+    if kind == "collective-permute":
+        groups = groups[groups[:, 0] != groups[:, -1]]
+        if not groups.size:
+            return None
     axis, devices = along(groups, mesh)
     most = _most(groups // on_a_host)
     return Collective(

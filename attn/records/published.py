@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from attn.config import typed
@@ -84,25 +83,6 @@ def cells(paper: Paper) -> Iterator[Cell]:
                 where = paper.name, table.name, row, column
                 said = value, unit, table.setting, caveat, paper.source
                 yield Cell(*where, *said, table.not_run)
-
-
-def wrong_averages(table: Table) -> list[tuple[str, str, float, float]]:
-    """Finds averages that differ from the mean of their columns by more than rounding.
-
-    Each is row, column, published, recomputed. Rounding is a unit of the last digit, half
-    for its own and half for that of the parts; rows with a null part are left out.
-    """
-    wrong = []
-    for row, (column, parts) in product(table.rows, table.averages.items()):
-        numbers = dict(zip(table.columns, table.rows[row]))
-        known = [part for name in parts if (part := numbers[name]) is not None]
-        published = numbers[column]
-        if published is None or len(known) < len(parts):
-            continue
-        unit = 10.0 ** -len(repr(published).partition(".")[2])
-        if abs(published - fmean(known)) > unit * (1 + 1e-6):
-            wrong.append((row, column, published, fmean(known)))
-    return wrong
 
 
 def read_papers(folder: Path) -> dict[str, Paper]:

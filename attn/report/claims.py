@@ -117,7 +117,8 @@ def _verdict(prediction: Prediction, found: Estimate | None) -> str:
     low, high = prediction.at_least, prediction.at_most
     if low < found.low and found.high < high:
         return SUPPORTED
-    return REFUTED if found.high <= low or high <= found.low else UNDECIDED
+    # At a ceiling both have one score, and no spread: that is a tie.
+    return REFUTED if found.high < low or high < found.low else UNDECIDED
 
 
 def _row(one: Judged) -> Row:

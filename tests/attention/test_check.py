@@ -56,6 +56,14 @@ MISREAD = {
     ),
     "queries of integers": ({"q": Q.astype(int)}, "q is int64; .* cast it"),
     "complex values": ({"v": KV.astype(complex)}, "v is complex128"),
+    "values of 8 bits": (
+        {"v": jnp.asarray(KV, jnp.float8_e4m3fn)},
+        "v is float8_e4m3fn; .* float16, bfloat16, float32 or float64: cast it",
+    ),
+    "a bias of 8 bits": (
+        {"bias": jnp.zeros((1, N, T, S), jnp.float8_e5m2)},
+        "bias is float8_e5m2; .* cast it",
+    ),
     "a complex scale": ({"scale": 1j}, "scale is 1j; it must be a finite number"),
     "a scale of each head": (
         {"scale": np.ones(N)},

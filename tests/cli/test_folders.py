@@ -2,7 +2,7 @@
 
 import pytest
 
-from attn.cli.folders import check_made, workdir
+from attn.cli.folders import check_made, check_study, workdir
 from attn.cli.reproducing import MADE
 from attn.errors import UserError
 
@@ -35,6 +35,15 @@ def test_a_command_makes_nothing_among_files_of_others(tmp_path, names):
     fill(tmp_path, names)
     with pytest.raises(UserError, match="nothing that reproduce makes; choose another"):
         check_made(tmp_path, "reproduce", *MADE)
+
+
+def test_a_config_of_another_program_is_no_run(tmp_path):
+    fill(tmp_path, ["theirs/config.json"])
+    (tmp_path / "theirs" / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UserError, match="holds 'theirs' and nothing that reproduce"):
+        check_made(tmp_path, "reproduce", *MADE)
+    with pytest.raises(UserError, match="holds 'theirs' and no run of 'heads'"):
+        check_study(tmp_path, "heads", ["heads_2"])
 
 
 def test_the_default_folder_is_checked_as_a_given_one_is(tmp_path, monkeypatch):

@@ -210,6 +210,10 @@ def test_a_run_is_evaluated_at_another_length(here, capsys):
     )
     do("evaluate first --train.steps 5", code=2)
     assert "changes the task alone" in capsys.readouterr().err
+    do("evaluate first --task.seq-len 1000000000000", code=2)
+    said = capsys.readouterr().err
+    assert "rows of task.seq_len = 1,000,000,000,000, which need at least" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_rates_are_tuned_and_fresh_seeds_run_at_the_best(here, capsys):

@@ -40,6 +40,7 @@ VALUES = {
     "run recall_linear --train.batch-size 0": "batch_size = 0",
     "run recall_linear --model.d-ff 64": "d_ff = 64 is read by no layer of",
     "run recall_softmax --kernel window --kernel linear": "--kernel is given twice",
+    "run recall_softmax --train.optimizer muon": "by name: --optimizer muon",
     "show recall_softmax --mesh heads=2": "does not use --mesh",
     "show recall_softmax --workdir runs": "does not use --workdir",
     "inspect recall_softmax --mesh heads=2": "does not use --mesh",
@@ -130,6 +131,8 @@ OTHERS = {
     "tune recall_softmax --over train.peak_lr=0.1": "two different rates",
     "tune recall_softmax --over train.peak_lr=-1,1": "peak_lr = -1.0",
     "tune recall_softmax --trials 0": "at least one seed for each rate",
+    "tune recall_softmax --trials 1000000": "--trials 1000000 of 5 rates train 5,000,000",
+    "tune recall_softmax --trials 1000000000000": "give fewer rates by --over: 'recall_softmax' needs",
     "tune families --workdir foreign": "holds 'notes.txt' and no run of 'tune-families'",
     "inspect foreign": "inspect foreign needs a text, as in",
     "inspect --text Once": "needs the folder of a run, or of pretrained weights, before",
@@ -228,7 +231,7 @@ def test_a_full_disk_is_found_before_anything_is_written(here, capsys, monkeypat
     monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: free)
     assert launch.main(["run", "recall_softmax", "--seeds", "9"]) == 2
     assert (
-        "has 0.0 GiB free, and the checkpoints of 1 run need" in capsys.readouterr().err
+        "has 1.0 MiB free, and the checkpoints of 1 run need" in capsys.readouterr().err
     )
     assert not (here / "runs").exists()
 

@@ -1,12 +1,14 @@
 """A gradient through tiles can be differentiated again, and equals the definition's."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attn.attention import attend
+from attn.kernels import Softmax
 from attn.kernels.blockwise import blockwise_attention
 from attn.kernels.scoring import Scoring
 from attn.kernels.tokens import TokenInfo
@@ -146,3 +148,21 @@ def test_forward_over_reverse_equals_the_definition():
     point, direction = inputs(case)
     product = jax.jit(lambda x, d: jax.jvp(gradient(tiles, case), (x,), (d,))[1])
     assert_equal(product(point, direction), expected(case))
+
+
+def test_forward_mode_of_a_call_needs_the_definition():
+    shape = jax.ShapeDtypeStruct((1, 4096, 1, H), jnp.float32)
+
+    def along(x, impl):
+        run = partial(attend, Softmax(), mask=Causal(), impl=impl)
+        return jax.jvp(lambda x: run(x, x, x), (x,), (jnp.cos(x),))[1]
+
+    with pytest.raises(TypeError, match=r"forward-mode autodiff \(jvp\)"):
+        jax.jit(partial(along, impl="auto")).lower(shape)
+    lowered = jax.jit(partial(along, impl="dense")).lower(shape)
+    assert lowered.out_info.shape == shape.shape
+    assert 'needs impl="dense"' in " ".join(attend.__doc__.split())
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, T, 1, H)))
+    ahead = jax.jacfwd(lambda x: attend(Softmax(), x, x, x, impl="dense"))(x)
+    back = jax.jacrev(lambda x: attend(Softmax(), x, x, x, impl="blockwise"))(x)
+    np.testing.assert_allclose(ahead, back, atol=1e-9)

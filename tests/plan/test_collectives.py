@@ -117,6 +117,13 @@ def test_a_group_of_one_device_sends_nothing():
     assert collectives(entry(line), MESH, on_a_host=8) == ()
 
 
+def test_a_permute_of_each_device_to_itself_sends_nothing():
+    line = "%p = f32[4]{0} collective-permute(%x), source_target_pairs="
+    assert collectives(entry(f"{line}{{{{0,0}},{{1,1}}}}"), MESH, on_a_host=8) == ()
+    (one,) = collectives(entry(f"{line}{{{{0,0}},{{1,5}}}}"), MESH, on_a_host=8)
+    assert one.axis == "data"
+
+
 def test_a_group_over_two_hosts_says_so():
     rows = [
         collectives(entry(SUM.replace("GROUPS", groups)), MESH, on_a_host=4)[0].hosts

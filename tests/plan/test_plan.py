@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import jax
+import numpy as np
 import pytest
 import tiny
+from jax.sharding import NamedSharding, PartitionSpec
 from tiny import TRAIN, experiment_of
 
 from attn.cli import planning
@@ -22,7 +24,7 @@ from attn.plots.plans import draw_plan
 from attn.plots.style import LIGHT
 from attn.train.memory import held
 from attn.train.state import init_state, model_def
-from attn.train.step import make_train_step
+from attn.train.step import METRICS, make_slice, make_train_step
 
 DEVICES = topology("cpu:4")
 SHAPE = MeshShape(data=2, heads=2)
@@ -49,6 +51,22 @@ def test_the_bytes_of_a_plan_are_those_of_the_step_that_runs(experiment, numbers
     assert numbers.total == held(memory)
     assert numbers.held["scratch"] == memory.temp_size_in_bytes
     assert numbers.held["padding"] == 0
+
+
+def test_the_loop_of_a_run_holds_what_one_step_holds_and_little_more(
+    experiment, numbers
+):
+    mesh = make_mesh(SHAPE)
+    with jax.set_mesh(mesh):
+        state = init_state(experiment, experiment.seed_numbers)
+        batch = tiny.calls(tiny.random_batch(experiment.task, (1, 2, 4)), mesh)
+        metrics = {n: np.zeros((1, 2), dtype) for n, dtype in METRICS.items()}
+        metrics = jax.device_put(metrics, NamedSharding(mesh, PartitionSpec()))
+        loop = make_slice(experiment, model_def(experiment))
+        ends = np.int32(0), np.int32(1)
+        memory = loop.lower(state, batch, metrics, *ends).compile().memory_analysis()
+    extra = held(memory) - numbers.total
+    assert 0 <= extra < 0.05 * numbers.total
 
 
 def test_kinds_of_bytes_are_those_of_a_device(experiment, numbers):

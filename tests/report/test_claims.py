@@ -62,6 +62,14 @@ def test_the_difference_is_positive_where_the_first_is_better(tmp_path, make_run
     assert judge(Prediction("b", "a"), runs).verdict == "refuted"
 
 
+def test_a_tie_at_the_ceiling_is_undecided(tmp_path, make_run):
+    make_run("softmax", name="a", score=1.0, spread=0.0)
+    make_run("window", name="b", score=1.0, spread=0.0)
+    runs = {run.name: run for run in load_all(tmp_path)}
+    assert judge(Prediction("a", "b"), runs).verdict == "undecided"
+    assert judge(Prediction("a", "b", -0.01), runs).verdict == "supported"
+
+
 def test_a_claim_needs_all_of_its_predictions(runs):
     def of(*predictions):
         return verdict([judge(prediction, runs) for prediction in predictions])

@@ -5,6 +5,7 @@ says how to have one node of each.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,12 @@ def holds(process: Path, run: Path) -> bool:
         return False
 
 
+def resumed(jobs: Path, run: str) -> int:
+    """The step that a run went on from, by the log of its job."""
+    (log,) = jobs.glob(f".jobs/**/{run}.log")
+    return int(re.findall(r"resumed after step (\d+)", log.read_text())[-1])
+
+
 def weights(run: Path) -> list[np.ndarray]:
     import jax
 
@@ -102,6 +109,7 @@ def test_a_killed_job_goes_on_to_the_same_bits_and_a_finished_one_is_left(
     _, said = process.communicate(timeout=500)
     assert process.returncode == 0, said
     assert "is submitted again" in said
+    assert resumed(jobs, names[0]) >= FIXED["train.save_every"]
     for name in names:
         pairs = zip(weights(alone / name), weights(jobs / name), strict=True)
         assert all(np.array_equal(mine, theirs) for mine, theirs in pairs)

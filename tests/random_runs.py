@@ -1,0 +1,126 @@
+"""Runs of the command line that tests end at a random moment, and begin again."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from attn import records
+
+ROOT = Path(__file__).parents[1]
+WORDS = (
+    "run recall_linear --model.d-model 16 --seeds 2 --train.warmup-steps 2 "
+    "--train.batch-size 8 --task.num-train 64 --task.num-valid 16 --task.num-test 16 "
+    "--task.vocab-size 32 --task.seq-len 32"
+).split()
+
+
+class Starter:
+    """Starts one run in any number of folders, all on one copy of the data."""
+
+    def __init__(self, data: Path, words: str):
+        self._env = os.environ | {"ATTN_DATA_DIR": str(data)}
+        self._words = [*WORDS, *words.split()]
+        self._begun: list[subprocess.Popen] = []
+
+    def __call__(self, folder: Path) -> subprocess.Popen:
+        command = [sys.executable, "launch.py", *self._words, "--workdir", str(folder)]
+        out = subprocess.PIPE
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=self._env, stdout=out, stderr=subprocess.STDOUT
+        )
+        self._begun.append(process)
+        return process
+
+    def end(self) -> None:
+        """Ends what still runs."""
+        for process in self._begun:
+            process.terminate()
+            process.communicate(timeout=120)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that was left alone."""
+
+    folder: Path
+    seconds: float
+    training: float
+    """The seconds of them from its first checkpoint on."""
+
+
+def leave_alone(start: Starter, folder: Path) -> Whole:
+    """Runs to the end, once its programs were compiled."""
+    finish(start(folder / "first"))
+    began = time.monotonic()
+    process = start(folder / "whole")
+    first = await_checkpoint(folder / "whole")
+    finish(process)
+    end = time.monotonic()
+    return Whole(folder / "whole", end - began, end - first)
+
+
+def finish(process: subprocess.Popen) -> bytes:
+    """Waits for a run to end well; returns what it printed."""
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return said
+
+
+def saved(folder: Path) -> list[int]:
+    """The steps of the checkpoints that are whole."""
+    return [int(path.stem) for path in folder.glob("checkpoints/manifests/*.json")]
+
+
+def await_checkpoint(folder: Path) -> float:
+    """Waits for the first checkpoint; returns when it was there."""
+    until = time.monotonic() + 90
+    while not saved(folder):
+        assert time.monotonic() < until, "the run saved nothing"
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+def await_moment(folder: Path, whole: Whole, turn: str, *, training: bool) -> None:
+    """Waits for a random moment of a run that has begun: of all of it, or of training."""
+    chance = random.Random(turn)
+    if training:
+        await_checkpoint(folder)
+        time.sleep(chance.uniform(0, whole.training))
+    else:
+        time.sleep(chance.uniform(0.05, whole.seconds))
+
+
+def lines(folder: Path) -> list[dict]:
+    """The whole lines of `metrics.jsonl`."""
+    path = folder / "metrics.jsonl"
+    rows = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(row) for row in rows if row.endswith("}")]
+
+
+def lost(folder: Path) -> int:
+    """The steps that were recorded after the newest whole checkpoint."""
+    recorded = [line["step"] for line in lines(folder)]
+    return max(recorded, default=0) - max(saved(folder), default=0)
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Whether losses of every step, test scores and trained weights are equal to the bit."""
+    pairs = zip(_made(folder), _made(other), strict=True)
+    return all(jax.tree.all(jax.tree.map(np.array_equal, *pair)) for pair in pairs)
+
+
+def _made(folder: Path) -> tuple[list, dict, list[np.ndarray]]:
+    losses = [
+        (row["step"], row["train_loss"], row.get("valid")) for row in lines(folder)
+    ]
+    weights = jax.tree.leaves(records.restore(folder, seed=1))
+    result = json.loads((folder / "result.json").read_text())
+    return losses, result["test"], [np.asarray(leaf) for leaf in weights]
