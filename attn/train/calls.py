@@ -10,7 +10,7 @@ CALL_STEPS = 25
 
 
 @dataclass(frozen=True)
-class Calls:
+class CallEnds:
     """The ends of calls, validations and checkpoints, which follow from the config."""
 
     train: TrainConfig

@@ -26,7 +26,7 @@ from attn.records.folder import RunFolder, written
 from attn.records.result import Line, Measured, Result, Scores
 from attn.records.typed import decode, encode
 from attn.tasks.base import Dataset
-from attn.train.calls import Calls
+from attn.train.calls import CallEnds
 from attn.train.checkpoint.restore import checkpoints_of, restore_state
 from attn.train.diverged import refuse_non_finite
 from attn.train.evaluate import Evaluator
@@ -54,7 +54,7 @@ class Training:
         self.experiment, self.folder, self.data = experiment, folder, data
         self.mesh, self.watcher, self.stop = mesh, watcher, stop
         self.seeds = experiment.seed_numbers
-        self.calls = Calls(experiment.train)
+        self.calls = CallEnds(experiment.train)
         self.timing = Timing(len(self.seeds))
         self.model = model_def(experiment)
         self.evaluator = Evaluator(experiment, self.model, data, mesh)

@@ -18,7 +18,7 @@ from attn.data.build import prepare
 from attn.errors import UserError
 from attn.parallel.mesh import make_mesh
 from attn.records.run import read_maps
-from attn.train.calls import Calls
+from attn.train.calls import CallEnds
 from attn.train.signals import Stopped
 
 
@@ -224,7 +224,7 @@ def test_a_run_that_fails_says_so_in_its_folder_and_lets_it_go(tmp_path):
 
 
 def test_a_stop_within_the_first_call_of_a_longer_run_keeps_its_steps():
-    calls = Calls(TrainConfig(steps=30, eval_every=100))
+    calls = CallEnds(TrainConfig(steps=30, eval_every=100))
     assert calls.since(20, begun=0)[0] == range(20, 25)  # the run ended at 20 before
     assert calls.since(22, begun=2)[0] == range(20, 25)  # and was stopped at 22
     assert calls.since(22, begun=22)[0] == range(25)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
+from attn.kernels.pallas.grid import At, Grid, Output
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile import product, scores_of, visible, visit
 from attn.kernels.pallas.tile_list import FIRST, LAST
-from attn.kernels.pallas.walk import At, Output, Walk
 
 
 def queries_gradient(
@@ -26,54 +26,54 @@ def queries_gradient(
         delta: sum over channels of `d_out` * out, less the gradient of `lse`; likewise.
         d_out: the gradient of the output, [B, N, T, V].
     """
-    walk = Walk.of(plan, inputs, of_rows=True)
+    grid = Grid.of(plan, inputs, of_rows=True)
     H, V = inputs.q.shape[-1], inputs.v.shape[-1]
-    outputs, sums = [_like(inputs.q, walk.queries(H))], [(H, plan.q_block)]
+    outputs, sums = [_like(inputs.q, grid.queries(H))], [(H, plan.q_block)]
     rows = lse, delta, d_out
-    return walk.run(attention_queries, inputs, rows, outputs, sums, 2 * H + V)[0]
+    return grid.run(attention_queries, inputs, rows, outputs, sums, 2 * H + V)[0]
 
 
 def keys_gradients(
     plan: Plan, inputs: Inputs, lse: Array, delta: Array, d_out: Array
 ) -> tuple[Float[Array, "B K S H"], Float[Array, "B K S V"]]:
     """Computes the gradients of the keys and the values; arguments as above."""
-    walk = Walk.of(plan, inputs, of_rows=False)
+    grid = Grid.of(plan, inputs, of_rows=False)
     H, V = inputs.k.shape[-1], inputs.v.shape[-1]
-    outputs = _like(inputs.k, walk.keys(H)), _like(inputs.v, walk.keys(V))
+    outputs = _like(inputs.k, grid.keys(H)), _like(inputs.v, grid.keys(V))
     sums = [(plan.k_block, H), (plan.k_block, V)]
     rows = lse, delta, d_out
-    return walk.run(attention_keys, inputs, rows, outputs, sums, 2 * H + 2 * V)
+    return grid.run(attention_keys, inputs, rows, outputs, sums, 2 * H + 2 * V)
 
 
 def _like(x: Array, spec: pl.BlockSpec) -> Output:
     return Output(jax.ShapeDtypeStruct(x.shape, x.dtype), spec)
 
 
-def attention_queries(walk: Walk, places, notes, inputs, table, rows, d_q, acc):
+def attention_queries(grid: Grid, places, notes, inputs, table, rows, d_q, acc):
     """Visits one tile of a row for the gradient of its queries."""
     ids = [pl.program_id(axis) for axis in range(3)]
-    at, note = walk.at(*ids, places, notes), notes[ids[2]]
+    at, note = grid.at(*ids, places, notes), notes[ids[2]]
 
     @pl.when((note & FIRST) != 0)
     def _():
         acc[...] = jnp.zeros_like(acc)
 
     def add(masked: bool) -> None:
-        _, d_scores = _gradients(walk.plan, at, note, inputs, table, rows, masked)
+        _, d_scores = _gradients(grid.plan, at, note, inputs, table, rows, masked)
         k = inputs.k[...]
         acc[...] += product(k, d_scores.astype(k.dtype), 0, 0)
 
-    visit(walk.plan, note, add)
+    visit(grid.plan, note, add)
 
     @pl.when((note & LAST) != 0)
     def _():
-        d_q[...] = (acc[...] * walk.plan.scale).T.astype(d_q.dtype)
+        d_q[...] = (acc[...] * grid.plan.scale).T.astype(d_q.dtype)
 
 
-def attention_keys(walk: Walk, places, notes, inputs, table, rows, d_k, d_v, acc_k, acc_v):  # fmt: skip
+def attention_keys(grid: Grid, places, notes, inputs, table, rows, d_k, d_v, acc_k, acc_v):  # fmt: skip
     """Visits one tile of a column for the gradients of its keys and values."""
     ids = [pl.program_id(axis) for axis in range(4)]
-    at, note = walk.at(*ids, places, notes), notes[ids[2]]
+    at, note = grid.at(*ids, places, notes), notes[ids[2]]
 
     @pl.when(((note & FIRST) != 0) & (ids[3] == 0))
     def _():
@@ -81,16 +81,16 @@ def attention_keys(walk: Walk, places, notes, inputs, table, rows, d_k, d_v, acc
         acc_v[...] = jnp.zeros_like(acc_v)
 
     def add(masked: bool) -> None:
-        weights, d_scores = _gradients(walk.plan, at, note, inputs, table, rows, masked)
+        weights, d_scores = _gradients(grid.plan, at, note, inputs, table, rows, masked)
         q, d_out = inputs.q[...], rows[2][...]
         acc_v[...] += product(weights.astype(q.dtype), d_out, 1, 0)
         acc_k[...] += product(d_scores.astype(q.dtype), q, 1, 0)
 
-    visit(walk.plan, note, add)
+    visit(grid.plan, note, add)
 
-    @pl.when(((note & LAST) != 0) & (ids[3] == walk.N // walk.K - 1))
+    @pl.when(((note & LAST) != 0) & (ids[3] == grid.N // grid.K - 1))
     def _():
-        d_k[...] = (acc_k[...] * walk.plan.scale).astype(d_k.dtype)
+        d_k[...] = (acc_k[...] * grid.plan.scale).astype(d_k.dtype)
         d_v[...] = acc_v[...].astype(d_v.dtype)
 
 

@@ -7,29 +7,29 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
+from attn.kernels.pallas.grid import Grid, Output
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile import product, scores_of, visible, visit
 from attn.kernels.pallas.tile_list import FIRST, LAST
-from attn.kernels.pallas.walk import Output, Walk
 
 
 def forward(
     plan: Plan, inputs: Inputs
 ) -> tuple[Float[Array, "B N T V"], Float[Array, "B N 1 T"]]:
     """Computes the output, in the dtype of `v`, and the log-sum-exp of the scores."""
-    walk = Walk.of(plan, inputs, of_rows=True)
+    grid = Grid.of(plan, inputs, of_rows=True)
     (B, N, T, H), V = inputs.q.shape, inputs.v.shape[-1]
     out = jax.ShapeDtypeStruct((B, N, T, V), inputs.v.dtype)
     lse = jax.ShapeDtypeStruct((B, N, 1, T), jnp.float32)
-    outputs = Output(out, walk.queries(V)), Output(lse, walk.of_queries())
+    outputs = Output(out, grid.queries(V)), Output(lse, grid.of_queries())
     sums = [(1, plan.q_block), (1, plan.q_block), (V, plan.q_block)]
-    return walk.run(attention_forward, inputs, (), outputs, sums, H + V)
+    return grid.run(attention_forward, inputs, (), outputs, sums, H + V)
 
 
-def attention_forward(walk: Walk, places, notes, inputs, table, _, out, lse, top, total, acc):  # fmt: skip
+def attention_forward(grid: Grid, places, notes, inputs, table, _, out, lse, top, total, acc):  # fmt: skip
     """Visits one tile; a line's first sets the sums, its last writes what they give."""
     ids = [pl.program_id(axis) for axis in range(3)]
-    at, note = walk.at(*ids, places, notes), notes[ids[2]]
+    at, note = grid.at(*ids, places, notes), notes[ids[2]]
 
     @pl.when((note & FIRST) != 0)
     def _():
@@ -38,13 +38,13 @@ def attention_forward(walk: Walk, places, notes, inputs, table, _, out, lse, top
         acc[...] = jnp.zeros_like(acc)
 
     def add(masked: bool) -> None:
-        scores = scores_of(walk.plan, inputs.q[...], inputs.k[...])
+        scores = scores_of(grid.plan, inputs.q[...], inputs.k[...])
         if masked:
-            seen = visible(walk.plan, at, note, inputs, table)
+            seen = visible(grid.plan, at, note, inputs, table)
             scores = jnp.where(seen, scores, -jnp.inf)
         _add(scores, inputs.v[...], top, total, acc)
 
-    visit(walk.plan, note, add)
+    visit(grid.plan, note, add)
 
     @pl.when((note & LAST) != 0)
     def _():

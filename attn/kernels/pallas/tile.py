@@ -13,9 +13,9 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Bool, Float
 
+from attn.kernels.pallas.grid import At
 from attn.kernels.pallas.plan import Inputs, Plan
 from attn.kernels.pallas.tile_list import KIND
-from attn.kernels.pallas.walk import At
 from attn.masks import Tile
 
 

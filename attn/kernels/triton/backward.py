@@ -11,9 +11,9 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
+from attn.kernels.triton.grid import Rows, Tiles, load, own_line, run, visit
 from attn.kernels.triton.plan import Blocks, Inputs, Plan
 from attn.kernels.triton.tile import factor, product, scores_of, sides, visible
-from attn.kernels.triton.walk import Rows, Tiles, load, own_line, run, visit
 
 
 def queries_gradient(plan: Plan, inputs: Inputs, rows: Rows) -> Float[Array, "B T N H"]:

@@ -13,9 +13,9 @@ from attn.kernels.scoring import PLAIN, Scoring
 from attn.kernels.tokens import NO_INFO, NO_KEY, NO_QUERY, TokenInfo, ids_of_call
 from attn.kernels.triton.backward import keys_gradients, queries_gradient
 from attn.kernels.triton.forward import forward
+from attn.kernels.triton.grid import Rows
 from attn.kernels.triton.plan import Inputs, Kernels, Plan, choose_blocks
 from attn.kernels.triton.tile import LOG2E
-from attn.kernels.triton.walk import Rows
 from attn.masks import Mask
 
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
+from attn.kernels.triton.grid import Tiles, load, own_line, run, visit
 from attn.kernels.triton.plan import Blocks, Inputs, Plan
 from attn.kernels.triton.tile import LOG2E, factor, product, scores_of, sides, visible
-from attn.kernels.triton.walk import Tiles, load, own_line, run, visit
 
 
 def forward(

@@ -1,4 +1,4 @@
-"""The walk of a kernel's grid over heads and tiles, and the blocks of its arrays."""
+"""The grid of a kernel over heads and tiles, and the blocks of its arrays."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Output(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Walk:
+class Grid:
     """The grid [B, N, tiles] by rows of tiles, or [B, K, tiles, G] by columns.
 
     By columns the query heads of a group come innermost, so that all that is added to a
@@ -48,13 +48,13 @@ class Walk:
     of_rows: bool
 
     @classmethod
-    def of(cls, plan: Plan, inputs: Inputs, of_rows: bool) -> "Walk":
-        """The walk over the arrays of a call."""
+    def of(cls, plan: Plan, inputs: Inputs, of_rows: bool) -> "Grid":
+        """The grid over the arrays of a call."""
         B, N = inputs.q.shape[:2]
         return cls(plan, B, N, inputs.k.shape[1], of_rows)
 
     @property
-    def grid(self) -> tuple[int, ...]:
+    def sizes(self) -> tuple[int, ...]:
         """The sizes of the grid."""
         tiles = self.plan.tiles(self.of_rows).places.size
         G = self.N // self.K
@@ -72,13 +72,13 @@ class Walk:
         """Runs a kernel over the grid, with float32 sums that stay from step to step.
 
         Args:
-            kernel: takes the walk, the places and the notes of the list, then
+            kernel: takes the grid, the places and the notes of the list, then
                 references to inputs, table, rows, outputs and sums.
             rows: numbers of each query [B, N, 1, T], and channels [B, N, T, V].
             channels: those of all products of a tile, which the compiler is told.
         """
         tiles = self.plan.tiles(self.of_rows)
-        kinds = [pltpu.PARALLEL] * 2 + [pltpu.ARBITRARY] * (len(self.grid) - 2)
+        kinds = [pltpu.PARALLEL] * 2 + [pltpu.ARBITRARY] * (len(self.sizes) - 2)
         of_rows = (
             self.of_queries() if x.shape[2] == 1 else self.queries(x.shape[3])
             for x in rows
@@ -88,7 +88,7 @@ class Walk:
             out_shape=tuple(out.like for out in outputs),
             grid_spec=pltpu.PrefetchScalarGridSpec(
                 num_scalar_prefetch=2,
-                grid=self.grid,
+                grid=self.sizes,
                 in_specs=(self._inputs(inputs), self._tables(), tuple(of_rows)),
                 out_specs=tuple(out.spec for out in outputs),
                 scratch_shapes=[pltpu.VMEM(size, jnp.float32) for size in sums],
@@ -100,7 +100,7 @@ class Walk:
         )(tiles.places, tiles.notes, inputs, tiles.tables, rows)
 
     def _cost(self, arrays, outputs, channels: int) -> pl.CostEstimate:
-        scores = self.B * self.N * self.grid[2] * self.plan.q_block * self.plan.k_block
+        scores = self.B * self.N * self.sizes[2] * self.plan.q_block * self.plan.k_block
         moved = [*jax.tree.leaves(arrays), *(out.like for out in outputs)]
         return pl.CostEstimate(
             flops=2 * channels * scores,
