@@ -37,9 +37,8 @@ class RingSchedule:
 
     @property
     def work(self) -> int:
-        """Pairs of tokens, in blocks, of the busiest device at each step, summed."""
-        M = self.blocks.shape[1]
-        return int(self.seen.sum(axis=(2, 3)).max(axis=0).sum()) * (2 // M) ** 2
+        """Pairs of blocks that the busiest device has at each step, summed."""
+        return int(self.seen.sum(axis=(2, 3)).max(axis=0).sum())
 
 
 @cache
@@ -59,7 +58,8 @@ def ring_schedule(
         return plain
     both = np.stack([np.arange(P), 2 * P - 1 - np.arange(P)], axis=1)
     folded = _schedule(mask, T, S, both, opaque)
-    return folded if folded.work < plain.work else plain
+    halves = _schedule(mask, T, S, np.arange(2 * P).reshape(P, 2), opaque)
+    return folded if folded.work < halves.work else plain
 
 
 def _schedule(

@@ -125,7 +125,8 @@ def test_a_vocabulary_that_the_mesh_cannot_divide_is_replicated():
         assert spec("V D", (13, 5)) == P(None, None)
 
 
-DECODERS = [name for name in naive.PATHS if "causal" in KERNELS[name].can]
+DECODERS = [name for name in naive.SPECS if "causal" in KERNELS[name].can]
+MASKS = tuple(name for name in naive.SPECS if name not in naive.PATHS)
 STEPS = 6
 
 
@@ -185,6 +186,7 @@ def trained(names, data, heads, kv_heads):
         exhaustive(("softmax",), 1, 8, 8, id="softmax-1x8-kv8"),
         exhaustive(("softmax",), 4, 2, 2, id="softmax-4x2-kv2"),
         exhaustive(("softmax",), 2, 4, 1, id="softmax-2x4-kv1"),
+        exhaustive(MASKS, 2, 4, 8, id="masks-2x4-kv8"),
         *(exhaustive((name,), 2, 4, 8, id=f"{name}-2x4-kv8") for name in naive.PATHS),
     ],
 )

@@ -62,6 +62,12 @@ def test_a_cluster_tells_the_place_and_one_task_of_it_is_alone(
     assert processes._detected() == found
 
 
+def test_a_pod_outside_of_an_indexed_job_is_alone(monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
+    assert processes._detected() is None  # and jax does not warn
+
+
 def test_a_signal_to_one_of_several_processes_counts_once_all_agree():
     said = iter([None, "SIGTERM"])
     stop = StopSignal(lambda mine: next(said))
@@ -182,19 +188,28 @@ def test_what_two_processes_saved_one_restores_on_any_mesh(both, shape):
         np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
 
 
+LOST = {
+    0: "the others did not come to 127.0.0.1:{} within 1 s",
+    1: "no coordinator answers at 127.0.0.1:{} within 1 s",
+}
+
+
 @pytest.mark.slow
-def test_a_coordinator_that_does_not_answer_is_named_in_one_line():
+@pytest.mark.parametrize("index", LOST)
+def test_a_process_that_is_alone_says_so_in_one_line(index):
+    from attn.cli.supervisor import _free_port
+
     code = (
         "from attn.parallel import processes\n"
         "processes.CONNECT_SECONDS = 1\n"
         "processes.connect(2)\n"
     )
-    began = time.monotonic()
-    lost = start(1, "127.0.0.1:9", "-c", code)
+    began, port = time.monotonic(), _free_port()
+    lost = start(index, f"127.0.0.1:{port}", "-c", code)
     _, said = lost.communicate(timeout=100)
     assert lost.returncode == 1
     assert said == (
-        "failed: process 1 of 2: no coordinator answers at 127.0.0.1:9 within 1 s; "
+        f"failed: process {index} of 2: {LOST[index].format(port)}; "
         "see that all are started and reach it\n"
     )
     assert time.monotonic() - began < 60

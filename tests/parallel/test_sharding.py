@@ -18,7 +18,7 @@ from attn.positions import T5Bias
 
 B, T, N, H = 8, 6, 8, 4
 SOFTMAX = naive.SPECS["softmax"]
-EVERY = [(name, impl) for name in naive.PATHS for impl in KERNELS[name].implementations]
+EVERY = [(name, impl) for name in naive.SPECS for impl in KERNELS[name].implementations]
 FIRST = [(name, KERNELS[name].implementations[0]) for name in naive.PATHS]
 
 
@@ -88,7 +88,7 @@ def test_head_sharded_attention_needs_no_communication(name, impl, kind):
 @pytest.mark.skipif(
     not hasattr(jax.sharding, "no_collectives"), reason="jax before 0.12 cannot say"
 )
-@pytest.mark.parametrize(("name", "impl"), FIRST)
+@pytest.mark.parametrize(("name", "impl"), EVERY)
 def test_jax_itself_finds_no_collective_in_attention(name, impl):
     run, *arrays = case(name, impl)
     with jax.set_mesh(make((2, 4))):
@@ -220,6 +220,11 @@ def test_a_learned_bias_of_positions_that_each_row_has_goes_with_its_heads(impl)
         actual = compiled(*placed)
     assert set(collectives(compiled)) <= {"all-reduce"}
     assert_same(actual, jax.jit(run)(table, q, k, v, positions))
+
+
+def test_every_mechanism_is_asked_for_collectives():
+    asked = {getattr(case, "values", case)[0] for case in DIVIDED}
+    assert asked == set(KERNELS)
 
 
 def test_the_search_finds_a_collective_that_is_there():
