@@ -75,13 +75,14 @@ def finish(process: subprocess.Popen) -> bytes:
 
 
 def saved(folder: Path) -> list[int]:
-    """The steps of the checkpoints that are whole."""
-    return [int(path.stem) for path in folder.glob("checkpoints/manifests/*.json")]
+    """The steps of the checkpoints that are whole; one being written has a longer name."""
+    names = [path.name for path in folder.glob("checkpoints/*")]
+    return [int(name) for name in names if name.isdecimal()]
 
 
 def await_checkpoint(folder: Path) -> float:
     """Waits for the first checkpoint; returns when it was there."""
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while not saved(folder):
         assert time.monotonic() < until, "the run saved nothing"
         time.sleep(0.01)

@@ -119,6 +119,7 @@ def wandb_records(content: bytes):
             data = b""
 
 
+@pytest.mark.exhaustive
 def test_two_workdirs_are_one_table_in_csv_and_latex(here):
     do("run e.json --workdir windows --kernel window --model.kernel.width 8")
     do("report first windows --out both --svg")
@@ -253,6 +254,7 @@ def test_a_sweep_skips_what_is_finished_and_outlives_a_failure(here, capsys):
     assert (good / "result.json").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.exhaustive
 def test_own_text_and_own_table(here, capsys):
     write_text(here / "book.txt", 9_000)
     write_csv(here / "reviews.csv", columns=("review", "stars"))
@@ -370,6 +372,7 @@ register(Sharp, replace(base, name="mine", claim="Sharp recalls.", model=model))
 """
 
 
+@pytest.mark.exhaustive
 def test_an_own_mechanism_from_an_own_file_on_a_mesh(here, own_registry):
     (here / "my_study.py").write_text(OWN)
     do(f"--experiments my_study.py run mine {TINY} --mesh data=2,heads=2 --workdir own")

@@ -101,6 +101,7 @@ def test_another_mechanism_or_a_run_that_is_not_there_is_refused(tmp_path):
         command.inspect(experiment_of(), tmp_path / "none", tmp_path, print)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_finished_run_is_inspected_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTN_DATA_DIR", str(tmp_path / "data"))

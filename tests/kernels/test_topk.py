@@ -142,6 +142,7 @@ def test_more_keys_than_there_are_is_softmax():
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_memory_grows_with_the_sequence_and_not_with_its_square():
     def scratch(T):
         x = jax.ShapeDtypeStruct((1, T, 1, 16), jnp.float32)

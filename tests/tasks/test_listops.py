@@ -109,6 +109,7 @@ def test_a_table_answers_the_commonest_label_of_its_key():
     assert table_accuracy(keys, labels, asked, truth) == 1.0
 
 
+@pytest.mark.exhaustive
 def test_baselines_climb_the_known_ladder():
     """Measured by LRA's rules: 17, 37 and 49 per cent; of short trees much the same."""
     task = ListOps(num_train=3_000, num_valid=20, num_test=1_000)

@@ -101,6 +101,7 @@ def test_pairs_with_a_token_that_train_lacks_are_pairs_of_their_own():
     assert found["two tokens read"] == 1.0
 
 
+@pytest.mark.exhaustive
 def test_the_first_token_of_an_expression_gives_as_much_as_its_baseline():
     task = ListOps(num_train=2_000, num_valid=200, num_test=500)
     found, known = shortcuts(dataset(task)), task.baselines(dataset(task))

@@ -241,6 +241,7 @@ def test_a_damaged_newest_checkpoint_costs_steps_and_no_bits(whole, tmp_path):
     assert lines_of(tmp_path / "run") == lines_of(whole[0])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_run_goes_on_over_another_mesh(whole, tmp_path):
     with pytest.raises(Stopped):

@@ -9,13 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
 import numpy as np
 import pytest
+from random_runs import await_checkpoint
 
 from attn import records
 
@@ -65,10 +65,7 @@ def launch(folder: Path, *more: str) -> subprocess.Popen:
 
 def job_of(run: Path) -> int:
     """The process that trains in a folder, once it has saved a checkpoint."""
-    until = time.monotonic() + 240
-    while not any((run / "checkpoints").glob("[0-9]*")):
-        assert time.monotonic() < until, f"{run} has no checkpoint"
-        time.sleep(0.05)
+    await_checkpoint(run)
     (lock,) = (int(p.name) for p in Path("/proc").glob("[0-9]*") if holds(p, run))
     return lock
 
@@ -106,9 +103,9 @@ def test_a_killed_job_goes_on_to_the_same_bits_and_a_finished_one_is_left(
     names = sorted(path.parent.name for path in alone.glob("*/result.json"))
     assert len(names) == 2
     os.kill(job_of(jobs / names[0]), signal.SIGKILL)
-    _, said = process.communicate(timeout=500)
+    told, said = process.communicate(timeout=500)
     assert process.returncode == 0, said
-    assert "is submitted again" in said
+    assert "is submitted again" in told
     assert resumed(jobs, names[0]) >= FIXED["train.save_every"]
     for name in names:
         pairs = zip(weights(alone / name), weights(jobs / name), strict=True)
