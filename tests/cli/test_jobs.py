@@ -254,7 +254,6 @@ def test_a_sweep_skips_what_is_finished_and_outlives_a_failure(here, capsys):
     assert (good / "result.json").stat().st_mtime_ns == stamp
 
 
-@pytest.mark.exhaustive
 def test_own_text_and_own_table(here, capsys):
     write_text(here / "book.txt", 9_000)
     write_csv(here / "reviews.csv", columns=("review", "stars"))
