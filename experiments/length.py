@@ -78,4 +78,4 @@ def at_rates_of(study: Study, other: Study) -> Study:
 
 short = at_own_rates(study_of(SHORT, minutes=90))
 register(short)
-register(at_rates_of(study_of(LONG, minutes=90), short))
+register(at_rates_of(study_of(LONG, minutes=120), short))

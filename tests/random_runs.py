@@ -52,19 +52,14 @@ class Whole:
 
     folder: Path
     seconds: float
-    training: float
-    """The seconds of them from its first checkpoint on."""
 
 
 def leave_alone(start: Starter, folder: Path) -> Whole:
     """Runs to the end, once its programs were compiled."""
     finish(start(folder / "first"))
     began = time.monotonic()
-    process = start(folder / "whole")
-    first = await_checkpoint(folder / "whole")
-    finish(process)
-    end = time.monotonic()
-    return Whole(folder / "whole", end - began, end - first)
+    finish(start(folder / "whole"))
+    return Whole(folder / "whole", time.monotonic() - began)
 
 
 def finish(process: subprocess.Popen) -> bytes:
@@ -80,21 +75,25 @@ def saved(folder: Path) -> list[int]:
     return [int(name) for name in names if name.isdecimal()]
 
 
-def await_checkpoint(folder: Path) -> float:
-    """Waits for the first checkpoint; returns when it was there."""
+def await_checkpoint(folder: Path, step: float = 0) -> None:
+    """Waits for a checkpoint of this step, or a later one."""
     until = time.monotonic() + 240
-    while not saved(folder):
-        assert time.monotonic() < until, "the run saved nothing"
+    while max(saved(folder), default=-1) < step:
+        assert time.monotonic() < until, f"the run saved no step from {step} on"
         time.sleep(0.01)
-    return time.monotonic()
 
 
 def await_moment(folder: Path, whole: Whole, turn: str, *, training: bool) -> None:
-    """Waits for a random moment of a run that has begun: of all of it, or of training."""
+    """Waits for a random moment of a run that has begun: of all of it, or of training.
+
+    Those of training come before its last quarter, so that there is a run to be ended.
+    """
     chance = random.Random(turn)
     if training:
-        await_checkpoint(folder)
-        time.sleep(chance.uniform(0, whole.training))
+        step = chance.uniform(0, 0.75) * max(saved(whole.folder))
+        await_checkpoint(folder, step)
+        time.sleep(chance.uniform(0, 0.1))
+        assert not (folder / "result.json").exists()
     else:
         time.sleep(chance.uniform(0.05, whole.seconds))
 

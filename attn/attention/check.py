@@ -142,9 +142,8 @@ def check_info(
 def _check_shape(
     name: str, shape: tuple[int, ...], wanted: tuple[int, ...], once: bool
 ) -> None:
-    ends = zip(reversed(shape), reversed(wanted))
-    spread = len(shape) <= len(wanted) and all(n in (1, of) for n, of in ends)
-    if shape != wanted and not (once and spread):
+    of_every_row = wanted[1:], (1, *wanted[1:])
+    if shape != wanted and not (once and shape in of_every_row):
         raise UserError(f"{name} is {shape}; it must be {wanted}")
 
 

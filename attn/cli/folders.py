@@ -117,7 +117,7 @@ def check_study(root: Path, study: str, names: Sequence[str]) -> None:
     """Raises `UserError` where `root` holds another study, one run, or other files."""
     if not root.is_dir():
         return
-    if (root / "config.json").exists():
+    if _is_run(root):
         raise UserError(
             f"{root} is the folder of one run, and {study!r} makes several; choose "
             "another --workdir"

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from attn.attention.cache_shards import check_rows
 from attn.errors import UserError
 from attn.kernels import TokenInfo
-from attn.model.batch import of_batch
+from attn.model.batch import check_tokens, of_batch
 from attn.model.transformer import Transformer
 from attn.parallel.rules import batch_parts, lay
 from attn.parallel.shard import explicit_spec
@@ -51,8 +51,10 @@ def start(
         UserError: the prompt is empty or too long, a layer does not decode, or the mesh
             divides the sequence, or not these rows.
     """
-    B, T = tokens.shape
+    T = jnp.shape(tokens)[-1]
     check_lengths(model, T, length)
+    check_tokens(tokens, model.model.vocab_size)
+    B = len(tokens)
     if info.segment_ids is not None or info.positions is not None:
         raise UserError(
             "decoding takes one sequence a row, whose real tokens are counted from 0; "

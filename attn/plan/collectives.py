@@ -1,8 +1,8 @@
 """The collectives of a compiled program, read off its text: kind, count, bytes, mesh axis.
 
 An operation inside a loop counts as often as the loop turns, where the text says it. One
-whose groups hold a device each sends nothing and is left out, as is a permute to itself. A TPU's compiler writes
-some in other forms, which are known here:
+whose groups hold a device each sends nothing and is left out, as is a permute to itself.
+A TPU's compiler writes some in other forms, which are known here:
 
 - a gather that runs while products do is in each of several fusions, and counts once;
 - a reduce-scatter is a fusion `all-reduce-scatter` of the sum and each device's part of it;

@@ -42,8 +42,9 @@ def test_a_config_of_another_program_is_no_run(tmp_path):
     (tmp_path / "theirs" / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UserError, match="holds 'theirs' and nothing that reproduce"):
         check_made(tmp_path, "reproduce", *MADE)
-    with pytest.raises(UserError, match="holds 'theirs' and no run of 'heads'"):
-        check_study(tmp_path, "heads", ["heads_2"])
+    for folder, name in ((tmp_path, "theirs"), (tmp_path / "theirs", "config.json")):
+        with pytest.raises(UserError, match=f"holds '{name}' and no run of 'heads'"):
+            check_study(folder, "heads", ["heads_2"])
 
 
 def test_the_default_folder_is_checked_as_a_given_one_is(tmp_path, monkeypatch):

@@ -50,8 +50,9 @@ def test_processes_of_which_one_is_killed_go_on_to_the_same_bits(
     folder, which = tmp_path / "run", turn % 2
     run = start(folder)
     await_moment(folder, whole, f"{turn}", training=turn < 8)
-    goes_on, ended = bool(saved(folder)), (folder / "result.json").exists()
+    goes_on = bool(saved(folder))
     killed = kill(run.pid, which, folder)
+    ended = (folder / "result.json").exists()
     assert lost(folder) <= SAVED
     said = finish(run)
     if killed and not ended:

@@ -103,6 +103,11 @@ MISREAD = {
         {"positions": np.arange(-1, T - 1)[None]},
         "positions holds -1",
     ),
+    "one position a row": (
+        TOKENS,
+        {"positions": np.zeros((B, 1), int)},
+        r"positions is \(2, 1\); it must be \(2, 8\)",
+    ),
     "positions of another length": (
         TOKENS,
         {"positions": np.arange(T + 1)[None]},
