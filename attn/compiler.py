@@ -12,8 +12,12 @@ once, at its start."""
 FAULTS = {
     "0.10.2": "returns wrong numbers for some CPU programs (jax issue 39103)",
     "0.11.0": "crashes or hangs on some CPU programs (jax issue 39257)",
+    **dict.fromkeys(
+        ("0.11.1", "0.11.2", "0.12.0", "0.12.0.1"),
+        "loses NaN in the maximum of many rows on CPUs",
+    ),
 }
-"""The fault of each affected jaxlib, unless `FLAG` is set."""
+"""The worst fault of each affected jaxlib, unless `FLAG` is set; all lose NaN."""
 
 
 def fault() -> str | None:
