@@ -189,7 +189,7 @@ def here(tmp_path, monkeypatch):
         (tmp_path / name / "notes.txt").touch()
     for run in ("single", "study/heads-1"):
         (tmp_path / run).mkdir(parents=True)
-        (tmp_path / run / "config.json").write_text("{}")
+        (tmp_path / run / "config.json").write_text('{"fingerprint": "0"}')
     result = tmp_path / "study/heads-1/result.json"
     result.write_text(json.dumps({"study": "heads"}))
     return tmp_path
