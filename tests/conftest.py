@@ -24,6 +24,7 @@ pytest_plugins = [
     "local_server",
     "made_speeches",
     "own_data",
+    "random_runs",
     "registries",
     "run_folders",
     "tiny_packages",

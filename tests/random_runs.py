@@ -11,13 +11,16 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from attn import records
 
 ROOT = Path(__file__).parents[1]
+SAVED = 25
+"""The steps from one checkpoint to the next."""
 WORDS = (
-    "run recall_linear --model.d-model 16 --seeds 2 --train.warmup-steps 2 "
-    "--train.batch-size 8 --task.num-train 64 --task.num-valid 16 --task.num-test 16 "
+    f"run recall_linear --model.d-model 16 --seeds 2 --train.save-every {SAVED} "
+    "--train.warmup-steps 2 --train.batch-size 8 --task.num-train 64 --task.num-valid 16 --task.num-test 16 "
     "--task.vocab-size 32 --task.seq-len 32"
 ).split()
 
@@ -52,6 +55,20 @@ class Whole:
 
     folder: Path
     seconds: float
+
+
+@pytest.fixture(scope="module")
+def start(request, tmp_path_factory):
+    """Starts the run that `WORDS` of the module says in a folder."""
+    start = Starter(tmp_path_factory.mktemp("data"), request.module.WORDS)
+    yield start
+    start.end()
+
+
+@pytest.fixture(scope="module")
+def whole(start, tmp_path_factory):
+    """That run, left alone."""
+    return leave_alone(start, tmp_path_factory.mktemp("runs"))
 
 
 def leave_alone(start: Starter, folder: Path) -> Whole:

@@ -4,23 +4,9 @@ import signal
 import time
 
 import pytest
-from random_runs import Starter, await_moment, finish, leave_alone, lost, same, saved
+from random_runs import SAVED, await_moment, finish, lost, same, saved
 
-SAVED = 25
-"""The steps from one checkpoint to the next."""
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    words = f"--train.steps 500 --train.eval-every 100 --train.save-every {SAVED}"
-    start = Starter(tmp_path_factory.mktemp("data"), words)
-    yield start
-    start.end()
-
-
-@pytest.fixture(scope="module")
-def whole(start, tmp_path_factory):
-    return leave_alone(start, tmp_path_factory.mktemp("runs"))
+WORDS = "--train.steps 500 --train.eval-every 100"
 
 
 @pytest.mark.slow

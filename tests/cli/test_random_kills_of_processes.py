@@ -6,26 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from random_runs import Starter, await_moment, finish, leave_alone, lost, same, saved
+from random_runs import SAVED, await_moment, finish, lost, same, saved
 
-SAVED = 25
-"""The steps from one checkpoint to the next."""
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    words = (
-        f"--train.steps 250 --train.eval-every 50 --train.save-every {SAVED} "
-        "--mesh data=2 --nprocs 2"
-    )
-    start = Starter(tmp_path_factory.mktemp("data"), words)
-    yield start
-    start.end()
-
-
-@pytest.fixture(scope="module")
-def whole(start, tmp_path_factory):
-    return leave_alone(start, tmp_path_factory.mktemp("runs"))
+WORDS = "--train.steps 250 --train.eval-every 50 --mesh data=2 --nprocs 2"
 
 
 def kill(supervisor: int, which: int, folder: Path) -> bool:
@@ -49,12 +32,14 @@ def test_processes_of_which_one_is_killed_go_on_to_the_same_bits(
 ):
     folder, which = tmp_path / "run", turn % 2
     run = start(folder)
-    await_moment(folder, whole, f"{turn}", training=turn < 8)
+    training = turn < 8
+    await_moment(folder, whole, f"{turn}", training=training)
     goes_on = bool(saved(folder))
     killed = kill(run.pid, which, folder)
     ended = (folder / "result.json").exists()
     assert lost(folder) <= SAVED
     said = finish(run)
+    assert not training or (killed and not ended)
     if killed and not ended:
         assert f"process {which} of 2 was ended by".encode() in said, said
         assert b"resumed after step" in said or not goes_on, said
